@@ -1,0 +1,42 @@
+"""The description of a segmentation network that a release carries: enough to rebuild it, nothing more."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Encoder = Literal[
+    "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "mit_custom", "resnet101_v1c", "efficientnet_lite0"
+]
+Head = Literal["daformer", "deeplabv2", "modified_aspp", "light"]
+
+
+class NetworkConfig(BaseModel):
+    """One HRDA network (Hoyer et al., ECCV 2022): an encoder, a head and how the detail branch is attached.
+
+    `dims` holds what differs from the encoder's and head's published sizes, by the names of
+    `adaptation.networks.hrda.build_hrda`; for `mit_custom` it must name the sizes of every stage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: Encoder
+    head: Head
+    num_classes: int = Field(default=19, ge=2, le=254)
+    detail: bool = True
+    """False serves the context branch alone, at full resolution: the same network without HRDA."""
+    dims: dict[str, int | tuple[int, ...]] = {}
+
+
+class WindowConfig(BaseModel):
+    """The nested windows of HRDA's test mode, (rows, columns) in pixels of the frame.
+
+    Outer windows are whole HRDA passes whose full-resolution logits are averaged; inside each, detail windows
+    cover it with overlap. An outer crop that reaches the frame's size means one pass over the whole frame.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outer_crop: tuple[int, int]
+    outer_stride: tuple[int, int]
+    detail_crop: tuple[int, int]
+    detail_stride: tuple[int, int]
