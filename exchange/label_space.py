@@ -49,7 +49,7 @@ CAMVID_CLASS_NAMES = (
 CAMVID_VOID_ID = 11
 CAMVID_ID_TO_TRAIN_ID = MappingProxyType({0: 10, 1: 2, 2: 5, 3: 0, 4: 1, 5: 8, 6: 7, 7: 4, 8: 13, 9: 11, 10: 18})
 TRAIN_ID_TO_CAMVID_ID = (3, 4, 1, 1, 7, 2, 6, 6, 5, 5, 0, 9, 10, 8, 8, 8, 8, 10, 10)
-"""Where each of the 19 train ids is scored among CamVid's eleven classes (wall as building, rider as bicyclist, ...)."""
+"""The CamVid class that each of the 19 train ids is scored as (wall as building, rider as bicyclist, ...)."""
 
 
 @dataclass(frozen=True)
