@@ -1,0 +1,82 @@
+"""Everything that the gateway refuses or fails with, as one tree with a gRPC status each.
+
+    ServingError
+    ├── InvalidRequest        INVALID_ARGUMENT    the caller must send something else
+    ├── Unauthenticated       UNAUTHENTICATED     no known certificate or token
+    ├── Forbidden             PERMISSION_DENIED   a known caller without the role
+    ├── Overloaded            RESOURCE_EXHAUSTED  try again after `retry_after_s`
+    ├── DeadlinePassed        DEADLINE_EXCEEDED   the answer would have come too late
+    ├── Unavailable           UNAVAILABLE         try again, here or at another gateway
+    │   ├── Draining                              this gateway is going down
+    │   ├── VersionUnavailable                    this version is not loaded, or is being dropped
+    │   └── EngineUnavailable                     the engine process is down and being repaired
+    └── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
+
+A message says what to do. Whatever is not in this tree is a defect and reaches the caller as INTERNAL without details.
+"""
+
+import grpc
+
+
+class ServingError(Exception):
+    """The root; never raised itself.
+
+    `status` is what the caller sees, `reason` the bounded label that metrics use, and `retry_after_s` the hint that
+    goes into the trailing metadata (`retry-after-ms`), None where trying again is pointless.
+    """
+
+    status = grpc.StatusCode.INTERNAL
+    reason = "internal"
+    default_retry_after_s: float | None = None
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = self.default_retry_after_s if retry_after_s is None else retry_after_s
+
+
+class InvalidRequest(ServingError):
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "invalid"
+
+
+class Unauthenticated(ServingError):
+    status = grpc.StatusCode.UNAUTHENTICATED
+    reason = "unauthenticated"
+
+
+class Forbidden(ServingError):
+    status = grpc.StatusCode.PERMISSION_DENIED
+    reason = "forbidden"
+
+
+class Overloaded(ServingError):
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "overloaded"
+    default_retry_after_s = 0.1
+
+
+class DeadlinePassed(ServingError):
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "deadline"
+
+
+class Unavailable(ServingError):
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = "unavailable"
+    default_retry_after_s = 0.5
+
+
+class Draining(Unavailable):
+    reason = "draining"
+
+
+class VersionUnavailable(Unavailable):
+    reason = "version"
+
+
+class EngineUnavailable(Unavailable):
+    reason = "engine"
+
+
+class EngineFailed(ServingError):
+    reason = "engine_failed"
