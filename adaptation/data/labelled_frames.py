@@ -1,0 +1,117 @@
+"""One labelled frame on disk, and how it becomes an RGB image and a map of train ids."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from exchange.label_space import (
+    CAMVID_ID_TO_TRAIN_ID,
+    CAMVID_VOID_ID,
+    CITYSCAPES_ID_TO_TRAIN_ID,
+    IGNORE_ID,
+    NUM_CLASSES,
+    SYNTHIA_ID_TO_TRAIN_ID,
+    lookup_table,
+)
+
+LabelIds = Literal["cityscapes", "train", "synthia", "camvid"]
+"""Which ids a label file holds: Cityscapes labelIds (GTA5's are the same), train ids, SYNTHIA's or CamVid's."""
+
+
+class DataError(Exception):
+    """Labelled data that is missing or cannot be read as its layout says; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    image: Path
+    labels: Path
+    label_ids: LabelIds
+    sequence: str
+    """The drive or city that the frame belongs to; empty where the layout does not tell."""
+
+
+def _train_ids_table() -> NDArray[np.int16]:
+    return lookup_table(MappingProxyType({k: k for k in range(NUM_CLASSES)}), range(IGNORE_ID, IGNORE_ID + 1))
+
+
+def _cityscapes_table() -> NDArray[np.int16]:
+    table = lookup_table(CITYSCAPES_ID_TO_TRAIN_ID, range(35))
+    table[IGNORE_ID] = IGNORE_ID  # what id -1 becomes in eight bits
+    return table
+
+
+_TABLES: Mapping[LabelIds, NDArray[np.int16]] = {
+    "cityscapes": _cityscapes_table(),
+    "train": _train_ids_table(),
+    "synthia": lookup_table(SYNTHIA_ID_TO_TRAIN_ID, range(23)),
+    "camvid": lookup_table(CAMVID_ID_TO_TRAIN_ID, range(CAMVID_VOID_ID, CAMVID_VOID_ID + 1)),
+}
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Reads a JPEG or PNG as RGB, uint8 [H, W, 3].
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image_bgr is None:
+        raise DataError(f"{path} cannot be read as an image: restore the file, or remove it and its labels")
+    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _read_ids(frame: LabelledFrame) -> NDArray[Any]:
+    if frame.label_ids == "synthia":
+        # 16 bits a channel, class id in R and instance in G: only OpenCV keeps the 16 bits, and it gives BGR.
+        stored = cv2.imread(str(frame.labels), cv2.IMREAD_UNCHANGED)
+        if stored is None or stored.ndim != 3 or stored.dtype != np.uint16:
+            raise DataError(f"{frame.labels} is no 16-bit RGB PNG, as GT/LABELS of SYNTHIA holds: restore it")
+        return stored[:, :, 2]
+    try:
+        with Image.open(frame.labels) as stored_8bit:  # keeps a palette PNG's indices, which OpenCV would colour
+            ids = np.asarray(stored_8bit)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{frame.labels} cannot be read as a label image: restore it ({error})") from error
+    if ids.ndim != 2:
+        raise DataError(f"{frame.labels} holds colours, not class ids: give the single-channel label files instead")
+    return ids
+
+
+def read_labels(frame: LabelledFrame) -> NDArray[np.uint8]:
+    """Reads a frame's labels as train ids, uint8 [H, W], 255 where ignored.
+
+    Raises:
+        DataError: the file is missing, is no label image, or holds an id that its data set does not define.
+    """
+    ids = _read_ids(frame)
+    train_ids = _TABLES[frame.label_ids][ids]
+    if train_ids.min() < 0:
+        unknown = sorted({int(i) for i in np.unique(ids[train_ids < 0])})
+        raise DataError(
+            f"{frame.labels} holds id {', '.join(map(str, unknown[:5]))}, which {frame.label_ids} labels do not define:"
+            " check that --layout names the data set that this folder holds"
+        )
+    return np.asarray(train_ids, dtype=np.uint8)
+
+
+def read_frame(frame: LabelledFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Reads RGB uint8 [H, W, 3] and train ids uint8 [H, W].
+
+    Raises:
+        DataError: as `read_image` and `read_labels`, or their sizes differ.
+    """
+    image, labels = read_image(frame.image), read_labels(frame)
+    if image.shape[:2] != labels.shape:
+        raise DataError(
+            f"{frame.labels} is {labels.shape[0]}x{labels.shape[1]} but {frame.image} is"
+            f" {image.shape[0]}x{image.shape[1]} (rows x columns): make them one size, or remove both"
+        )
+    return image, labels

