@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-system check format test clean
+.PHONY: help setup setup-system check format proto test clean
 
 help:  ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: setup  ## format, lint and types
 format: setup  ## apply the format and the safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+proto: setup  ## regenerate the stubs from proto/roadshift/v1/*.proto
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. roadshift/v1/*.proto
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
