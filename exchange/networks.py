@@ -23,7 +23,7 @@ class NetworkConfig(BaseModel):
     head: Head
     num_classes: int = Field(default=19, ge=2, le=254)
     detail: bool = True
-    """False serves the context branch alone, at full resolution: the same network without HRDA."""
+    """False leaves the context branch alone: at half resolution, or in full where `dims` say `context_divisor` 1."""
     dims: dict[str, int | tuple[int, ...]] = {}
 
 
