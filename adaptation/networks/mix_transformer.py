@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adaptation.networks.layers import DropPath
+from exchange.networks import Encoder
 
 
 class MixTransformerSizes(NamedTuple):
@@ -24,7 +25,7 @@ def _published(first: int, depths: tuple[int, ...]) -> MixTransformerSizes:
     return MixTransformerSizes(dims, (1, 2, 5, 8), depths, (8, 4, 2, 1))
 
 
-MIX_TRANSFORMERS = {
+MIX_TRANSFORMERS: dict[Encoder, MixTransformerSizes] = {
     "mit_b0": _published(32, (2, 2, 2, 2)),
     "mit_b1": _published(64, (2, 2, 2, 2)),
     "mit_b2": _published(64, (3, 4, 6, 3)),
