@@ -1,0 +1,80 @@
+"""Triton's Python-backend host: loads the engine of the release in this version folder and hands it the tensors.
+
+It computes nothing itself: the engine's graph takes FRAME, LOG_PRIOR_RATIO and VALID_HW and gives LABEL, CONFIDENCE,
+PRESENCE and MEAN_PROBABILITY. It imports numpy, the engine's own package and nothing of roadshift, so that the folder
+also works in a container that holds no more than these.
+
+    <version>/model.py      this file
+    <version>/engine.json   {"engine": "openvino" | "torch", "precision": "fp32" | "bf16"}
+    <version>/engine/       the release's engine files
+
+Config parameter `threads`: how many cores one inference may use; 0 means all.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+INPUTS = ("FRAME", "LOG_PRIOR_RATIO", "VALID_HW")
+OUTPUTS = ("LABEL", "CONFIDENCE", "PRESENCE", "MEAN_PROBABILITY")
+
+Engine = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise RuntimeError(f"numpy {np.__version__}: this Triton sends empty tensors with it; install numpy<2")
+        version_dir = Path(args["model_repository"]) / args["model_version"]
+        description = json.loads((version_dir / "engine.json").read_text())
+        parameters = json.loads(args["model_config"])["parameters"]
+        load = {"openvino": load_openvino, "torch": load_torch}[description["engine"]]
+        self._run = load(version_dir / "engine", description["precision"], int(parameters["threads"]["string_value"]))
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        inputs = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in INPUTS}
+        try:
+            outputs = self._run(inputs)
+        except Exception as error:
+            message = f"the engine failed on a frame of {inputs['FRAME'].shape}: {error}"
+            return pb_utils.InferenceResponse([], pb_utils.TritonError(message))
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, outputs[name]) for name in OUTPUTS])
+
+
+def load_openvino(engine_dir: Path, precision: str, threads: int) -> Engine:
+    import openvino
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,  # to OpenVINO, too, 0 means all
+    }
+    request = openvino.Core().compile_model(engine_dir / "model.xml", "CPU", settings).create_infer_request()
+
+    def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        request.infer(inputs, share_inputs=True)
+        return {name: request.get_tensor(name).data for name in OUTPUTS}
+
+    return run
+
+
+def load_torch(engine_dir: Path, precision: str, threads: int) -> Engine:
+    import torch  # the exported program carries its precision in its own graph
+
+    if threads:
+        torch.set_num_threads(threads)
+    module = torch.export.load(engine_dir / "model.pt2").module()
+
+    def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            outputs = module(*(torch.from_numpy(inputs[name]) for name in INPUTS))
+        return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, outputs, strict=True)}
+
+    return run

@@ -1,0 +1,128 @@
+"""Puts a Triton together: an embedded one, which lives and dies with the gateway, or one that runs elsewhere."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.triton.client import TritonSegmenter
+from server.triton.connection import Access, TritonConnection
+from server.triton.installation import TritonSetupError, find_installation
+from server.triton.model_config import ModelConfig
+from server.triton.process import TritonProcess, find_free_port
+from server.triton.repository import TritonRepository
+from server.triton.shared_memory import RegionOwner
+from server.triton.transport import MessageTransport, SharedMemoryTransport
+from server.triton.versions import TritonVersions
+from server.triton.watch import Watch
+
+FRAMES_IN_FLIGHT = 4
+"""Frames inside Triton at once by default: one computes, the others hide the way there and back."""
+
+
+@dataclass(frozen=True)
+class Triton:
+    """A Triton that serves; `close` ends it after it has answered what it has taken."""
+
+    segmenter: TritonSegmenter
+    versions: TritonVersions
+    process: TritonProcess | None
+    """None where it runs elsewhere."""
+    _stack: AsyncExitStack
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+async def start_embedded(
+    release_dir: Path,
+    *,
+    run_dir: Path,
+    version: int = 1,
+    threads: int = 0,
+    frames_in_flight: int = FRAMES_IN_FLIGHT,
+    metrics_port: int | None = None,
+) -> Triton:
+    """Starts the tritonserver of the `nvidia-pytriton` wheel, and serves one release with it.
+
+    Args:
+        release_dir: a complete release (`exchange.releases`).
+        run_dir: a folder of this gateway alone: model repository, socket, backend, triton.log.
+        version: the release's number.
+        threads: cores for one inference; 0 means all.
+        frames_in_flight: slots in shared memory per frame size; a frame beyond them is refused.
+        metrics_port: Triton's own metrics on 127.0.0.1; None takes a free port.
+
+    Raises:
+        TritonSetupError: something on this machine must change first; one line says what.
+        VersionLoadFailed, RepositoryError, ReleaseError: the release cannot be served.
+    """
+    async with AsyncExitStack() as stack:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        stack.callback(_lock(run_dir))
+        regions = RegionOwner()
+        stack.callback(regions.close)
+        repository = TritonRepository(run_dir)
+        port = find_free_port() if metrics_port is None else metrics_port
+        process = TritonProcess(find_installation(), run_dir, repository.models_dir, regions, port)
+        transport = SharedMemoryTransport(process.connection, regions, frames_in_flight + 1)  # one more for probes
+        stack.push_async_callback(process.connection.close)
+        stack.push_async_callback(transport.close)
+        stack.push_async_callback(process.close)
+        await process.start()
+        versions = TritonVersions(process.connection, repository, transport, ModelConfig(threads=threads), process)
+        await _serve(stack, versions, version, release_dir)
+        return Triton(TritonSegmenter(versions), versions, process, stack.pop_all())
+
+
+async def connect_external(
+    target: str,
+    repository_dir: Path,
+    release_dir: Path,
+    *,
+    version: int = 1,
+    threads: int = 0,
+    access: Access | None = None,
+) -> Triton:
+    """Serves a release by a Triton that runs elsewhere and was started with explicit model control.
+
+    Args:
+        target: host:port of its gRPC service.
+        repository_dir: a folder that both see; Triton's --model-repository is its `models` folder.
+        access: name and key of its --grpc-restricted-protocol, if it has one.
+        release_dir, version, threads: as for `start_embedded`.
+
+    Raises:
+        TritonSetupError, VersionLoadFailed, RepositoryError, ReleaseError: as `start_embedded`.
+    """
+    async with AsyncExitStack() as stack:
+        connection = TritonConnection(target, access)
+        stack.push_async_callback(connection.close)
+        if not await connection.is_live():
+            raise TritonSetupError(f"no Triton answers at {target}: start it, or leave --triton away to embed one")
+        transport = MessageTransport(connection)
+        stack.push_async_callback(transport.close)
+        repository = TritonRepository(repository_dir)
+        versions = TritonVersions(connection, repository, transport, ModelConfig(threads=threads), None)
+        await _serve(stack, versions, version, release_dir)
+        return Triton(TritonSegmenter(versions), versions, None, stack.pop_all())
+
+
+async def _serve(stack: AsyncExitStack, versions: TritonVersions, number: int, release_dir: Path) -> None:
+    await versions.load(number, release_dir)
+    watch = Watch(versions)
+    stack.push_async_callback(watch.close)
+    watch.start()
+
+
+def _lock(run_dir: Path) -> Callable[[], None]:
+    """Takes a folder for this process; returns what gives it back."""
+    descriptor = os.open(run_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise TritonSetupError(f"another gateway uses {run_dir}: stop it, or choose another folder") from None
+    return lambda: os.close(descriptor)

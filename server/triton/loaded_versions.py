@@ -1,0 +1,86 @@
+"""What is known of each version that Triton should serve: its frame size, and when it last proved to work."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from exchange.releases import Manifest
+from server.triton.tensors import Size
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LoadedVersion:
+    number: int
+    manifest: Manifest
+    ready: bool = True
+    answered_s: float = 0.0
+    """When it last answered, on the monotonic clock."""
+
+    @property
+    def frame_size(self) -> Size:
+        return self.manifest.frame_size
+
+
+class LoadedVersions:
+    """The versions by number. `ready` is replaced, never changed, so that it can be read at every frame."""
+
+    def __init__(self) -> None:
+        self._versions: dict[int, LoadedVersion] = {}
+        self.ready: Mapping[int, Size] = {}
+        self.went_down = asyncio.Event()
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._versions
+
+    def __getitem__(self, number: int) -> LoadedVersion:
+        return self._versions[number]
+
+    def numbers(self) -> list[int]:
+        return sorted(self._versions)
+
+    def down(self) -> list[LoadedVersion]:
+        """Those that do not work, the one that answered last first: it is the one that is missed most."""
+        down = [version for version in self._versions.values() if not version.ready]
+        return sorted(down, key=lambda version: version.answered_s, reverse=True)
+
+    def not_heard_for(self, duration_s: float) -> list[LoadedVersion]:
+        """Those that are ready as far as is known, but have not answered for so long."""
+        limit_s = time.monotonic() - duration_s
+        return [version for version in self._versions.values() if version.ready and version.answered_s <= limit_s]
+
+    def frame_sizes(self) -> set[Size]:
+        return {version.frame_size for version in self._versions.values()}
+
+    def add(self, version: LoadedVersion) -> None:
+        self._versions[version.number] = version
+        self._update()
+
+    def remove(self, number: int) -> None:
+        del self._versions[number]
+        self._update()
+
+    def mark_answered(self, version: LoadedVersion) -> None:
+        version.answered_s = time.monotonic()
+        if not version.ready:
+            log.info("version %d answers again", version.number)
+            version.ready = True
+            self._update()
+
+    def mark_down(self, version: LoadedVersion, reason: str) -> None:
+        if version.ready:
+            log.error("version %d stopped answering: %s", version.number, reason)
+            version.ready = False
+            self._update()
+        self.went_down.set()
+
+    def mark_all_down(self, reason: str) -> None:
+        for version in self._versions.values():
+            self.mark_down(version, reason)
+
+    def _update(self) -> None:
+        ready = (version for _, version in sorted(self._versions.items()) if version.ready)
+        self.ready = {version.number: version.frame_size for version in ready}

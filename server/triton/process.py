@@ -1,0 +1,213 @@
+"""One tritonserver as a child process: started, its log kept within a bound, and ended with everything it started."""
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections import deque
+from pathlib import Path
+from typing import cast
+
+from server.triton.connection import TritonConnection
+from server.triton.installation import TritonInstallation, TritonSetupError
+from server.triton.shared_memory import SHM_DIR, RegionOwner, check_free_space
+
+ACCESS_HEADER = "roadshift"
+LOG_BYTES, LOG_FILES = 2 << 20, 3
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+STUB_REGION_BYTES = 16 << 20
+"""What the Python backend takes from /dev/shm per version at once: a 2048 x 1024 frame and its labels fit."""
+STUB_START_TIMEOUT_S = 120
+UNIX_PATH_BYTES = 100
+"""Longest path of a socket that every Linux takes (108), less Triton's own suffix."""
+
+
+class TritonProcess:
+    """Owns tritonserver and its folder.
+
+    Nothing of it listens where another user could reach it: requests come through a Unix socket in a folder of mode
+    700, metrics through a loopback port, HTTP is off. Model control and shared memory, which are as good as running
+    code, also want a random key.
+    """
+
+    def __init__(
+        self, installation: TritonInstallation, run_dir: Path, models_dir: Path, regions: RegionOwner, metrics_port: int
+    ) -> None:
+        self._installation = installation
+        self._models_dir = models_dir
+        self._regions = regions
+        self._metrics_port = metrics_port
+        self._backends_dir = run_dir / "backends"
+        self._socket_dir = run_dir / "socket"
+        if len(os.fsencode(self._socket_dir / "triton:1")) > UNIX_PATH_BYTES:
+            raise TritonSetupError(f"{run_dir} is too long a path for a socket: choose a shorter folder")
+        shutil.rmtree(self._backends_dir, ignore_errors=True)
+        installation.copy_python_backend(self._backends_dir)
+        self._socket_dir.mkdir(mode=0o700, exist_ok=True)
+        self._log = _BoundedLog(run_dir / "triton.log")
+        self._key = secrets.token_hex(16)
+        self._process: asyncio.subprocess.Process | None = None
+        self._log_task: asyncio.Task[None] | None = None
+        # Triton joins address and port by a colon, also for a Unix socket.
+        self.connection = TritonConnection(f"unix:{self._socket_dir}/triton:1", (ACCESS_HEADER, self._key))
+
+    @property
+    def pid(self) -> int | None:
+        """The running server's, None while it does not run."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Starts the server and waits until it answers; it has loaded no model then.
+
+        Raises:
+            TritonSetupError: it ended or did not answer in time; the message holds its own last error.
+        """
+        check_free_space(STUB_REGION_BYTES)
+        _check_port_is_free(self._metrics_port)
+        launcher = Path(__file__).with_name("die_with_parent.py")
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(launcher), str(os.getpid()), *self._command(),
+            env=self._installation.environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # an interrupt at the terminal is the gateway's, which drains first
+        )  # fmt: skip
+        output = cast(asyncio.StreamReader, self._process.stdout)
+        self._log_task = asyncio.create_task(self._log.copy_from(output))
+        ended = asyncio.create_task(self._process.wait())
+        live = asyncio.create_task(self.connection.wait_until_live())
+        done, _ = await asyncio.wait({ended, live}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, live):
+            task.cancel()
+        if live not in done:
+            how = f"ended with status {self._process.returncode}" if ended in done else f"not up in {START_TIMEOUT_S} s"
+            await self.kill()
+            raise TritonSetupError(f"tritonserver {how}: {self._log.last_error()} (log: {self._log.path})")
+
+    async def wait_ended(self) -> None:
+        """Returns when the server has ended, however it did."""
+        if self._process is not None:
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """Lets running and queued requests finish, then ends the server and removes what it left."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT_S)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Ends the server and its stubs at once and removes their regions."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        if self._log_task is not None:
+            await self._log_task  # ends when the last holder of the pipe, the last stub, has gone
+        self._process = self._log_task = None
+        self._regions.remove_stub_regions()
+
+    async def close(self) -> None:
+        await self.stop()
+        self._log.close()
+
+    def remove_unmapped_regions(self) -> None:
+        """Removes the regions that a killed stub left: nobody of the server's session has them mapped any more."""
+        mapped = set()
+        for process in _processes_of_session(self._process.pid) if self._process is not None else ():
+            with contextlib.suppress(OSError):  # it has just ended
+                for line in (process / "maps").read_text().splitlines():
+                    mapped.add(line.partition(f" {SHM_DIR}/")[2])
+        self._regions.remove_stub_regions(except_for=mapped)
+
+    def _command(self) -> list[str]:
+        backend_settings = {
+            "shm-region-prefix-name": self._regions.stub_prefix,
+            "shm-default-byte-size": STUB_REGION_BYTES,
+            "stub-timeout-seconds": STUB_START_TIMEOUT_S,
+        }
+        options = {
+            "model-repository": self._models_dir,
+            "model-control-mode": "explicit",
+            "backend-directory": self._backends_dir,
+            "allow-http": "false",
+            "grpc-address": f"unix:{self._socket_dir}/triton",
+            "grpc-port": 1,
+            "grpc-restricted-protocol": f"model-repository,shared-memory:{ACCESS_HEADER}={self._key}",
+            "metrics-address": "127.0.0.1",
+            "metrics-port": self._metrics_port,
+            "allow-gpu-metrics": "false",
+            "exit-timeout-secs": round(STOP_TIMEOUT_S) - 2,
+        }
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        arguments += [f"--backend-config=python,{name}={value}" for name, value in backend_settings.items()]
+        return [str(self._installation.server), "--disable-auto-complete-config", *arguments]
+
+
+class _BoundedLog:
+    """Triton's output in a few files of bounded size, and the last lines of it in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1)
+        self._tail: deque[str] = deque(maxlen=200)
+
+    async def copy_from(self, stream: asyncio.StreamReader) -> None:
+        rest = b""
+        while chunk := await stream.read(1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > 1 << 16:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._write(line.decode(errors="replace"))
+
+    def _write(self, line: str) -> None:
+        self._tail.append(line)
+        self._files.emit(logging.LogRecord("triton", logging.INFO, "", 0, "%s", (line,), None))
+
+    def last_error(self) -> str:
+        errors = [line for line in self._tail if line.startswith(("E", "F", "error", "failed")) and " " in line]
+        return (errors or list(self._tail) or ["it wrote nothing"])[-1].strip()
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def find_free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _check_port_is_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TritonSetupError(
+                f"port {port}, for Triton's metrics, is taken: stop what listens there, or choose another"
+            ) from error
+
+
+def _processes_of_session(session_id: int) -> list[Path]:
+    """/proc folders of every process of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # Fields after the name, which stands in parentheses and may hold anything: state, parent, group, session.
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session_id:
+                found.append(stat.parent)
+    return found

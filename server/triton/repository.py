@@ -1,0 +1,125 @@
+"""The folder that Triton loads from: versions appear in it whole, by one rename, and are never changed afterwards.
+
+    <root>/models/segmenter/config.pbtxt
+    <root>/models/segmenter/<version>/    host: model.py, its compiled form, engine.json, engine/
+                                          tensorrt: model.plan
+    <root>/staging/                       versions being put together; the same filesystem, outside Triton's sight
+
+A version folder holds copies (links where the filesystem allows), so a release folder may go away once published.
+"""
+
+import json
+import os
+import py_compile
+import shutil
+import tempfile
+from importlib.util import cache_from_source
+from pathlib import Path
+
+from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest
+from server.triton.installation import TritonSetupError
+from server.triton.model_config import MODEL_NAME, ModelConfig
+
+HOST_SOURCE = Path(__file__).resolve().parents[2] / "model_repository" / MODEL_NAME / "model.py"
+FREE_SPACE_RESERVE_BYTES = 64 << 20
+CONFIG_NAME = "config.pbtxt"
+
+
+class RepositoryError(Exception):
+    """A version cannot be published or is not there; the message says what to do."""
+
+
+class TritonRepository:
+    """Publishes releases as versions of the one model. One process owns a repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.models_dir = root / "models"
+        self._model_dir = self.models_dir / MODEL_NAME
+        self._staging_dir = root / "staging"
+        shutil.rmtree(self._staging_dir, ignore_errors=True)
+        self._staging_dir.mkdir(parents=True)
+        self._model_dir.mkdir(parents=True, exist_ok=True)
+
+    def published(self) -> list[int]:
+        return sorted(int(path.name) for path in self._model_dir.iterdir() if path.name.isdecimal())
+
+    def publish(self, version: int, release_dir: Path) -> Manifest:
+        """Makes a release loadable as `version`; one that is there already stays as it is.
+
+        Raises:
+            RepositoryError: too little free space, or the engine's file is missing.
+            ReleaseError: the release has no readable manifest.
+        """
+        manifest = read_manifest(release_dir)
+        target = self._model_dir / str(version)
+        if target.exists():
+            return manifest
+        self._check_free_space(release_dir / ENGINE_FOLDER)
+        partial = Path(tempfile.mkdtemp(dir=self._staging_dir))
+        try:
+            if manifest.engine == "tensorrt":
+                _link_or_copy(release_dir / ENGINE_FOLDER / "model.plan", partial / "model.plan")
+            else:
+                _put_host_version(manifest, release_dir / ENGINE_FOLDER, partial)
+            partial.chmod(0o755)
+            partial.rename(target)
+        except FileNotFoundError as error:
+            raise RepositoryError(f"{error.filename} is missing: export the release again") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return manifest
+
+    def write_config(self, config: ModelConfig) -> None:
+        """Replaces config.pbtxt at once: a load without an override, as at a restart, must find the same versions."""
+        partial = self._staging_dir / CONFIG_NAME
+        partial.write_text(config.to_pbtxt())
+        partial.rename(self._model_dir / CONFIG_NAME)
+
+    def touch(self, version: int) -> None:
+        """Makes Triton's next load load this version anew: it takes a version with unchanged files for healthy."""
+        for name in ("model.py", "model.plan"):
+            if (path := self._model_dir / str(version) / name).exists():
+                os.utime(path)
+
+    def remove(self, version: int) -> None:
+        """Deletes a version that Triton no longer serves."""
+        doomed = self._staging_dir / f"removed-{version}"
+        (self._model_dir / str(version)).rename(doomed)
+        shutil.rmtree(doomed)
+
+    def _check_free_space(self, engine_dir: Path) -> None:
+        needed_bytes = sum(path.stat().st_size for path in engine_dir.rglob("*")) + FREE_SPACE_RESERVE_BYTES
+        free_bytes = shutil.disk_usage(self._staging_dir).free
+        if free_bytes < needed_bytes:
+            raise RepositoryError(
+                f"{self._staging_dir} has {free_bytes >> 20} MiB free, {needed_bytes >> 20} are needed: free some"
+            )
+
+
+def _put_host_version(manifest: Manifest, engine_dir: Path, version_dir: Path) -> None:
+    if not HOST_SOURCE.exists():
+        raise TritonSetupError(f"{HOST_SOURCE} is missing: install roadshift from a complete checkout")
+    shutil.copyfile(HOST_SOURCE, version_dir / "model.py")
+    # The stub would write this file at the first load, and Triton would then take the version for modified.
+    # An unchecked hash keeps it valid when model.py is touched.
+    py_compile.compile(
+        str(version_dir / "model.py"),
+        cfile=str(version_dir / cache_from_source("model.py")),
+        dfile="model.py",
+        doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    engine = {"engine": manifest.engine, "precision": manifest.precision}
+    (version_dir / "engine.json").write_text(json.dumps(engine) + "\n")
+    for source in sorted(path for path in engine_dir.rglob("*") if path.is_file()):
+        _link_or_copy(source, version_dir / ENGINE_FOLDER / source.relative_to(engine_dir))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True, parents=True)
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another filesystem, or one without links
+        shutil.copyfile(source, target)

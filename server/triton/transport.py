@@ -1,0 +1,147 @@
+"""How a frame reaches Triton and its labels come back: through shared memory, or inside the messages."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Coroutine
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+
+from server.errors import Overloaded
+from server.segmenter import SegmenterOutput
+from server.triton.connection import TritonConnection
+from server.triton.frame_slots import FrameSlots, Slot
+from server.triton.shared_memory import RegionOwner
+from server.triton.status import serving_error
+from server.triton.tensors import Arrays, Size, input_tensors, new_request, output_of, output_tensors
+
+
+class Transport(Protocol):
+    async def open(self, frame_size: Size) -> None:
+        """Makes ready for frames of this size; to be called again when Triton was restarted."""
+
+    async def close_unused(self, frame_sizes: Collection[Size]) -> None:
+        """Gives back what no frame of these sizes needs."""
+
+    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+        """One inference. A caller that is cancelled abandons the answer; Triton is not told.
+
+        Raises:
+            ServingError: as `server.segmenter.Segmenter.infer`.
+        """
+
+    async def close(self) -> None:
+        """Waits for what is in flight, then gives everything back."""
+
+
+class SharedMemoryTransport:
+    """For a Triton on this machine: `slot_count` frames in flight, the next one is refused."""
+
+    def __init__(self, connection: TritonConnection, regions: RegionOwner, slot_count: int) -> None:
+        self._connection = connection
+        self._regions = regions
+        self._slot_count = slot_count
+        self._slots: dict[Size, FrameSlots] = {}
+        self._in_flight = _InFlight()
+
+    async def open(self, frame_size: Size) -> None:
+        if frame_size not in self._slots:
+            name = f"{self._regions.prefix}frames-{frame_size[0]}x{frame_size[1]}"
+            self._slots[frame_size] = FrameSlots(name, frame_size, self._slot_count)
+        region = self._slots[frame_size].region
+        try:
+            await self._connection.register_region(region.name, region.size_bytes)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.ALREADY_EXISTS:
+                raise
+
+    async def close_unused(self, frame_sizes: Collection[Size]) -> None:
+        for frame_size in set(self._slots) - set(frame_sizes):
+            slots = self._slots.pop(frame_size)
+            await self._in_flight.wait()  # Triton crashes when a region in use is unregistered
+            with contextlib.suppress(grpc.aio.AioRpcError):  # a Triton that has ended knows no region
+                await self._connection.unregister_region(slots.region.name)
+            slots.close()
+
+    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+        slots = self._slots[frame_size]
+        slot = slots.take()
+        if slot is None:
+            raise Overloaded(f"{self._slot_count} frames are in flight already: try again, or send fewer")
+        return await self._in_flight.run(self._infer_in_slot(slots, slot, version, inputs))
+
+    async def _infer_in_slot(self, slots: FrameSlots, slot: Slot, version: int, inputs: Arrays) -> SegmenterOutput:
+        try:
+            for name, array in inputs.items():
+                np.copyto(slot.inputs[name], array)
+            slot.request.model_version = str(version)
+            await self._connection.infer(slot.request)
+            return output_of(slot.outputs)
+        except grpc.aio.AioRpcError as error:
+            raise serving_error(version, error) from error
+        finally:
+            slots.give_back(slot)
+
+    async def close(self) -> None:
+        await self.close_unused(())
+
+
+class MessageTransport:
+    """For a Triton elsewhere: the tensors travel in the messages."""
+
+    def __init__(self, connection: TritonConnection) -> None:
+        self._connection = connection
+        self._in_flight = _InFlight()
+
+    async def open(self, frame_size: Size) -> None:
+        pass
+
+    async def close_unused(self, frame_sizes: Collection[Size]) -> None:
+        pass
+
+    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+        return await self._in_flight.run(self._infer_by_messages(version, frame_size, inputs))
+
+    async def _infer_by_messages(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+        request = new_request(frame_size)
+        request.model_version = str(version)
+        request.raw_input_contents.extend(inputs[tensor.name].tobytes() for tensor in input_tensors(frame_size))
+        try:
+            response = await self._connection.infer(request)
+        except grpc.aio.AioRpcError as error:
+            raise serving_error(version, error) from error
+        contents = {
+            output.name: raw for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        return output_of(
+            {
+                tensor.name: np.frombuffer(contents[tensor.name], tensor.dtype).reshape(tensor.shape)
+                for tensor in output_tensors(frame_size)
+            }
+        )
+
+    async def close(self) -> None:
+        await self._in_flight.wait()
+
+
+class _InFlight:
+    """Inferences that outlive a caller who no longer waits."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[SegmenterOutput]] = set()
+
+    async def run(self, inference: Coroutine[Any, Any, SegmenterOutput]) -> SegmenterOutput:
+        task = asyncio.create_task(inference)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+        return await asyncio.shield(task)
+
+    def _finish(self, task: asyncio.Task[SegmenterOutput]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the caller has gone
+
+    async def wait(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks)

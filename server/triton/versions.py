@@ -1,0 +1,210 @@
+"""Loads, proves, drops and brings back versions; the only one that controls its Triton.
+
+A load is all or nothing across versions, and never touches one that is loaded and unchanged on disk: so versions are
+added and taken away, and none is ever reloaded but one whose process has died.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+import numpy as np
+
+from exchange.label_space import NUM_CLASSES
+from exchange.releases import Manifest
+from server.errors import EngineFailed, EngineUnavailable, Overloaded, ServingError, Unavailable
+from server.segmenter import SegmenterOutput
+from server.triton.connection import TritonConnection
+from server.triton.loaded_versions import LoadedVersion, LoadedVersions
+from server.triton.model_config import ModelConfig
+from server.triton.repository import TritonRepository
+from server.triton.status import load_failure
+from server.triton.tensors import Arrays, inputs_of
+from server.triton.transport import Transport
+
+HANG_LIMIT_S = 30.0
+"""An inference that takes longer than this will not end."""
+RESIDENT_VERSIONS = 2
+"""The most recent versions stay loaded though nobody routes to them: a rollback is then a change of routing."""
+
+
+class VersionLoadFailed(Exception):
+    """A version could not be loaded; what was loaded before serves on. The message is one line."""
+
+
+class Server(Protocol):
+    """The process behind the connection, where it is ours."""
+
+    async def start(self) -> None: ...
+
+    async def kill(self) -> None: ...
+
+    def remove_unmapped_regions(self) -> None: ...
+
+
+class TritonVersions:
+    def __init__(
+        self,
+        connection: TritonConnection,
+        repository: TritonRepository,
+        transport: Transport,
+        config: ModelConfig,
+        server: Server | None,
+    ) -> None:
+        self._connection = connection
+        self._repository = repository
+        self._transport = transport
+        self._config = config
+        self._server = server
+        self._control = asyncio.Lock()
+        self.loaded = LoadedVersions()
+        self.restarts = 0
+        """How often the server, or the process of a version, was brought back."""
+
+    async def load(self, number: int, release_dir: Path) -> None:
+        """Adds a version beside those that serve, and shows by a real inference that it works.
+
+        Raises:
+            VersionLoadFailed: Triton refused it, or its first inference failed; the others serve on.
+            RepositoryError, ReleaseError: the release cannot be published.
+        """
+        async with self._control:
+            if number in self.loaded:
+                return
+            manifest = await asyncio.to_thread(self._repository.publish, number, release_dir)
+            version = LoadedVersion(number, manifest)
+            self._check_engine(manifest)
+            try:
+                await self._transport.open(manifest.frame_size)
+                await self._serve_exactly({*self.loaded.ready, number})
+                await self._prove(version)
+            except (grpc.aio.AioRpcError, ServingError) as error:
+                await self._forget(version)
+                reason = load_failure(error) if isinstance(error, grpc.aio.AioRpcError) else error
+                raise VersionLoadFailed(f"version {number} cannot be loaded: {reason}") from error
+            self.loaded.add(version)
+
+    async def drop(self, number: int) -> None:
+        """Stops serving a version; what it is computing finishes.
+
+        Raises:
+            ValueError: it is not loaded, or is the only one.
+        """
+        async with self._control:
+            if number not in self.loaded or len(self.loaded.numbers()) == 1:
+                raise ValueError(f"version {number} cannot be dropped; loaded are {self.loaded.numbers()}")
+            version = self.loaded[number]
+            self.loaded.remove(number)
+            await self._forget(version)
+
+    async def keep(self, wanted: Collection[int]) -> None:
+        """Drops every version that is neither wanted nor one of the most recent."""
+        numbers = self.loaded.numbers()
+        for number in numbers[:-RESIDENT_VERSIONS]:
+            if number not in wanted:
+                await self.drop(number)
+
+    async def infer(self, number: int, inputs: Arrays) -> SegmenterOutput:
+        """A live inference; its outcome counts as a probe."""
+        version = self.loaded[number]
+        try:
+            output = await self._transport.infer(number, version.frame_size, inputs)
+        except Unavailable as error:
+            self.loaded.mark_down(version, str(error))
+            raise
+        self.loaded.mark_answered(version)
+        return output
+
+    async def probe(self, version: LoadedVersion) -> None:
+        """Finds out whether a version works."""
+        try:
+            await self._prove(version)
+        except Overloaded:  # the frames that keep it busy will tell
+            pass
+        except ServingError as error:
+            self.loaded.mark_down(version, str(error))
+
+    async def bring_back(self) -> None:
+        """Makes every version that is down work again: the server first if it has ended, then one after the other.
+
+        Raises:
+            AioRpcError, ServingError: for the first version that could not be brought back, after trying them all.
+            TritonSetupError: the server does not start.
+        """
+        async with self._control:
+            await self._bring_back_server()
+            failures: list[Exception] = []
+            for version in self.loaded.down():
+                try:
+                    await self._bring_back_version(version)
+                except (grpc.aio.AioRpcError, ServingError) as error:
+                    failures.append(error)
+            if self._server is not None:
+                self._server.remove_unmapped_regions()
+            if failures:
+                raise failures[0]
+
+    async def _bring_back_server(self) -> None:
+        if await self._connection.is_live():
+            return
+        self.loaded.mark_all_down("Triton does not answer")
+        if self._server is None:
+            raise EngineUnavailable("Triton does not answer: is it running, and reachable?")
+        await self._server.kill()
+        await self._server.start()
+        self.restarts += 1
+
+    async def _bring_back_version(self, version: LoadedVersion) -> None:
+        with contextlib.suppress(ServingError):
+            await self._prove(version)  # the failure was an earlier process's, or Triton came back by itself
+            return
+        await self._transport.open(version.frame_size)
+        await asyncio.to_thread(self._repository.touch, version.number)
+        await self._serve_exactly({*self.loaded.ready, version.number})
+        await self._prove(version)
+
+    def _check_engine(self, manifest: Manifest) -> None:
+        config = self._config.for_engine(manifest)
+        if self.loaded.numbers() and config != self._config:
+            raise VersionLoadFailed(
+                "one Triton serves either TensorRT releases of one frame size or releases of the other engines: "
+                "export this one like those that are loaded"
+            )
+        self._config = config
+
+    async def _serve_exactly(self, numbers: Iterable[int]) -> None:
+        """All of these versions or, where Triton refuses, what was served before."""
+        previous, self._config = self._config, self._config.for_versions(numbers)
+        try:
+            # A load without the override, and one by somebody else, would fall back to what the file says.
+            await asyncio.to_thread(self._repository.write_config, self._config)
+            await self._connection.load(self._config.to_json())
+        except BaseException:
+            self._config = previous
+            await asyncio.to_thread(self._repository.write_config, previous)
+            raise
+
+    async def _forget(self, version: LoadedVersion) -> None:
+        """Leaves Triton, the repository and the transport without a version that is not among the loaded ones."""
+        if self.loaded.ready:
+            with contextlib.suppress(grpc.aio.AioRpcError):  # a dead Triton comes back without it
+                await self._serve_exactly(self.loaded.ready)
+        await asyncio.to_thread(self._repository.remove, version.number)
+        await self._transport.close_unused(self.loaded.frame_sizes())
+
+    async def _prove(self, version: LoadedVersion) -> None:
+        """Raises ServingError unless the version answers a black frame sensibly."""
+        size = version.frame_size
+        inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
+        try:
+            output = await asyncio.wait_for(self._transport.infer(version.number, size, inputs), HANG_LIMIT_S)
+        except TimeoutError:
+            if self._server is not None:
+                await self._server.kill()
+            raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s") from None
+        if output.labels_HW.max() >= NUM_CLASSES or not np.isfinite(output.mean_probability_K).all():
+            raise EngineFailed(f"version {version.number} answers nonsense: export it again")
+        self.loaded.mark_answered(version)
