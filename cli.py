@@ -1,12 +1,19 @@
-"""The `roadshift` command: one line per command, each half's own module loaded only when it is called."""
+"""The `roadshift` command: one line per command, each half's own module loaded only when its command is called."""
 
 import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version as installed_version
+from typing import Annotated
 
-import click
 import typer
 
 # Names each command's module and attribute as strings, so that `roadshift segment` never loads torch.
 COMMANDS = {
+    "serve": ("server.cli", "serve", "Serve frames over gRPC."),
+    "status": ("clients.cli", "status", "Ask a gateway how it is."),
+    "segment": ("clients.cli", "segment", "Label image files and write maps and overlays."),
+    "fleet": ("clients.cli", "fleet", "Drive simulated vehicles against a gateway."),
     "simulate": ("clients.cli", "simulate", "Drive through the simulated city and write labelled frames."),
     "train-source": ("adaptation.cli", "train_source", "Train a network on labelled source data."),
     "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),
@@ -16,26 +23,34 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Lists every command from COMMANDS and imports a command's module when it runs."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module_name, attribute, _ = COMMANDS[cmd_name]
-        one_command = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        one_command.command(cmd_name)(getattr(importlib.import_module(module_name), attribute))
-        return typer.main.get_command(one_command)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The app with every command listed, and only the one that the arguments name imported."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="markdown")
+    app.callback()(_root)
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (module_name, attribute, summary) in COMMANDS.items():
+        function = getattr(importlib.import_module(module_name), attribute) if name == called else _only_listed
+        app.command(name, short_help=summary)(function)
+    return app
 
 
-@click.group(cls=LazyGroup, help="Segmentation serving for driving fleets that keeps itself adapted.")
-@click.version_option(package_name="roadshift")
 def main() -> None:
-    pass
+    app_for(sys.argv[1:])()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"roadshift {installed_version('roadshift')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Segmentation serving for driving fleets that keeps itself adapted."""
+
+
+def _only_listed() -> None:
+    """Stands in for a command that was not called."""

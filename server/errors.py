@@ -2,15 +2,20 @@
 
     ServingError
     ├── InvalidRequest        INVALID_ARGUMENT    the caller must send something else
+    ├── NotFound              NOT_FOUND           no such model or version
     ├── Unauthenticated       UNAUTHENTICATED     no known certificate or token
     ├── Forbidden             PERMISSION_DENIED   a known caller without the role
     ├── Overloaded            RESOURCE_EXHAUSTED  try again after `retry_after_s`
+    │   ├── QueueFull                             too many frames wait
+    │   ├── VehicleShareUsed                      too many frames of this vehicle wait
+    │   └── Overtaken                             a newer frame of the same stream came (`latest_wins`)
     ├── DeadlinePassed        DEADLINE_EXCEEDED   the answer would have come too late
     ├── Unavailable           UNAVAILABLE         try again, here or at another gateway
     │   ├── Draining                              this gateway is going down
     │   ├── VersionUnavailable                    this version is not loaded, or is being dropped
     │   └── EngineUnavailable                     the engine process is down and being repaired
     └── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
+    StartupError                                  the gateway cannot start; never reaches a caller
 
 A message says what to do. Whatever is not in this tree is a defect and reaches the caller as INTERNAL without details.
 """
@@ -39,6 +44,11 @@ class InvalidRequest(ServingError):
     reason = "invalid"
 
 
+class NotFound(ServingError):
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "not_found"
+
+
 class Unauthenticated(ServingError):
     status = grpc.StatusCode.UNAUTHENTICATED
     reason = "unauthenticated"
@@ -53,6 +63,18 @@ class Overloaded(ServingError):
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "overloaded"
     default_retry_after_s = 0.1
+
+
+class QueueFull(Overloaded):
+    reason = "queue_full"
+
+
+class VehicleShareUsed(Overloaded):
+    reason = "vehicle_share"
+
+
+class Overtaken(Overloaded):
+    reason = "overtaken"
 
 
 class DeadlinePassed(ServingError):
@@ -80,3 +102,7 @@ class EngineUnavailable(Unavailable):
 
 class EngineFailed(ServingError):
     reason = "engine_failed"
+
+
+class StartupError(Exception):
+    """The gateway cannot start: one line for the operator, saying what to change."""

@@ -45,8 +45,8 @@ def test_no_file_imports_against_the_direction(folder: str) -> None:
 def test_the_command_line_starts_without_either_half() -> None:
     """`roadshift --help` must be quick on a vehicle's computer that has no torch."""
     code = (
-        "import sys, cli, click.testing\n"
-        "result = click.testing.CliRunner().invoke(cli.main, ['--help'])\n"
+        "import sys, cli, typer.testing\n"
+        "result = typer.testing.CliRunner().invoke(cli.app_for([]), ['--help'])\n"
         "assert result.exit_code == 0, result.output\n"
         "print([m for m in ('torch', 'openvino', 'server', 'adaptation', 'clients') if m in sys.modules])\n"
     )

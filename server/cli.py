@@ -1,0 +1,61 @@
+"""`roadshift serve`."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from server import assembly
+from server.errors import StartupError
+from server.settings import GatewaySettings
+
+
+def _option(help_text: str) -> Any:
+    return typer.Option(help=help_text, show_default=False)
+
+
+def serve(
+    release: Annotated[Path | None, _option("Release to serve; the starter that ships if absent.")] = None,
+    listen: Annotated[str | None, _option("Address for vehicles (127.0.0.1:8500).")] = None,
+    metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9500); '' for none.")] = None,
+    domain: Annotated[list[str] | None, _option("Domain to count apart from 'default'; repeat for more.")] = None,
+    tls_certificate: Annotated[Path | None, _option("Server certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, _option("Its key, PEM.")] = None,
+    tls_client_ca: Annotated[Path | None, _option("Ask callers for a certificate of this authority, PEM.")] = None,
+    token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
+    insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
+    triton: Annotated[str | None, _option("Address of an external Triton; embedded if absent.")] = None,
+    triton_repository: Annotated[Path | None, _option("Model repository that the external Triton reads.")] = None,
+    run_dir: Annotated[Path | None, _option("Where the embedded Triton keeps its files (runs/gateway).")] = None,
+    fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
+) -> None:
+    """Serve frames over gRPC until SIGTERM or Ctrl-C; what was admitted by then is still answered.
+
+    Everything can also be set by environment variables: ROADSHIFT_LISTEN, ROADSHIFT_TLS_KEY, and, for what has no
+    option here, the names in `server/settings.py`, such as ROADSHIFT_IN_FLIGHT.
+    """
+    options = {name: value for name, value in locals().items() if value not in (None, [])}
+    if "domain" in options:
+        options["domains"] = tuple(options.pop("domain"))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(assembly.serve(GatewaySettings(**options), on_ready=_announce))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except StartupError as error:
+        raise _failure(str(error)) from error
+
+
+def _announce(gateway: assembly.Gateway) -> None:
+    typer.echo(f"serving on port {gateway.port}")
+    if gateway.metrics_port:
+        typer.echo(f"metrics on port {gateway.metrics_port}")
+
+
+def _failure(message: str) -> typer.Exit:
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(1)

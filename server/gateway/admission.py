@@ -1,0 +1,172 @@
+"""Which frames are worked on, which wait, and which are refused at once.
+
+A late answer is worthless to a vehicle, so the queue is short. Vehicles take turns; within one vehicle the newest
+frame goes first, but each frame is overtaken at most once, so that none starves behind a vehicle that sends too fast.
+A newcomer is refused rather than an old frame thrown out: whoever is refused learns it at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from server.errors import DeadlinePassed, Draining, Overtaken, QueueFull, ServingError, VehicleShareUsed
+
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, Any]]
+
+_SMOOTHING = 0.1
+"""Weight of the latest frame in the running mean of a frame's duration, which only feeds the retry hint."""
+_LONGEST_HINT_S = 5.0
+
+
+@dataclass(eq=False)
+class _Waiting:
+    work: Work
+    vehicle: str
+    stream: Hashable | None
+    started: asyncio.Future[asyncio.Task[Any]]
+    was_overtaken: bool = False
+
+
+class Admission:
+    """Bounds the frames in flight (decoded, inferred, encoded) and those that wait. Belongs to one event loop."""
+
+    def __init__(self, *, in_flight: int, queued: int, queued_per_vehicle: int) -> None:
+        self._max_in_flight = in_flight
+        self._max_queued = queued
+        self._max_queued_per_vehicle = queued_per_vehicle
+        self._vehicles: dict[str, list[_Waiting]] = {}  # in the order of their turns; each the oldest frame first
+        self._running: set[asyncio.Task[Any]] = set()
+        self._mean_work_s = 0.1
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        return sum(len(frames) for frames in self._vehicles.values())
+
+    async def run(
+        self,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        vehicle: str,
+        deadline: float | None = None,
+        latest_of: Hashable | None = None,
+    ) -> T:
+        """Runs the work when its turn comes, and returns what it returns.
+
+        Once started the work runs to its end, even when the caller is cancelled: an engine cannot be interrupted, and
+        its place is only free when it is.
+
+        Args:
+            deadline: in the loop's time; work whose deadline has passed is not started.
+            latest_of: a stream; frames of the same stream that still wait give way to this one.
+
+        Raises:
+            QueueFull, VehicleShareUsed: refused at once.
+            Overtaken: a later frame with the same `latest_of` came while this one waited.
+            DeadlinePassed: the deadline passed before the turn came.
+            Draining: `drain` was called before this frame came.
+        """
+        loop = asyncio.get_running_loop()
+        if self.draining.is_set():
+            raise Draining("this gateway is shutting down: send the frame to another one")
+        if deadline is not None and deadline <= loop.time():
+            raise DeadlinePassed("the deadline had passed when the frame arrived")
+        if latest_of is not None:
+            self._overtake(vehicle, latest_of)
+        if self.in_flight < self._max_in_flight:
+            task: asyncio.Task[T] = self._start(work)
+        else:
+            self._refuse_if_full(vehicle)
+            task = await self._wait(_Waiting(work, vehicle, latest_of, loop.create_future()), deadline)
+        return await asyncio.shield(task)
+
+    def drain(self) -> None:
+        """Refuses every frame that comes from now on; those that wait or run are finished."""
+        self.draining.set()
+
+    async def idle(self) -> None:
+        """Returns when nothing waits or runs."""
+        await self._idle.wait()
+
+    def _refuse_if_full(self, vehicle: str) -> None:
+        queued = self.queued
+        hint_s = min(_LONGEST_HINT_S, self._mean_work_s * (queued + 1) / self._max_in_flight)
+        if queued >= self._max_queued:
+            raise QueueFull(f"{queued} frames wait already: send a newer frame later", retry_after_s=hint_s)
+        # From half full on, a vehicle may have one frame waiting, which leaves room for the others.
+        share = self._max_queued_per_vehicle if queued < self._max_queued / 2 else 1
+        if len(self._vehicles.get(vehicle, ())) >= share:
+            message = f"{share} frames of this vehicle wait already: send a newer frame later"
+            raise VehicleShareUsed(message, retry_after_s=hint_s)
+
+    async def _wait(self, waiting: _Waiting, deadline: float | None) -> asyncio.Task[Any]:
+        self._vehicles.setdefault(waiting.vehicle, []).append(waiting)
+        alarm = None
+        if deadline is not None:
+            passed = DeadlinePassed("the deadline passed while the frame waited")
+            alarm = asyncio.get_running_loop().call_at(deadline, self._give_up, waiting, passed)
+        try:
+            return await waiting.started
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            self._leave(waiting)  # where the caller was cancelled
+
+    def _overtake(self, vehicle: str, stream: Hashable) -> None:
+        for waiting in [frame for frame in self._vehicles.get(vehicle, ()) if frame.stream == stream]:
+            self._give_up(waiting, Overtaken("a newer frame of this stream came"))
+
+    def _give_up(self, waiting: _Waiting, error: ServingError) -> None:
+        self._leave(waiting)
+        if not waiting.started.done():
+            waiting.started.set_exception(error)
+
+    def _leave(self, waiting: _Waiting) -> None:
+        frames = self._vehicles.get(waiting.vehicle, [])
+        if waiting in frames:
+            frames.remove(waiting)
+            if not frames:
+                del self._vehicles[waiting.vehicle]
+
+    def _start_waiting(self) -> None:
+        while self._vehicles and self.in_flight < self._max_in_flight:
+            vehicle = next(iter(self._vehicles))
+            frames = self._vehicles.pop(vehicle)
+            chosen = frames.pop(0 if frames[0].was_overtaken else -1)
+            for older in frames:
+                older.was_overtaken = True
+            if frames:
+                self._vehicles[vehicle] = frames  # its next turn comes after everyone else's
+            if not chosen.started.done():
+                chosen.started.set_result(self._start(chosen.work))
+
+    def _start(self, work: Work) -> asyncio.Task[Any]:
+        task = asyncio.create_task(self._timed(work))
+        self._running.add(task)
+        self._idle.clear()
+        task.add_done_callback(self._finished)
+        return task
+
+    async def _timed(self, work: Work) -> Any:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await work()
+        finally:
+            self._mean_work_s += _SMOOTHING * (loop.time() - started - self._mean_work_s)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # for the caller; where the caller has gone, for nobody
+        self._start_waiting()
+        if not self._running:
+            self._idle.set()

@@ -1,0 +1,147 @@
+"""Protobuf of `roadshift.v1` to what the handlers speak of, and back; only what is well-formed is decided here."""
+
+from collections.abc import Hashable
+
+from roadshift.v1 import segmentation_pb2 as pb
+
+from server.errors import InvalidRequest, ServingError
+from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, ImageFormat, MapEncoding
+
+_MAX_ID_BYTES = 128
+_MAX_FRAME_ID_BYTES = 256
+
+_LABEL_ENCODINGS = {
+    pb.LABEL_ENCODING_UNSPECIFIED: MapEncoding.PNG,
+    pb.LABEL_ENCODING_PALETTE_PNG: MapEncoding.PNG,
+    pb.LABEL_ENCODING_RAW: MapEncoding.RAW,
+    pb.LABEL_ENCODING_RLE: MapEncoding.RLE,
+}
+_CONFIDENCE_ENCODINGS = {
+    pb.CONFIDENCE_ENCODING_UNSPECIFIED: None,
+    pb.CONFIDENCE_ENCODING_PNG: MapEncoding.PNG,
+    pb.CONFIDENCE_ENCODING_RAW: MapEncoding.RAW,
+}
+_LABEL_ENCODING_PB = {
+    MapEncoding.PNG: pb.LABEL_ENCODING_PALETTE_PNG,
+    MapEncoding.RAW: pb.LABEL_ENCODING_RAW,
+    MapEncoding.RLE: pb.LABEL_ENCODING_RLE,
+}
+_CONFIDENCE_ENCODING_PB = {
+    MapEncoding.PNG: pb.CONFIDENCE_ENCODING_PNG,
+    MapEncoding.RAW: pb.CONFIDENCE_ENCODING_RAW,
+}
+_REDUCE_BY = {0: 1, 1: 1, 2: 2, 4: 4}
+
+
+def frame_request(
+    message: pb.SegmentRequest, peer: str, deadline: float | None, latest_of: Hashable | None = None
+) -> FrameRequest:
+    """One frame's request.
+
+    Args:
+        peer: the network address, which stands in for a missing vehicle id.
+        deadline: in the event loop's time.
+
+    Raises:
+        InvalidRequest: a field that is not understood; the message says what to send.
+    """
+    if not message.HasField("frame"):
+        raise InvalidRequest("the request has no frame: send one")
+    check_length("frame_id", message.frame.frame_id, _MAX_FRAME_ID_BYTES)
+    return FrameRequest(
+        frame=encoded_frame(message.frame),
+        vehicle=check_length("vehicle_id", message.vehicle_id) or peer,
+        drive=check_length("drive_id", message.drive_id),
+        domain=message.domain,
+        options=_answer_options(message.options),
+        deadline=deadline,
+        latest_of=latest_of,
+    )
+
+
+def check_length(field: str, value: str, max_bytes: int = _MAX_ID_BYTES) -> str:
+    if len(value.encode()) > max_bytes:
+        raise InvalidRequest(f"{field} has {len(value.encode())} bytes: send at most {max_bytes}")
+    return value
+
+
+def encoded_frame(frame: pb.Frame) -> EncodedFrame:
+    try:
+        image_format = ImageFormat(frame.format)
+    except ValueError:
+        known = ", ".join(repr(known.value) for known in ImageFormat)
+        raise InvalidRequest(f"format {frame.format[:80]!r} is not served: send one of {known}") from None
+    return EncodedFrame(frame.data, image_format, (frame.height, frame.width))
+
+
+def _answer_options(options: pb.SegmentOptions) -> AnswerOptions:
+    if options.label_encoding not in _LABEL_ENCODINGS:
+        raise InvalidRequest(
+            f"unknown label_encoding {options.label_encoding}: send 1 (palette PNG), 2 (raw) or 3 (RLE)"
+        )
+    if options.confidence_encoding not in _CONFIDENCE_ENCODINGS:
+        raise InvalidRequest(
+            f"unknown confidence_encoding {options.confidence_encoding}: send 0 (none), 1 (PNG) or 2 (raw)"
+        )
+    if options.reduce_by not in _REDUCE_BY:
+        raise InvalidRequest(f"reduce_by {options.reduce_by} is not served: send 1, 2 or 4")
+    return AnswerOptions(
+        labels=_LABEL_ENCODINGS[options.label_encoding],
+        confidence=_CONFIDENCE_ENCODINGS[options.confidence_encoding],
+        reduce_by=_REDUCE_BY[options.reduce_by],
+    )
+
+
+def segment_response(frame: pb.Frame, answer: FrameAnswer) -> pb.SegmentResponse:
+    """The answer to a frame, carrying the frame's own id and time."""
+    seconds = answer.stage_seconds
+    response = pb.SegmentResponse(
+        frame_id=frame.frame_id,
+        labels=pb.LabelMap(
+            encoding=_LABEL_ENCODING_PB[answer.labels.encoding],
+            data=answer.labels.data,
+            height=answer.labels.size_hw[0],
+            width=answer.labels.size_hw[1],
+        ),
+        model_version=answer.route.version,
+        prior_id=answer.route.prior_id,
+        domain=answer.route.domain,
+        mean_confidence=answer.mean_confidence,
+        class_fractions=answer.class_fractions_K.tolist(),
+        stage_seconds=pb.StageSeconds(
+            queue=seconds.queue,
+            decode=seconds.decode,
+            infer=seconds.infer,
+            encode=seconds.encode,
+            total=seconds.total,
+        ),
+    )
+    if frame.HasField("timestamp"):
+        response.timestamp.CopyFrom(frame.timestamp)
+    if answer.confidence is not None:
+        response.confidence.encoding = _CONFIDENCE_ENCODING_PB[answer.confidence.encoding]
+        response.confidence.data = answer.confidence.data
+        response.confidence.height, response.confidence.width = answer.confidence.size_hw
+    return response
+
+
+def stream_frame_request(settings: pb.StreamSettings, frame: pb.Frame) -> pb.SegmentRequest:
+    """What a stream's frame would be as a unary call."""
+    return pb.SegmentRequest(
+        frame=frame,
+        vehicle_id=settings.vehicle_id,
+        drive_id=settings.drive_id,
+        domain=settings.domain,
+        options=settings.options,
+    )
+
+
+def frame_error(error: ServingError) -> pb.FrameError:
+    message = pb.FrameError(code=error.status.value[0], message=str(error))
+    if error.retry_after_s is not None:
+        message.retry_after_ms = retry_after_ms(error.retry_after_s)
+    return message
+
+
+def retry_after_ms(retry_after_s: float) -> int:
+    return max(1, round(1000 * retry_after_s))

@@ -1,0 +1,141 @@
+"""One frame's way through the gateway: route, look at the header, wait, decode, infer, encode."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exchange.frame_fitting import fit_frame
+from server.errors import DeadlinePassed, NotFound, ServingError, VersionUnavailable
+from server.gateway.admission import Admission
+from server.gateway.answer_encoding import encode_maps, summarize
+from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
+from server.gateway.image_decoding import decode, read_size
+from server.metrics import GatewayMetrics
+from server.routing import Route, Router
+from server.segmenter import Segmenter
+
+PRIOR_OF_REQUEST = "request"
+"""The prior id of an answer whose request brought its own ratio."""
+
+
+class FrameHandler:
+    """Decides what happens to a frame. `workers` decode and encode; the event loop does nothing slow itself."""
+
+    def __init__(
+        self,
+        *,
+        segmenter: Segmenter,
+        router: Router,
+        admission: Admission,
+        workers: ThreadPoolExecutor,
+        metrics: GatewayMetrics,
+        max_frame_pixels: int,
+    ) -> None:
+        self.admission = admission
+        self.segmenter = segmenter
+        self.router = router
+        self._workers = workers
+        self._metrics = metrics
+        self._max_frame_pixels = max_frame_pixels
+
+    @property
+    def is_serving(self) -> bool:
+        """True while the version that serves by default answers, and new frames are taken."""
+        return (
+            not self.admission.draining.is_set() and self.router.plan.default.serving in self.segmenter.ready_versions
+        )
+
+    async def answer(self, request: FrameRequest) -> FrameAnswer:
+        """Labels one frame and counts how it ended.
+
+        Raises:
+            ServingError: one of the tree in `server.errors`.
+        """
+        self._metrics.frame_came(request.frame.format, len(request.frame.data))
+        route, status = None, "INTERNAL"
+        try:
+            route = self._route(request)
+            answer = await self._admit(request, route)
+            status = "OK"
+        except ServingError as error:
+            status = error.status.name
+            self._metrics.refused(error.reason)
+            raise
+        except asyncio.CancelledError:
+            late = request.deadline is not None and request.deadline <= asyncio.get_running_loop().time()
+            status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            raise
+        finally:
+            self._metrics.ended(route, status)
+        self._metrics.answered(answer)
+        return answer
+
+    def _route(self, request: FrameRequest) -> Route:
+        route = self.router.route(request.domain)
+        if request.version is not None:
+            if request.version not in self.segmenter.ready_versions:
+                raise NotFound(f"version {request.version} is not loaded: name no version to get the one that serves")
+            route = dataclasses.replace(route, version=request.version)
+        if request.log_prior_ratio_K is not None:
+            route = dataclasses.replace(route, prior_id=PRIOR_OF_REQUEST, log_prior_ratio_K=request.log_prior_ratio_K)
+        return route
+
+    async def _admit(self, request: FrameRequest, route: Route) -> FrameAnswer:
+        arrived = time.perf_counter()
+        original_hw = read_size(request.frame, self._max_frame_pixels)
+        return await self.admission.run(
+            lambda: self._work(request, route, original_hw, arrived),
+            vehicle=request.vehicle,
+            deadline=request.deadline,
+            latest_of=request.latest_of,
+        )
+
+    async def _work(
+        self, request: FrameRequest, route: Route, original_hw: tuple[int, int], arrived: float
+    ) -> FrameAnswer:
+        seconds = StageSeconds(queue=time.perf_counter() - arrived)
+        frame_size_hw = self.segmenter.ready_versions.get(route.version)
+        if frame_size_hw is None:
+            raise VersionUnavailable(f"version {route.version} does not answer just now: try again")
+        loop = asyncio.get_running_loop()
+        with _timing(seconds, "decode"):
+            frame_HW3, valid_hw = await loop.run_in_executor(
+                self._workers, _decode_and_fit, request.frame, frame_size_hw
+            )
+        if request.deadline is not None and request.deadline <= loop.time():
+            raise DeadlinePassed("the deadline passed before the frame reached the engine")
+        with _timing(seconds, "infer"):
+            output = await self.segmenter.infer(route.version, frame_HW3, route.log_prior_ratio_K, valid_hw)
+        with _timing(seconds, "encode"):
+            (labels, confidence), (mean_confidence, class_fractions_K) = await loop.run_in_executor(
+                self._workers,
+                lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
+            )
+        seconds.total = time.perf_counter() - arrived
+        return FrameAnswer(
+            labels=labels,
+            confidence=confidence,
+            route=route,
+            mean_confidence=mean_confidence,
+            class_fractions_K=class_fractions_K,
+            presence_K=output.presence_K,
+            mean_probability_K=output.mean_probability_K,
+            stage_seconds=seconds,
+        )
+
+
+def _decode_and_fit(frame: EncodedFrame, frame_size_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    return fit_frame(decode(frame), frame_size_hw)
+
+
+@contextmanager
+def _timing(seconds: StageSeconds, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    setattr(seconds, stage, time.perf_counter() - started)

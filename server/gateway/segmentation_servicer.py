@@ -1,0 +1,79 @@
+"""`roadshift.v1.Segmentation`: translates between the wire and the frame handler."""
+
+from collections.abc import AsyncIterator
+
+from roadshift.v1 import segmentation_pb2 as pb
+from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
+
+from server.errors import Draining, InvalidRequest, Overtaken, ServingError
+from server.gateway.access import Access, Answering, Context, Role, deadline_of
+from server.gateway.converters import frame_error, frame_request, segment_response, stream_frame_request
+from server.gateway.frame_handler import FrameHandler
+from server.gateway.ordered_stream import in_order
+
+_LATEST_WINS_WINDOW = 64
+"""Frames of a latest-wins stream whose outcome, mostly 'skipped', was not sent yet."""
+
+
+class SegmentationServicer(pb_grpc.SegmentationServicer):
+    def __init__(self, handler: FrameHandler, access: Access, stream_window: int) -> None:
+        self._handler = handler
+        self._access = access
+        self._stream_window = stream_window
+
+    async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:  # noqa: N802
+        async with Answering(context, self._access, Role.VEHICLE):
+            answer = await self._handler.answer(frame_request(request, context.peer(), deadline_of(context)))
+            return segment_response(request.frame, answer)
+
+    async def SegmentStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: Context
+    ) -> AsyncIterator[pb.SegmentStreamResponse]:
+        async with Answering(context, self._access, Role.VEHICLE):
+            stream = _Stream(self._handler, context.peer(), deadline_of(context))
+            outcomes = in_order(
+                stream.frames(request_iterator),
+                stream.outcome,
+                window=lambda: _LATEST_WINS_WINDOW if stream.latest_wins else self._stream_window,
+                stop=self._handler.admission.draining,
+            )
+            async for outcome in outcomes:
+                yield outcome
+            if self._handler.admission.draining.is_set():
+                raise Draining("this gateway is shutting down: go on with another one")
+
+
+class _Stream:
+    """One stream's settings, as they change, and the outcome of each of its frames."""
+
+    def __init__(self, handler: FrameHandler, peer: str, deadline: float | None) -> None:
+        self._handler = handler
+        self._peer = peer
+        self._deadline = deadline
+        self._settings: pb.StreamSettings | None = None
+
+    @property
+    def latest_wins(self) -> bool:
+        return self._settings is not None and self._settings.latest_wins
+
+    async def frames(self, messages: AsyncIterator[pb.SegmentStreamRequest]) -> AsyncIterator[pb.SegmentRequest]:
+        async for message in messages:
+            match message.WhichOneof("kind"):
+                case "settings":
+                    self._settings = message.settings
+                case "frame" if self._settings is not None:
+                    yield stream_frame_request(self._settings, message.frame)
+                case _:
+                    raise InvalidRequest("send the stream's settings first, then frames")
+
+    async def outcome(self, request: pb.SegmentRequest) -> pb.SegmentStreamResponse:
+        response = pb.SegmentStreamResponse(frame_id=request.frame.frame_id)
+        try:
+            latest_of = self if self.latest_wins else None
+            answer = await self._handler.answer(frame_request(request, self._peer, self._deadline, latest_of))
+            response.answer.CopyFrom(segment_response(request.frame, answer))
+        except Overtaken:
+            response.skipped.SetInParent()
+        except ServingError as error:
+            response.error.CopyFrom(frame_error(error))
+        return response

@@ -1,0 +1,107 @@
+"""What the gateway shows to Prometheus. Labels are bounded: listed domains, versions, statuses; never a vehicle."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from exchange.label_space import CLASS_NAMES
+from server.gateway.admission import Admission
+from server.gateway.frames import FrameAnswer, ImageFormat, StageSeconds
+from server.routing import DEFAULT_DOMAIN, Route, Router
+from server.segmenter import Segmenter
+
+STAGES = ("queue", "decode", "infer", "encode", "total")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10)
+_BYTES = tuple(float(2**power) for power in range(13, 26))
+
+
+class GatewayMetrics:
+    """The counters of one gateway, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "roadshift_requests",
+            "Frames that came, by the domain and version that they were served with and their gRPC status.",
+            ("domain", "version", "status"),
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "roadshift_refused", "Frames without labels, by reason.", ("reason",), registry=self.registry
+        )
+        stage = Histogram(
+            "roadshift_stage_duration_seconds",
+            "Time of answered frames in each stage.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stages = {name: stage.labels(name) for name in STAGES}
+        self._frame_bytes = Histogram(
+            "roadshift_frame_size_bytes",
+            "Size of the frames that came, as sent.",
+            ("format",),
+            buckets=_BYTES,
+            registry=self.registry,
+        )
+        self._confidence = Summary(
+            "roadshift_confidence_ratio", "Mean confidence of answered frames.", ("domain",), registry=self.registry
+        )
+        self._class_fraction = Counter(
+            "roadshift_class_fraction_ratio",
+            "Sum over answered frames of the share of pixels with each class; divide by the count of confidence.",
+            ("domain", "class_name"),
+            registry=self.registry,
+        )
+
+    def frame_came(self, image_format: ImageFormat, size_bytes: int) -> None:
+        self._frame_bytes.labels(image_format.value).observe(size_bytes)
+
+    def ended(self, route: Route | None, status: str) -> None:
+        domain, version = (DEFAULT_DOMAIN, "none") if route is None else (route.domain, str(route.version))
+        self._requests.labels(domain, version, status).inc()
+
+    def refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+    def answered(self, answer: FrameAnswer) -> None:
+        domain = answer.route.domain
+        self._observe_stages(answer.stage_seconds)
+        self._confidence.labels(domain).observe(answer.mean_confidence)
+        for name, fraction in zip(CLASS_NAMES, answer.class_fractions_K.tolist(), strict=True):
+            if fraction:
+                self._class_fraction.labels(domain, name).inc(fraction)
+
+    def _observe_stages(self, seconds: StageSeconds) -> None:
+        for name, histogram in self._stages.items():
+            histogram.observe(getattr(seconds, name))
+
+
+class GatewayState(Collector):
+    """What is read at the moment of a scrape rather than counted: queues and versions, with no stale series."""
+
+    def __init__(self, admission: Admission, router: Router, segmenter: Segmenter) -> None:
+        self._admission = admission
+        self._router = router
+        self._segmenter = segmenter
+
+    def collect(self) -> Iterable[Metric]:
+        in_flight = "Frames being decoded, inferred or encoded."
+        yield GaugeMetricFamily("roadshift_in_flight_frames", in_flight, self._admission.in_flight)
+        yield GaugeMetricFamily("roadshift_queued_frames", "Frames that wait.", self._admission.queued)
+        ready = set(self._segmenter.ready_versions)
+        serving = self._router.plan.serving_versions
+        loaded_family = GaugeMetricFamily("roadshift_version_ready", "1 where a version answers.", labels=("version",))
+        serving_family = GaugeMetricFamily(
+            "roadshift_version_serving", "1 where the serving plan routes frames to a version.", labels=("version",)
+        )
+        for version in sorted(ready | serving):
+            loaded_family.add_metric((str(version),), version in ready)
+            serving_family.add_metric((str(version),), version in serving)
+        yield loaded_family
+        yield serving_family
+        yield GaugeMetricFamily("roadshift_serving_plan_revision", "Revision applied.", self._router.plan.revision)
+        restarts = "How often the engine process was brought back."
+        yield CounterMetricFamily("roadshift_engine_restarts", restarts, self._segmenter.restarts)

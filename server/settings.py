@@ -1,0 +1,54 @@
+"""How a gateway is told what to do: the command's options, or environment variables of the same names.
+
+`ROADSHIFT_LISTEN`, `ROADSHIFT_TLS_KEY` and so on; an option beats the environment.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+STARTER_RELEASE = Path(__file__).parent.parent / "model_repository" / "starter"
+
+
+class GatewaySettings(BaseSettings):
+    """One gateway's configuration, checked once at the start and never changed."""
+
+    model_config = SettingsConfigDict(env_prefix="ROADSHIFT_", frozen=True, extra="forbid")
+
+    release: Path = STARTER_RELEASE
+    """The release that is served while there is no serving plan."""
+    listen: str = "127.0.0.1:8500"
+    metrics: str = "127.0.0.1:9500"
+    """Where Prometheus reads; empty for nowhere."""
+    domains: tuple[str, ...] = ()
+    """Domains that are counted apart from `default`."""
+
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """Callers must then show a certificate of this authority."""
+    token_file: Path | None = None
+    insecure: bool = False
+    """Listen beyond loopback without TLS."""
+
+    triton: str | None = None
+    """Address of an external Triton; None starts an embedded one."""
+    triton_repository: Path | None = None
+    """The model repository that the external Triton reads."""
+    run_dir: Path = Path("runs/gateway")
+    """Where an embedded Triton keeps its model repository and its log; one gateway each."""
+    fake: bool = False
+    """Label by nearest colour instead of an engine."""
+    fake_latency_s: float = Field(default=0.0, ge=0)
+
+    in_flight: int = Field(default=3, ge=1, le=256)
+    """Frames being decoded, inferred or encoded: one in each keeps a single engine busy."""
+    queued: int = Field(default=8, ge=0, le=1024)
+    queued_per_vehicle: int = Field(default=2, ge=1)
+    max_frame_pixels: int = Field(default=1 << 24, ge=1, le=1 << 26)
+    max_message_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 30)
+    workers: int = Field(default=2, ge=1, le=64)
+    """Threads that decode and encode."""
+    drain_s: float = Field(default=30.0, gt=0)
+    """How long SIGTERM waits for admitted frames."""
