@@ -1,0 +1,17 @@
+"""The Python client: frames in, numpy labels out; blocking and asyncio."""
+
+from clients.client.aio import AsyncRoadshiftClient
+from clients.client.blocking import RoadshiftClient
+from clients.client.connection import Connection, RequestFailed
+from clients.client.frames import FrameToSend
+from clients.client.results import SegmentResult, StreamOutcome
+
+__all__ = [
+    "AsyncRoadshiftClient",
+    "Connection",
+    "FrameToSend",
+    "RequestFailed",
+    "RoadshiftClient",
+    "SegmentResult",
+    "StreamOutcome",
+]

@@ -1,0 +1,96 @@
+"""The client for asyncio; the same calls as `clients.client.blocking`."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import replace
+from typing import Any, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from roadshift.v1 import segmentation_pb2 as pb
+from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
+
+from clients.client.connection import CHANNEL_OPTIONS, Attempts, Connection, RequestFailed, RetryBudget
+from clients.client.frames import FrameSettings, FrameToSend
+from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
+
+
+class AsyncRoadshiftClient:
+    """One vehicle's connection to a gateway, within one event loop; arguments as for `RoadshiftClient`."""
+
+    def __init__(self, connection: Connection | None = None, *, timeout_s: float = 10.0, **settings: Any) -> None:
+        self._connection = connection or Connection()
+        self._timeout_s = timeout_s
+        self._settings = FrameSettings(**settings)
+        self._budget = RetryBudget()
+        credentials = self._connection.channel_credentials()
+        address = self._connection.address
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        self._stub = pb_grpc.SegmentationStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    async def segment(self, frame: FrameToSend, **settings: Any) -> SegmentResult:
+        """Labels one frame.
+
+        Raises:
+            RequestFailed: refused or unanswered after all attempts within the time.
+            ValueError: not a frame.
+        """
+        request = replace(self._settings, **settings).request(frame.to_message())
+        attempts = Attempts(self._timeout_s, self._budget, asyncio.get_running_loop().time)
+        while True:
+            try:
+                response = await self._stub.Segment(
+                    request, timeout=attempts.remaining_s, metadata=self._connection.metadata
+                )
+            except grpc.aio.AioRpcError as error:
+                await asyncio.sleep(attempts.wait_before_next_s(error))
+            else:
+                self._budget.succeeded()
+                return segment_result(response, frame.frame_id)
+
+    async def stream(
+        self, frames: AsyncIterable[FrameToSend], *, latest_wins: bool = False, **settings: Any
+    ) -> AsyncIterator[StreamOutcome]:
+        """Labels frames one after the other, yielding each one's outcome in order; nothing is tried again.
+
+        Raises:
+            RequestFailed: the stream itself ended; frames without outcome were not answered.
+        """
+        opening = replace(self._settings, **settings).stream_settings(latest_wins)
+
+        async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
+            yield opening
+            async for frame in frames:
+                yield pb.SegmentStreamRequest(frame=frame.to_message())
+
+        try:
+            async for response in self._stub.SegmentStream(messages(), metadata=self._connection.metadata):
+                yield stream_outcome(response)
+        except grpc.aio.AioRpcError as error:
+            raise RequestFailed(error.code(), error.details() or "") from error
+
+    async def is_serving(self) -> bool:
+        """Whether the gateway says that it labels frames now.
+
+        Raises:
+            RequestFailed: it cannot be asked.
+        """
+        request = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
+        try:
+            response = await self._health.Check(request, timeout=self._timeout_s, metadata=self._connection.metadata)
+        except grpc.aio.AioRpcError as error:
+            raise RequestFailed(error.code(), error.details() or "") from error
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,105 @@
+"""Where the gateway is, how it is reached, and what may be tried again."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+_MAX_MESSAGE_BYTES = 64 << 20
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
+_RETRY_AFTER_KEY = "retry-after-ms"
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 2.0
+
+
+class RequestFailed(Exception):
+    """The gateway's last word on a request, after all attempts. `status` is its gRPC status."""
+
+    def __init__(self, status: grpc.StatusCode, message: str, attempts: int = 1) -> None:
+        super().__init__(f"{status.name}: {message}")
+        self.status = status
+        self.message = message
+        self.attempts = attempts
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A gateway's address, and the files that TLS needs; without `ca` and `certificate` the connection is plain."""
+
+    address: str = "127.0.0.1:8500"
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token: str | None = None
+
+    def channel_credentials(self) -> grpc.ChannelCredentials | None:
+        """None for a plain connection."""
+        if self.ca is None and self.certificate is None:
+            return None
+        ca, key, certificate = (
+            None if path is None else path.read_bytes() for path in (self.ca, self.key, self.certificate)
+        )
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+
+class RetryBudget:
+    """Bounds what retries add to the load: each one takes a token, each success gives a tenth back."""
+
+    def __init__(self, tokens: float = 10.0) -> None:
+        self._most = self._tokens = tokens
+
+    def succeeded(self) -> None:
+        self._tokens = min(self._most, self._tokens + 0.1)
+
+    def take(self) -> bool:
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Attempts:
+    """One request's attempts: how long each may take, and whether and when there is another."""
+
+    def __init__(self, timeout_s: float, budget: RetryBudget, now: Callable[[], float]) -> None:
+        self._budget = budget
+        self._now = now
+        self._deadline = now() + timeout_s
+        self._failures = 0
+
+    @property
+    def remaining_s(self) -> float:
+        return max(0.001, self._deadline - self._now())
+
+    def wait_before_next_s(self, error: grpc.RpcError) -> float:
+        """How long to wait before the next attempt.
+
+        Raises:
+            RequestFailed: there is none: the error will not pass, the budget is spent, or the deadline is too near.
+        """
+        self._failures += 1
+        failure = RequestFailed(error.code(), error.details() or "", self._failures)
+        hint_ms = dict(error.trailing_metadata() or ()).get(_RETRY_AFTER_KEY)
+        overloaded = failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED and hint_ms is not None
+        if not overloaded and failure.status is not grpc.StatusCode.UNAVAILABLE:
+            raise failure from error
+        if hint_ms is None:
+            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failures - 1))
+        else:
+            wait_s = int(hint_ms) / 1000
+        wait_s *= random.uniform(1.0, 1.3)  # noqa: S311 - vehicles that were refused together come back apart
+        if wait_s >= self.remaining_s or not self._budget.take():
+            raise failure from error
+        return wait_s

@@ -1,0 +1,113 @@
+"""A drive through the simulated city: any of its moments as an image with exact labels."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from clients.simulated_city.camera import Camera
+from clients.simulated_city.canvas import Bytes, Canvas
+from clients.simulated_city.domains import DOMAINS
+from clients.simulated_city.ground import CELLS_AHEAD, Ground
+from clients.simulated_city.layout import CellPlan
+from clients.simulated_city.planning import CityPlanner
+from clients.simulated_city.scene import Scene
+from clients.simulated_city.sky import Sky
+from clients.simulated_city.street import CELL_M, Light, Street, random_stream
+from clients.simulated_city.traffic import Ego, Traffic
+from clients.simulated_city.vehicles import Vehicle
+from clients.simulated_city.weather import Weather
+
+SMALLEST_HW = (64, 64)
+MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class SimulatedFrame:
+    """One moment: uint8 RGB image [H, W, 3], train ids uint8 [H, W], and when it was seen."""
+
+    image_HW3: Bytes
+    labels_HW: Bytes
+    time_s: float
+    index: int
+
+
+class SimulatedDrive:
+    """A drive along one street of one domain. Each frame depends on (domain, seed, size, frame rate, index) alone.
+
+    Raises ValueError for an unknown domain, a negative seed, a size that is not a multiple of 8 or below 64 x 64,
+    or a frame rate that is not positive.
+    """
+
+    def __init__(
+        self, domain: str, seed: int, size_hw: tuple[int, int] = (512, 1024), frames_per_s: float = 5.0
+    ) -> None:
+        if domain not in DOMAINS:
+            raise ValueError(f"unknown domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+        if seed < 0:
+            raise ValueError(f"the seed must not be negative, but is {seed}")
+        if any(side % MULTIPLE or side < least for side, least in zip(size_hw, SMALLEST_HW, strict=True)):
+            raise ValueError(
+                f"frames must be at least 64x64 and multiples of {MULTIPLE}, not {size_hw[0]}x{size_hw[1]}"
+            )
+        if not frames_per_s > 0:
+            raise ValueError(f"frames_per_s must be positive, but is {frames_per_s}")
+        look = DOMAINS[domain]
+        self.domain, self.seed, self.size_hw, self.frames_per_s = domain, seed, size_hw, frames_per_s
+        rng = random_stream(look, seed, 0)
+        self._look = look
+        self._street, self._light = Street.of_drive(look, seed), Light.of_drive(look, seed)
+        self._ego = Ego(float(rng.uniform(7.5, 10.0)), float(rng.uniform(0, CELL_M)))
+        self._planner = CityPlanner(self._street, self._light, seed)
+        self._traffic = Traffic(self._street, self._ego, seed)
+        self._ground = Ground(self._street, self._light, seed)
+        self._weather = Weather(self._street, seed, size_hw)
+        self._sky = Sky(look, seed, self._light, round(0.45 * size_hw[0]), size_hw[1])
+
+    def frame(self, index: int) -> SimulatedFrame:
+        """The moment `index` frames after the start; random access, never negative."""
+        if index < 0:
+            raise ValueError(f"frames count from 0, but {index} was asked for")
+        time_s = index / self.frames_per_s
+        rng = random_stream(self._look, self.seed, 7, index)
+        scene = Scene(Canvas(self.size_hw), self._camera(time_s, rng), self._street, self._light, time_s)
+        first_cell = int(scene.camera.s_m // CELL_M)
+        plans = {cell: self._planner.plan(cell) for cell in range(first_cell, first_cell + CELLS_AHEAD)}
+        self._paint_sky(scene)
+        mirrors = self._ground.draw(scene.canvas, scene.camera, plans)
+        self._paint_things(scene, plans)
+        image = self._weather.apply(scene, mirrors, rng)
+        return SimulatedFrame(image, scene.canvas.labels, time_s, index)
+
+    def _camera(self, time_s: float, rng: np.random.Generator) -> Camera:
+        s = self._ego.s_m(time_s)
+        x, _ = self._street.place(s, self._street.lane_center_m)
+        sway = float(rng.normal(0, 0.004)) * self.size_hw[0]
+        return Camera(self.size_hw, x, s, self._street.heading(s), sway)
+
+    def _paint_sky(self, scene: Scene) -> None:
+        rows = int(scene.camera.horizon_px) + 2
+        yaw_px = float(np.tan(scene.camera.yaw)) * scene.camera.focal_px
+        image, labels = self._sky.window(yaw_px, self.size_hw[1], rows)
+        scene.canvas.image[:rows], scene.canvas.labels[:rows] = image, labels
+
+    def _paint_things(self, scene: Scene, plans: dict[int, CellPlan]) -> None:
+        standing = (thing for plan in plans.values() for thing in plan.drawables)
+        things = [*standing, *self._traffic.at(scene.time_s, plans)]
+        placed = [(ahead, n) for n, thing in enumerate(things) if (ahead := thing.ahead_m(scene.camera)) is not None]
+        visible = [things[n] for _, n in sorted(placed, reverse=True)]
+        self._paint_shadows(scene, [thing for thing in visible if isinstance(thing, Vehicle)])
+        for thing in visible:
+            thing.draw(scene)
+
+    def _paint_shadows(self, scene: Scene, vehicles: list[Vehicle]) -> None:
+        """Darkens the ground under vehicles."""
+        first = int(scene.camera.horizon_px) + 2
+        shadow = np.zeros((self.size_hw[0] - first, self.size_hw[1]), np.uint8)
+        for vehicle in vehicles:
+            if vehicle.is_wholly_ahead(scene.camera):
+                cv2.fillConvexPoly(shadow, vehicle.outline_on_ground(scene) - (0, first * 16), 255, shift=4)
+        soft = cv2.blur(shadow, (5, 3))
+        below = scene.canvas.image[first:]
+        share = cv2.addWeighted(soft, -0.62, soft, 0, 255)
+        cv2.multiply(below, cv2.merge([share] * 3), dst=below, scale=1 / 255)

@@ -1,0 +1,110 @@
+"""One moment as it is being painted, and how solids, limbs and boards get from metres onto the canvas."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clients.simulated_city.camera import HEIGHT_M, Camera
+from clients.simulated_city.canvas import Canvas, Color, Point, Points, fixed_point, nearness
+from clients.simulated_city.street import Light, Street
+
+Point3 = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Glow:
+    """A light that shines into the camera: pixel, radius and colour."""
+
+    x_px: float
+    y_px: float
+    radius_px: float
+    color: Color
+
+
+@dataclass
+class Scene:
+    canvas: Canvas
+    camera: Camera
+    street: Street
+    light: Light
+    time_s: float
+    glows: list[Glow] = field(default_factory=list)
+
+    def shade(self, color: tuple[float, ...], normal_XYS: tuple[float, float, float]) -> Color:
+        red, green, blue = self.light.gain(normal_XYS)
+        return min(255.0, color[0] * red), min(255.0, color[1] * green), min(255.0, color[2] * blue)
+
+    def glow(self, point: Points, radius_px: float, color: Color) -> None:
+        """A light at a fixed-point position, seen only where lights are on."""
+        if self.street.look.lights_on:
+            self.glows.append(Glow(float(point[0]) / 16, float(point[1]) / 16, radius_px, color))
+
+
+class Board:
+    """An upright plane that faces the camera at one place: local metres (across, up) to pixels."""
+
+    def __init__(self, scene: Scene, x_m: float, s_m: float) -> None:
+        self.scene = scene
+        self.right_m, self.ahead_m = scene.camera.to_camera(x_m, s_m)
+        self.scale = scene.camera.pixels_per_m(self.ahead_m)
+        self.near = nearness(self.ahead_m)
+
+    def pixels(self, across_up_m: Iterable[Point]) -> Points:
+        project = self.scene.camera.project
+        return fixed_point([project(self.right_m + across, up, self.ahead_m) for across, up in across_up_m])
+
+    def polygon(self, across_up_m: Iterable[Point], color: Color, label: int | None) -> None:
+        self.scene.canvas.polygon(self.pixels(across_up_m), color, label, self.near)
+
+    def rectangle(self, box_m: tuple[float, float, float, float], color: Color, label: int | None) -> None:
+        """(left, low, right, high) in metres."""
+        left, low, right, high = box_m
+        self.polygon([(left, low), (right, low), (right, high), (left, high)], color, label)
+
+    def disc(self, center_m: Point, radius_m: float, color: Color, label: int | None) -> None:
+        self.scene.canvas.disc(self.pixels([center_m])[0], radius_m * self.scale, color, label, self.near)
+
+
+class Frame3d:
+    """A thing's own axes (along, left-to-right, up) at a place and heading in the world."""
+
+    def __init__(self, scene: Scene, x_m: float, s_m: float, heading: float) -> None:
+        self.scene = scene
+        self.sin, self.cos = math.sin(heading), math.cos(heading)
+        self.right_m, self.ahead_m = scene.camera.to_camera(x_m, s_m)
+        turn = heading - scene.camera.yaw
+        self._sin_turn, self._cos_turn = math.sin(turn), math.cos(turn)
+        self.scale = scene.camera.pixels_per_m(self.ahead_m)
+        self.near = nearness(self.ahead_m)
+
+    def pixels(self, points_LWU: Iterable[Point3]) -> Points:
+        """Fixed-point pixels of points in own axes; depth is kept at 0.3 m or more."""
+        camera, sin, cos = self.scene.camera, self._sin_turn, self._cos_turn
+        focal, middle, horizon = camera.focal_px, camera.middle_px, camera.horizon_px
+        pixels = []
+        for along, aside, up in points_LWU:
+            ahead = self.ahead_m + along * cos - aside * sin
+            scale = focal / (ahead if ahead > 0.3 else 0.3)
+            right = self.right_m + along * sin + aside * cos
+            pixels.append((int((middle + right * scale) * 16), int((horizon + (HEIGHT_M - up) * scale) * 16)))
+        return np.array(pixels, np.int32)
+
+    def normal(self, along: float, aside: float, up: float) -> Point3:
+        """World (X, Y, S) of a direction in own axes."""
+        return along * self.sin + aside * self.cos, up, along * self.cos - aside * self.sin
+
+    def toward_camera(self) -> tuple[float, float]:
+        """The camera's place in own axes: metres along and aside."""
+        sin, cos = self._sin_turn, self._cos_turn
+        return -self.right_m * sin - self.ahead_m * cos, -self.right_m * cos + self.ahead_m * sin
+
+    def polygon(self, points_LWU: Iterable[Point3], color: Color, label: int | None) -> None:
+        self.scene.canvas.polygon(self.pixels(points_LWU), color, label, self.near)
+
+    def limb(self, points_LWU: Iterable[Point3], width_m: float, color: Color, label: int | None) -> None:
+        self.scene.canvas.limb(self.pixels(points_LWU), width_m * self.scale, color, label, self.near)
+
+    def disc(self, center_LWU: Point3, radius_m: float, color: Color, label: int | None) -> None:
+        self.scene.canvas.disc(self.pixels([center_LWU])[0], radius_m * self.scale, color, label, self.near)
