@@ -3,12 +3,13 @@
 from clients.client.aio import AsyncRoadshiftClient
 from clients.client.blocking import RoadshiftClient
 from clients.client.connection import Connection, RequestFailed
-from clients.client.frames import FrameToSend
+from clients.client.frames import FrameSettings, FrameToSend
 from clients.client.results import SegmentResult, StreamOutcome
 
 __all__ = [
     "AsyncRoadshiftClient",
     "Connection",
+    "FrameSettings",
     "FrameToSend",
     "RequestFailed",
     "RoadshiftClient",

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import replace
 from typing import Any, Self
 
 import grpc
@@ -10,36 +9,38 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from clients.client.connection import CHANNEL_OPTIONS, Attempts, Connection, RequestFailed, RetryBudget
-from clients.client.frames import FrameSettings, FrameToSend
+from clients.client.connection import HEALTH_REQUEST, Attempts, Connection, RequestFailed, RetryBudget
+from clients.client.frames import FrameSettings, FrameToSend, Image
 from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
 
 
 class AsyncRoadshiftClient:
     """One vehicle's connection to a gateway, within one event loop; arguments as for `RoadshiftClient`."""
 
-    def __init__(self, connection: Connection | None = None, *, timeout_s: float = 10.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        connection: Connection | None = None,
+        settings: FrameSettings | None = None,
+        *,
+        timeout_s: float = 10.0,
+    ) -> None:
         self._connection = connection or Connection()
         self._timeout_s = timeout_s
-        self._settings = FrameSettings(**settings)
+        self._settings = settings or FrameSettings()
         self._budget = RetryBudget()
-        credentials = self._connection.channel_credentials()
-        address = self._connection.address
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        self._channel = self._connection.open_aio_channel()
         self._stub = pb_grpc.SegmentationStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
-    async def segment(self, frame: FrameToSend, **settings: Any) -> SegmentResult:
-        """Labels one frame.
+    async def segment(self, image: Image | FrameToSend, settings: FrameSettings | None = None) -> SegmentResult:
+        """Labels one frame: a JPEG or PNG file's bytes or path, RGB pixels, or these with id and capture time.
 
         Raises:
             RequestFailed: refused or unanswered after all attempts within the time.
             ValueError: not a frame.
         """
-        request = replace(self._settings, **settings).request(frame.to_message())
+        frame = image if isinstance(image, FrameToSend) else FrameToSend(image)
+        request = (settings or self._settings).request(frame.to_message())
         attempts = Attempts(self._timeout_s, self._budget, asyncio.get_running_loop().time)
         while True:
             try:
@@ -53,14 +54,14 @@ class AsyncRoadshiftClient:
                 return segment_result(response, frame.frame_id)
 
     async def stream(
-        self, frames: AsyncIterable[FrameToSend], *, latest_wins: bool = False, **settings: Any
+        self, frames: AsyncIterable[FrameToSend], settings: FrameSettings | None = None, *, latest_wins: bool = False
     ) -> AsyncIterator[StreamOutcome]:
         """Labels frames one after the other, yielding each one's outcome in order; nothing is tried again.
 
         Raises:
             RequestFailed: the stream itself ended; frames without outcome were not answered.
         """
-        opening = replace(self._settings, **settings).stream_settings(latest_wins)
+        opening = (settings or self._settings).stream_settings(latest_wins)
 
         async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
             yield opening
@@ -79,9 +80,10 @@ class AsyncRoadshiftClient:
         Raises:
             RequestFailed: it cannot be asked.
         """
-        request = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
         try:
-            response = await self._health.Check(request, timeout=self._timeout_s, metadata=self._connection.metadata)
+            response = await self._health.Check(
+                HEALTH_REQUEST, timeout=self._timeout_s, metadata=self._connection.metadata
+            )
         except grpc.aio.AioRpcError as error:
             raise RequestFailed(error.code(), error.details() or "") from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

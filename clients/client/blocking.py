@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Self
 
 import grpc
@@ -10,8 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from clients.client.connection import CHANNEL_OPTIONS, Attempts, Connection, RequestFailed, RetryBudget
-from clients.client.frames import FrameSettings, FrameToSend
+from clients.client.connection import HEALTH_REQUEST, Attempts, Connection, RequestFailed, RetryBudget
+from clients.client.frames import FrameSettings, FrameToSend, Image
 from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
 
 
@@ -21,32 +20,33 @@ class RoadshiftClient:
     Args:
         connection: where the gateway is.
         timeout_s: for each frame, all attempts together.
-        settings: vehicle_id, drive_id, domain, confidence and reduce_by, as in `FrameSettings`; for all frames unless
-            a call says otherwise.
+        settings: for all frames, unless a call brings its own.
     """
 
-    def __init__(self, connection: Connection | None = None, *, timeout_s: float = 10.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        connection: Connection | None = None,
+        settings: FrameSettings | None = None,
+        *,
+        timeout_s: float = 10.0,
+    ) -> None:
         self._connection = connection or Connection()
         self._timeout_s = timeout_s
-        self._settings = FrameSettings(**settings)
+        self._settings = settings or FrameSettings()
         self._budget = RetryBudget()
-        credentials = self._connection.channel_credentials()
-        address = self._connection.address
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        self._channel = self._connection.open_channel()
         self._stub = pb_grpc.SegmentationStub(self._channel)
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
-    def segment(self, frame: FrameToSend, **settings: Any) -> SegmentResult:
-        """Labels one frame.
+    def segment(self, image: Image | FrameToSend, settings: FrameSettings | None = None) -> SegmentResult:
+        """Labels one frame: a JPEG or PNG file's bytes or path, RGB pixels, or these with id and capture time.
 
         Raises:
             RequestFailed: refused or unanswered after all attempts within the time.
             ValueError: not a frame.
         """
-        request = replace(self._settings, **settings).request(frame.to_message())
+        frame = image if isinstance(image, FrameToSend) else FrameToSend(image)
+        request = (settings or self._settings).request(frame.to_message())
         attempts = Attempts(self._timeout_s, self._budget, time.monotonic)
         while True:
             try:
@@ -58,14 +58,14 @@ class RoadshiftClient:
                 return segment_result(response, frame.frame_id)
 
     def stream(
-        self, frames: Iterable[FrameToSend], *, latest_wins: bool = False, **settings: Any
+        self, frames: Iterable[FrameToSend], settings: FrameSettings | None = None, *, latest_wins: bool = False
     ) -> Iterator[StreamOutcome]:
         """Labels frames one after the other, yielding each one's outcome in order; nothing is tried again.
 
         Raises:
             RequestFailed: the stream itself ended; frames without outcome were not answered.
         """
-        opening = replace(self._settings, **settings).stream_settings(latest_wins)
+        opening = (settings or self._settings).stream_settings(latest_wins)
 
         def messages() -> Iterator[pb.SegmentStreamRequest]:
             yield opening
@@ -84,9 +84,8 @@ class RoadshiftClient:
         Raises:
             RequestFailed: it cannot be asked.
         """
-        request = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
         try:
-            response = self._health.Check(request, timeout=self._timeout_s, metadata=self._connection.metadata)
+            response = self._health.Check(HEALTH_REQUEST, timeout=self._timeout_s, metadata=self._connection.metadata)
         except grpc.RpcError as error:
             raise RequestFailed(error.code(), error.details() or "") from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)

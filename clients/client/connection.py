@@ -4,17 +4,21 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2
+from roadshift.v1 import segmentation_pb2 as pb
 
 _MAX_MESSAGE_BYTES = 64 << 20
-CHANNEL_OPTIONS = [
+_CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
+HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
 _RETRY_AFTER_KEY = "retry-after-ms"
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 2.0
@@ -40,8 +44,19 @@ class Connection:
     key: Path | None = None
     token: str | None = None
 
-    def channel_credentials(self) -> grpc.ChannelCredentials | None:
-        """None for a plain connection."""
+    def open_channel(self) -> grpc.Channel:
+        credentials = self._credentials()
+        if credentials is None:
+            return grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
+        return grpc.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
+
+    def open_aio_channel(self) -> grpc.aio.Channel:
+        credentials = self._credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(self.address, _CHANNEL_OPTIONS)
+        return grpc.aio.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
+
+    def _credentials(self) -> grpc.ChannelCredentials | None:
         if self.ca is None and self.certificate is None:
             return None
         ca, key, certificate = (
@@ -91,7 +106,8 @@ class Attempts:
         """
         self._failures += 1
         failure = RequestFailed(error.code(), error.details() or "", self._failures)
-        hint_ms = dict(error.trailing_metadata() or ()).get(_RETRY_AFTER_KEY)
+        trailing: Any = error.trailing_metadata() or ()
+        hint_ms = dict(trailing).get(_RETRY_AFTER_KEY)
         overloaded = failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED and hint_ms is not None
         if not overloaded and failure.status is not grpc.StatusCode.UNAVAILABLE:
             raise failure from error

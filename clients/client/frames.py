@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from roadshift.v1 import segmentation_pb2 as pb
 
-_MAGIC = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
+_MAGIC: dict[bytes, str] = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png"}
 _frame_numbers: Iterator[int] = count(1)
+
+
+Image = bytes | Path | NDArray[np.uint8]
+"""A JPEG or PNG file's bytes or path, or RGB pixels, uint8 [H, W, 3]."""
 
 
 @dataclass(frozen=True)
 class FrameToSend:
-    """One camera frame: a JPEG or PNG file's bytes or path, or RGB pixels, uint8 [H, W, 3]."""
+    """One camera frame with its id and capture time."""
 
-    image: bytes | Path | NDArray[np.uint8]
+    image: Image
     frame_id: str = field(default_factory=lambda: f"frame-{next(_frame_numbers)}")
     captured_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
