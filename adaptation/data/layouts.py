@@ -15,8 +15,17 @@ from adaptation.data.labelled_frames import DataError, LabelIds, LabelledFrame
 
 Layout = Literal["cityscapes", "gta5", "synthia", "camvid", "camvid-frames"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+SPLIT_LAYOUTS: tuple[Layout, ...] = ("cityscapes", "camvid")
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _CAMVID_SPLITS = ("train", "val", "test")
+
+
+def as_layout(name: str) -> Layout:
+    """Checks a layout's name. Raises DataError if there is none of it."""
+    for layout in LAYOUTS:
+        if layout == name:
+            return layout
+    raise DataError(f"there is no layout {name}: choose one of {', '.join(LAYOUTS)}")
 
 
 def detect_layout(root: Path) -> Layout:

@@ -1,0 +1,114 @@
+"""The learner's commands: they read options, call one function, and show what it gives."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from adaptation.data.labelled_frames import DataError
+from adaptation.data.layouts import LAYOUTS
+from adaptation.networks.checkpoints import CheckpointError
+from adaptation.source_training import recipes
+from adaptation.source_training.processes import Processes, join_processes, leave_processes
+from adaptation.source_training.source_data import DataChoice, SourceData, choose_data, open_source_data
+from adaptation.source_training.start import starting_network
+from adaptation.source_training.train import Run, SourceTraining, TrainingError, train
+
+_console = Console(stderr=True)
+_PER_DATA = "Once for all, or once for each --data."
+
+Data = Annotated[list[Path], typer.Option("--data", help="A data set's top folder; may be given several times.")]
+LayoutOption = Annotated[
+    list[str], typer.Option("--layout", help=f"{', '.join(LAYOUTS)}; detected by default. {_PER_DATA}")
+]
+Sequences = Annotated[
+    list[str], typer.Option("--sequences", help=f"Drives or cities to keep, with commas, or all. {_PER_DATA}")
+]
+
+
+def train_source(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Where the network and training.json go; a cut-off training goes on.")],
+    iterations: Annotated[int, typer.Option(min=1)],
+    recipe: Annotated[str, typer.Option(help=", ".join(recipes.RECIPES))] = "starter",
+    layout: LayoutOption = [],  # noqa: B006
+    split: Annotated[list[str], typer.Option(help=f"A split's name, or all. {_PER_DATA}")] = ["train"],  # noqa: B006
+    sequences: Sequences = [],  # noqa: B006
+    weight: Annotated[list[float], typer.Option(help=f"Share of the crops. {_PER_DATA}")] = [1.0],  # noqa: B006
+    start: Annotated[Path | None, typer.Option(help="A network's folder, or encoder weights, to start from.")] = None,
+    seed: int = 0,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0)] = 3.0,
+    cache_gib: Annotated[float, typer.Option(min=0, help="Memory for decoded frames.")] = 4.0,
+    loader_threads: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Train a network on labelled source data.
+
+    Runs in one process, or in several under torchrun; on a GPU where there is one.
+    """
+    if recipe not in recipes.RECIPES:
+        _fail(f"there is no recipe {recipe}: choose one of {', '.join(recipes.RECIPES)}")
+    config = recipes.RECIPES[recipe]()
+    if batch_size is not None:
+        config = config.model_copy(update={"batch_size": batch_size})
+    run = Run(config, iterations, seed, out, checkpoint_minutes * 60.0, loader_threads)
+    try:
+        choices = choose_data(data, layouts=layout, splits=split, sequences=sequences, weights=weight)
+        processes = join_processes()
+        source = _open(choices, run, int(cache_gib * 2**30), processes)
+        training = SourceTraining(run, starting_network(config, seed, start), source, processes)
+        _train_with_progress(training)
+    except (DataError, TrainingError, CheckpointError, ValueError) as error:
+        _fail(str(error))
+    finally:
+        leave_processes()
+
+
+def _fail(message: str) -> None:
+    _console.print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _progress(hidden: bool = False) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_console,
+        disable=hidden,
+    )
+
+
+def _open(choices: Sequence[DataChoice], run: Run, cache_bytes: int, processes: Processes) -> SourceData:
+    with _progress(hidden=not processes.is_first) as progress:
+        task = progress.add_task("counting classes", total=None)
+        return open_source_data(
+            choices,
+            run.config,
+            seed=run.seed,
+            cache_bytes=cache_bytes,
+            threads=max(2, run.loader_threads),
+            on_frame=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def _train_with_progress(training: SourceTraining) -> None:
+    with _progress(hidden=not training.processes.is_first) as progress:
+        task = progress.add_task("training", total=training.run.iterations)
+        mean = 0.0
+
+        def show(done: int, loss: Tensor) -> None:
+            nonlocal mean
+            if done % 10 == 1:
+                mean = float(loss) if mean == 0.0 else 0.8 * mean + 0.2 * float(loss)
+            progress.update(task, completed=done, description=f"training, loss {mean:.3f}")
+
+        train(training, show)
+    if training.processes.is_first:
+        _console.print(f"{training.run.out} holds the network and training.json")

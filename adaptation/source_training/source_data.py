@@ -1,0 +1,132 @@
+"""The labelled data sets of one training: listed, counted and made into one stream of crops."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptation.data.class_statistics import count_classes, is_present, pixel_frequency, scan_labels
+from adaptation.data.crop_stream import CropStream, FrameSource
+from adaptation.data.frame_cache import FrameCache
+from adaptation.data.labelled_frames import DataError
+from adaptation.data.layouts import SPLIT_LAYOUTS, Layout, as_layout, detect_layout, list_frames
+from adaptation.source_training.recipes import TrainingConfig
+from adaptation.source_training.record import DataRecord
+from exchange.label_space import NUM_CLASSES
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """One data set as the user names it."""
+
+    folder: Path
+    layout: Layout
+    split: str | None = None
+    sequences: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+def choose_data(
+    folders: Sequence[Path],
+    *,
+    layouts: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    sequences: Sequence[str] = (),
+    weights: Sequence[float] = (),
+) -> list[DataChoice]:
+    """Pairs folders with what is said about them: nothing, one value for all, or one for each.
+
+    `all` stands for every split or sequence; a split is ignored where the layout has none.
+
+    Raises:
+        DataError: a number of values that fits neither, or a layout that does not exist.
+    """
+
+    def each(name: str, values: Sequence[T], default: T) -> list[T]:
+        if len(values) not in (0, 1, len(folders)):
+            raise DataError(f"{len(values)} values of {name} for {len(folders)} data sets: give one, or one for each")
+        return list(values) if len(values) == len(folders) else [*values, default][:1] * len(folders)
+
+    chosen = []
+    for folder, layout, split, names, weight in zip(
+        folders,
+        each("--layout", layouts, ""),
+        each("--split", splits, "all"),
+        each("--sequences", sequences, "all"),
+        each("--weight", weights, 1.0),
+        strict=True,
+    ):
+        known = as_layout(layout) if layout else detect_layout(folder)
+        chosen.append(
+            DataChoice(
+                folder,
+                known,
+                split=None if split == "all" or known not in SPLIT_LAYOUTS else split,
+                sequences=() if names == "all" else tuple(names.split(",")),
+                weight=weight,
+            )
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class SourceData:
+    stream: CropStream
+    records: tuple[DataRecord, ...]
+    pixel_frequency: NDArray[np.float64]
+    presence_counts: NDArray[np.int64]
+    frames: int
+
+
+def open_source_data(
+    choices: Sequence[DataChoice],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    cache_bytes: int,
+    threads: int,
+    on_frame: Callable[[int, int], None],
+) -> SourceData:
+    """Lists every data set, counts its classes (which checks every label file), and opens the stream of crops.
+
+    Calls `on_frame` with the number of frames counted and to be counted.
+
+    Raises:
+        DataError: data that is missing or damaged.
+    """
+    cache = FrameCache(cache_bytes)
+    listed = [
+        list_frames(choice.folder, layout=choice.layout, split=choice.split, sequences=choice.sequences)
+        for choice in choices
+    ]
+    total = sum(map(len, listed))
+    done = 0
+    sources, records = [], []
+    for choice, frames in zip(choices, listed, strict=True):
+        counts = np.zeros((len(frames), NUM_CLASSES), dtype=np.int64)
+        for index, frame_counts in enumerate(scan_labels(frames, lambda f: count_classes(cache.read(f)[1]), threads)):
+            counts[index] = frame_counts
+            done += 1
+            on_frame(done, total)
+        sources.append(FrameSource(frames, counts, config.crop_settings(choice.layout), choice.weight))
+        records.append(
+            DataRecord(
+                folder=choice.folder.name,
+                layout=choice.layout,
+                split=choice.split,
+                sequences=choice.sequences,
+                weight=choice.weight,
+                frames=len(frames),
+            )
+        )
+    weights = np.array([source.weight for source in sources])
+    frequency = weights / weights.sum() @ np.stack([pixel_frequency(source.frame_counts) for source in sources])
+    present = np.concatenate([is_present(source.frame_counts, frequency) for source in sources])
+    return SourceData(
+        CropStream(sources, cache, seed), tuple(records), frequency, present.sum(axis=0), frames=len(present)
+    )

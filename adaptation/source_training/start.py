@@ -1,0 +1,49 @@
+"""The network that a training starts from: pretrained on ImageNet where weights are at hand, or a given one."""
+
+from pathlib import Path
+
+import torch
+
+from adaptation.networks.checkpoints import load_network, load_network_config
+from adaptation.networks.hrda import HRDA, build_network
+from adaptation.networks.imagenet import load_imagenet_weights
+from adaptation.source_training.recipes import TrainingConfig
+from adaptation.source_training.train import TrainingError
+
+
+def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> HRDA:
+    """Builds the recipe's network with seeded weights, then loads what it starts from.
+
+    Args:
+        config: the recipe.
+        seed: of the weights that nothing is loaded for.
+        start: None for ImageNet weights (EfficientNet-Lite0 only); a folder that holds a network of the same
+            description; or a file of encoder weights, as MiT's ImageNet weights are published.
+
+    Raises:
+        TrainingError: what is given does not fit the recipe's network.
+    """
+    torch.manual_seed(seed)
+    network = build_network(config.network)
+    if start is None:
+        if config.network.encoder == "efficientnet_lite0":
+            load_imagenet_weights(network)
+    elif start.is_dir():
+        if (found := load_network_config(start)) != config.network:
+            raise TrainingError(f"{start} holds {found}, but the recipe trains {config.network}: choose another one")
+        network.load_state_dict(load_network(start).state_dict())
+    else:
+        _load_encoder(network, start)
+    return network
+
+
+def _load_encoder(network: HRDA, path: Path) -> None:
+    if not path.is_file():
+        raise TrainingError(f"{path} is missing: give a network's folder or a file of encoder weights")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    state = content.get("state_dict", content.get("model", content))
+    encoder = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    try:
+        network.backbone.load_state_dict(encoder)
+    except RuntimeError as error:
+        raise TrainingError(f"{path} does not hold this recipe's encoder: {error}") from error
