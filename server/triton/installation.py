@@ -60,11 +60,11 @@ class TritonInstallation:
             )
 
 
-def find_installation() -> TritonInstallation:
-    """Finds the wheel without importing it.
+def find_installation(python_version: str = PYTHON_VERSION) -> TritonInstallation:
+    """Finds the wheel, without importing it, and its stub for a version of Python.
 
     Raises:
-        TritonSetupError: the wheel is not installed, or has no stub for the running Python.
+        TritonSetupError: the wheel is not installed, or has no such stub.
     """
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
@@ -72,10 +72,10 @@ def find_installation() -> TritonInstallation:
     package = Path(spec.origin).parent
     root = package / "tritonserver"
     stubs = root / "python_backend_stubs"
-    stub = stubs / PYTHON_VERSION / STUB_NAME
+    stub = stubs / python_version / STUB_NAME
     if not stub.exists():
         available = ", ".join(sorted((path.name for path in stubs.iterdir()), key=lambda name: int(name.split(".")[1])))
-        raise TritonSetupError(f"nvidia-pytriton has no stub for Python {PYTHON_VERSION}: run one of {available}")
+        raise TritonSetupError(f"nvidia-pytriton has no stub for Python {python_version}: run one of {available}")
     return TritonInstallation(
         server=root / "bin" / "tritonserver",
         python_backend=root / "backends" / "python",

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from exchange.releases import Manifest
 from server.triton.tensors import Size
@@ -16,13 +16,18 @@ log = logging.getLogger(__name__)
 class LoadedVersion:
     number: int
     manifest: Manifest
-    ready: bool = True
     answered_s: float = 0.0
     """When it last answered, on the monotonic clock."""
+    down: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Done while it does not work; a new one when it works again."""
 
     @property
     def frame_size(self) -> Size:
         return self.manifest.frame_size
+
+    @property
+    def ready(self) -> bool:
+        return not self.down.done()
 
 
 class LoadedVersions:
@@ -31,7 +36,7 @@ class LoadedVersions:
     def __init__(self) -> None:
         self._versions: dict[int, LoadedVersion] = {}
         self.ready: Mapping[int, Size] = {}
-        self.went_down = asyncio.Event()
+        self.some_down = asyncio.Event()
 
     def __contains__(self, number: object) -> bool:
         return number in self._versions
@@ -67,19 +72,20 @@ class LoadedVersions:
         version.answered_s = time.monotonic()
         if not version.ready:
             log.info("version %d answers again", version.number)
-            version.ready = True
+            version.down = asyncio.get_running_loop().create_future()
             self._update()
 
     def mark_down(self, version: LoadedVersion, reason: str) -> None:
         if version.ready:
             log.error("version %d stopped answering: %s", version.number, reason)
-            version.ready = False
+            version.down.set_result(None)
             self._update()
-        self.went_down.set()
+        self.some_down.set()
 
-    def mark_all_down(self, reason: str) -> None:
-        for version in self._versions.values():
-            self.mark_down(version, reason)
+    def mark_all_down(self, reason: str, *, except_for: Collection[int] = ()) -> None:
+        for number, version in self._versions.items():
+            if number not in except_for:
+                self.mark_down(version, reason)
 
     def _update(self) -> None:
         ready = (version for _, version in sorted(self._versions.items()) if version.ready)

@@ -20,7 +20,8 @@ class ModelConfig:
     """How Triton runs the segmenter.
 
     `host` is the Python backend (OpenVINO and torch engines). `tensorrt` is Triton's own TensorRT backend, which only
-    NVIDIA's container has; it wants the frame size spelled out, so all its versions must share one.
+    NVIDIA's container has; it wants the frame size spelled out, so all its versions must share one. No machine with a
+    GPU has loaded that configuration yet.
     """
 
     versions: tuple[int, ...] = ()

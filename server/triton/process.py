@@ -2,24 +2,23 @@
 
 import asyncio
 import contextlib
-import logging
-import logging.handlers
 import os
 import secrets
 import shutil
 import signal
 import socket
 import sys
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from server.triton.bounded_log import BoundedLog
 from server.triton.connection import TritonConnection
 from server.triton.installation import TritonInstallation, TritonSetupError
-from server.triton.shared_memory import SHM_DIR, RegionOwner, check_free_space
+from server.triton.shared_memory import RegionOwner, check_free_space
+from server.triton.stubs import DeathWatch, find_stubs
 
 ACCESS_HEADER = "roadshift"
-LOG_BYTES, LOG_FILES = 2 << 20, 3
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 STUB_REGION_BYTES = 16 << 20
@@ -51,10 +50,13 @@ class TritonProcess:
         shutil.rmtree(self._backends_dir, ignore_errors=True)
         installation.copy_python_backend(self._backends_dir)
         self._socket_dir.mkdir(mode=0o700, exist_ok=True)
-        self._log = _BoundedLog(run_dir / "triton.log")
+        self._log = BoundedLog(run_dir / "triton.log")
         self._key = secrets.token_hex(16)
         self._process: asyncio.subprocess.Process | None = None
         self._log_task: asyncio.Task[None] | None = None
+        self.on_death: Callable[[], None] = lambda: None
+        """Called when the server, or the process of a version, has ended; `living_versions` says which are left."""
+        self._deaths = DeathWatch(lambda: self.on_death())
         # Triton joins address and port by a colon, also for a Unix socket.
         self.connection = TritonConnection(f"unix:{self._socket_dir}/triton:1", (ACCESS_HEADER, self._key))
 
@@ -80,6 +82,7 @@ class TritonProcess:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # an interrupt at the terminal is the gateway's, which drains first
         )  # fmt: skip
+        self._deaths.add(self._process.pid)
         output = cast(asyncio.StreamReader, self._process.stdout)
         self._log_task = asyncio.create_task(self._log.copy_from(output))
         ended = asyncio.create_task(self._process.wait())
@@ -87,15 +90,10 @@ class TritonProcess:
         done, _ = await asyncio.wait({ended, live}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         for task in (ended, live):
             task.cancel()
-        if live not in done:
+        if live not in done or live.exception() is not None:
             how = f"ended with status {self._process.returncode}" if ended in done else f"not up in {START_TIMEOUT_S} s"
             await self.kill()
             raise TritonSetupError(f"tritonserver {how}: {self._log.last_error()} (log: {self._log.path})")
-
-    async def wait_ended(self) -> None:
-        """Returns when the server has ended, however it did."""
-        if self._process is not None:
-            await self._process.wait()
 
     async def stop(self) -> None:
         """Lets running and queued requests finish, then ends the server and removes what it left."""
@@ -118,17 +116,20 @@ class TritonProcess:
         self._regions.remove_stub_regions()
 
     async def close(self) -> None:
+        self._deaths.close()
         await self.stop()
         self._log.close()
 
-    def remove_unmapped_regions(self) -> None:
-        """Removes the regions that a killed stub left: nobody of the server's session has them mapped any more."""
-        mapped = set()
-        for process in _processes_of_session(self._process.pid) if self._process is not None else ():
-            with contextlib.suppress(OSError):  # it has just ended
-                for line in (process / "maps").read_text().splitlines():
-                    mapped.add(line.partition(f" {SHM_DIR}/")[2])
-        self._regions.remove_stub_regions(except_for=mapped)
+    def living_versions(self) -> set[int]:
+        """The versions whose process lives; none when the server has ended."""
+        return {stub.version for stub in find_stubs(self.pid)} if self.pid is not None else set()
+
+    def look_after_stubs(self) -> None:
+        """Watches the stubs that have come since, and removes the regions of those that have gone."""
+        stubs = find_stubs(self.pid) if self.pid is not None else []
+        for stub in stubs:
+            self._deaths.add(stub.pid)
+        self._regions.remove_stub_regions(except_for=[stub.region for stub in stubs])
 
     def _command(self) -> list[str]:
         backend_settings = {
@@ -154,35 +155,6 @@ class TritonProcess:
         return [str(self._installation.server), "--disable-auto-complete-config", *arguments]
 
 
-class _BoundedLog:
-    """Triton's output in a few files of bounded size, and the last lines of it in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1)
-        self._tail: deque[str] = deque(maxlen=200)
-
-    async def copy_from(self, stream: asyncio.StreamReader) -> None:
-        rest = b""
-        while chunk := await stream.read(1 << 16):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > 1 << 16:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._write(line.decode(errors="replace"))
-
-    def _write(self, line: str) -> None:
-        self._tail.append(line)
-        self._files.emit(logging.LogRecord("triton", logging.INFO, "", 0, "%s", (line,), None))
-
-    def last_error(self) -> str:
-        errors = [line for line in self._tail if line.startswith(("E", "F", "error", "failed")) and " " in line]
-        return (errors or list(self._tail) or ["it wrote nothing"])[-1].strip()
-
-    def close(self) -> None:
-        self._files.close()
-
-
 def find_free_port() -> int:
     """A loopback port that nothing listens on now."""
     with socket.socket() as probe:
@@ -200,14 +172,3 @@ def _check_port_is_free(port: int) -> None:
             raise TritonSetupError(
                 f"port {port}, for Triton's metrics, is taken: stop what listens there, or choose another"
             ) from error
-
-
-def _processes_of_session(session_id: int) -> list[Path]:
-    """/proc folders of every process of a session."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # Fields after the name, which stands in parentheses and may hold anything: state, parent, group, session.
-            if int(stat.read_text().rpartition(")")[2].split()[3]) == session_id:
-                found.append(stat.parent)
-    return found

@@ -16,7 +16,7 @@ import tempfile
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest
+from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
 from server.triton.installation import TritonSetupError
 from server.triton.model_config import MODEL_NAME, ModelConfig
 
@@ -36,25 +36,23 @@ class TritonRepository:
         self.models_dir = root / "models"
         self._model_dir = self.models_dir / MODEL_NAME
         self._staging_dir = root / "staging"
-        shutil.rmtree(self._staging_dir, ignore_errors=True)
-        self._staging_dir.mkdir(parents=True)
-        self._model_dir.mkdir(parents=True, exist_ok=True)
-
-    def published(self) -> list[int]:
-        return sorted(int(path.name) for path in self._model_dir.iterdir() if path.name.isdecimal())
+        for folder in (self._staging_dir, self._model_dir):  # what an earlier owner published may be of other releases
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
 
     def publish(self, version: int, release_dir: Path) -> Manifest:
         """Makes a release loadable as `version`; one that is there already stays as it is.
 
         Raises:
             RepositoryError: too little free space, or the engine's file is missing.
-            ReleaseError: the release has no readable manifest.
+            ReleaseError: the release is incomplete or altered.
         """
         manifest = read_manifest(release_dir)
         target = self._model_dir / str(version)
         if target.exists():
             return manifest
         self._check_free_space(release_dir / ENGINE_FOLDER)
+        verify_release(release_dir)
         partial = Path(tempfile.mkdtemp(dir=self._staging_dir))
         try:
             if manifest.engine == "tensorrt":
@@ -77,9 +75,9 @@ class TritonRepository:
 
     def touch(self, version: int) -> None:
         """Makes Triton's next load load this version anew: it takes a version with unchanged files for healthy."""
-        for name in ("model.py", "model.plan"):
-            if (path := self._model_dir / str(version) / name).exists():
-                os.utime(path)
+        host = self._model_dir / str(version) / "model.py"
+        if host.exists():  # a TensorRT version has no process of its own that could die
+            os.utime(host)
 
     def remove(self, version: int) -> None:
         """Deletes a version that Triton no longer serves."""

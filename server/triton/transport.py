@@ -16,6 +16,8 @@ from server.triton.shared_memory import RegionOwner
 from server.triton.status import serving_error
 from server.triton.tensors import Arrays, Size, input_tensors, new_request, output_of, output_tensors
 
+Inference = asyncio.Task[SegmenterOutput]
+
 
 class Transport(Protocol):
     async def open(self, frame_size: Size) -> None:
@@ -24,11 +26,11 @@ class Transport(Protocol):
     async def close_unused(self, frame_sizes: Collection[Size]) -> None:
         """Gives back what no frame of these sizes needs."""
 
-    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
-        """One inference. A caller that is cancelled abandons the answer; Triton is not told.
+    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
+        """Starts one inference. The task raises what `Segmenter.infer` does; who waits for it must not cancel it.
 
         Raises:
-            ServingError: as `server.segmenter.Segmenter.infer`.
+            Overloaded: no more can be in flight.
         """
 
     async def close(self) -> None:
@@ -64,12 +66,12 @@ class SharedMemoryTransport:
                 await self._connection.unregister_region(slots.region.name)
             slots.close()
 
-    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
         slots = self._slots[frame_size]
         slot = slots.take()
         if slot is None:
             raise Overloaded(f"{self._slot_count} frames are in flight already: try again, or send fewer")
-        return await self._in_flight.run(self._infer_in_slot(slots, slot, version, inputs))
+        return self._in_flight.start(self._infer_in_slot(slots, slot, version, inputs))
 
     async def _infer_in_slot(self, slots: FrameSlots, slot: Slot, version: int, inputs: Arrays) -> SegmenterOutput:
         try:
@@ -100,8 +102,8 @@ class MessageTransport:
     async def close_unused(self, frame_sizes: Collection[Size]) -> None:
         pass
 
-    async def infer(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
-        return await self._in_flight.run(self._infer_by_messages(version, frame_size, inputs))
+    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
+        return self._in_flight.start(self._infer_by_messages(version, frame_size, inputs))
 
     async def _infer_by_messages(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
         request = new_request(frame_size)
@@ -129,15 +131,15 @@ class _InFlight:
     """Inferences that outlive a caller who no longer waits."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[SegmenterOutput]] = set()
+        self._tasks: set[Inference] = set()
 
-    async def run(self, inference: Coroutine[Any, Any, SegmenterOutput]) -> SegmenterOutput:
+    def start(self, inference: Coroutine[Any, Any, SegmenterOutput]) -> Inference:
         task = asyncio.create_task(inference)
         self._tasks.add(task)
         task.add_done_callback(self._finish)
-        return await asyncio.shield(task)
+        return task
 
-    def _finish(self, task: asyncio.Task[SegmenterOutput]) -> None:
+    def _finish(self, task: Inference) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # seen, also where the caller has gone

@@ -6,7 +6,7 @@ added and taken away, and none is ever reloaded but one whose process has died.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +38,15 @@ class VersionLoadFailed(Exception):
 class Server(Protocol):
     """The process behind the connection, where it is ours."""
 
+    on_death: Callable[[], None]
+
     async def start(self) -> None: ...
 
     async def kill(self) -> None: ...
 
-    def remove_unmapped_regions(self) -> None: ...
+    def living_versions(self) -> set[int]: ...
+
+    def look_after_stubs(self) -> None: ...
 
 
 class TritonVersions:
@@ -62,7 +66,9 @@ class TritonVersions:
         self._control = asyncio.Lock()
         self.loaded = LoadedVersions()
         self.restarts = 0
-        """How often the server, or the process of a version, was brought back."""
+        """How often the server, or the process of a version, had to be brought back."""
+        if server is not None:
+            server.on_death = self._mark_dead
 
     async def load(self, number: int, release_dir: Path) -> None:
         """Adds a version beside those that serve, and shows by a real inference that it works.
@@ -110,8 +116,13 @@ class TritonVersions:
     async def infer(self, number: int, inputs: Arrays) -> SegmenterOutput:
         """A live inference; its outcome counts as a probe."""
         version = self.loaded[number]
+        inference = self._transport.start(number, version.frame_size, inputs)
+        # Triton answers the frames of a dead version one a second; the callers need not wait for that.
+        await asyncio.wait((inference, version.down), return_when=asyncio.FIRST_COMPLETED)
+        if not inference.done():
+            raise EngineUnavailable(f"version {number} is being brought back: try again")
         try:
-            output = await self._transport.infer(number, version.frame_size, inputs)
+            output = inference.result()
         except Unavailable as error:
             self.loaded.mark_down(version, str(error))
             raise
@@ -135,36 +146,43 @@ class TritonVersions:
             TritonSetupError: the server does not start.
         """
         async with self._control:
-            await self._bring_back_server()
+            restarted = await self._bring_back_server()
             failures: list[Exception] = []
             for version in self.loaded.down():
                 try:
-                    await self._bring_back_version(version)
+                    restarted |= await self._bring_back_version(version)
                 except (grpc.aio.AioRpcError, ServingError) as error:
                     failures.append(error)
-            if self._server is not None:
-                self._server.remove_unmapped_regions()
+            self.restarts += restarted
             if failures:
                 raise failures[0]
 
-    async def _bring_back_server(self) -> None:
+    def _mark_dead(self) -> None:
+        if self._server is not None:
+            self.loaded.mark_all_down("its process has ended", except_for=self._server.living_versions())
+
+    async def _bring_back_server(self) -> bool:
+        """Whether it had to be started anew."""
         if await self._connection.is_live():
-            return
+            return False
         self.loaded.mark_all_down("Triton does not answer")
         if self._server is None:
             raise EngineUnavailable("Triton does not answer: is it running, and reachable?")
         await self._server.kill()
         await self._server.start()
-        self.restarts += 1
+        return True
 
-    async def _bring_back_version(self, version: LoadedVersion) -> None:
-        with contextlib.suppress(ServingError):
-            await self._prove(version)  # the failure was an earlier process's, or Triton came back by itself
-            return
+    async def _bring_back_version(self, version: LoadedVersion) -> bool:
+        """Whether it had to be loaded anew."""
+        if self._server is None or version.number in self._server.living_versions():
+            with contextlib.suppress(ServingError):
+                await self._prove(version)  # the failure was an earlier process's, or Triton came back by itself
+                return False
         await self._transport.open(version.frame_size)
         await asyncio.to_thread(self._repository.touch, version.number)
         await self._serve_exactly({*self.loaded.ready, version.number})
         await self._prove(version)
+        return True
 
     def _check_engine(self, manifest: Manifest) -> None:
         config = self._config.for_engine(manifest)
@@ -186,6 +204,9 @@ class TritonVersions:
             self._config = previous
             await asyncio.to_thread(self._repository.write_config, previous)
             raise
+        finally:
+            if self._server is not None:
+                self._server.look_after_stubs()
 
     async def _forget(self, version: LoadedVersion) -> None:
         """Leaves Triton, the repository and the transport without a version that is not among the loaded ones."""
@@ -199,12 +220,13 @@ class TritonVersions:
         """Raises ServingError unless the version answers a black frame sensibly."""
         size = version.frame_size
         inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
-        try:
-            output = await asyncio.wait_for(self._transport.infer(version.number, size, inputs), HANG_LIMIT_S)
-        except TimeoutError:
+        inference = self._transport.start(version.number, size, inputs)
+        await asyncio.wait((inference,), timeout=HANG_LIMIT_S)
+        if not inference.done():
             if self._server is not None:
                 await self._server.kill()
-            raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s") from None
+            raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s")
+        output = inference.result()
         if output.labels_HW.max() >= NUM_CLASSES or not np.isfinite(output.mean_probability_K).all():
             raise EngineFailed(f"version {version.number} answers nonsense: export it again")
         self.loaded.mark_answered(version)

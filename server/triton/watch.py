@@ -5,10 +5,6 @@ import contextlib
 import logging
 import time
 
-import grpc
-
-from server.errors import ServingError
-from server.triton.installation import TritonSetupError
 from server.triton.loaded_versions import LoadedVersion
 from server.triton.versions import TritonVersions
 
@@ -55,14 +51,14 @@ class Watch:
         in_a_row, last_s = 0, float("-inf")
         loaded = self._versions.loaded
         while True:
-            await loaded.went_down.wait()
-            loaded.went_down.clear()
+            await loaded.some_down.wait()
+            loaded.some_down.clear()
             in_a_row = in_a_row + 1 if time.monotonic() - last_s < ROW_ENDS_AFTER_S else 0
             if in_a_row:
                 await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (in_a_row - 1)))
             try:
                 await self._versions.bring_back()
-            except (grpc.aio.AioRpcError, ServingError, TritonSetupError) as error:
+            except Exception as error:  # whatever it is, another attempt is the only way out
                 log.error("repair %d in a row failed: %s", in_a_row + 1, error)
-                loaded.went_down.set()
+                loaded.some_down.set()
             last_s = time.monotonic()

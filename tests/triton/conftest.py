@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.releases import ENGINE_FOLDER, Manifest, hash_files, write_manifest
+from exchange.releases import ENGINE_FOLDER, Engine, Manifest, hash_files, write_manifest
 
 CENTERS_K = np.linspace(0, 255, NUM_CLASSES, dtype=np.float32)
 """Each class's grey value; a pixel's logits fall by 0.1 per grey level of distance."""
@@ -45,7 +45,9 @@ class TinyRelease:
 def make_release(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TinyRelease]:
     """make_release(frame_size, shift, work): `work` square matrix products make one inference slower."""
 
-    def make(frame_size: tuple[int, int] = (64, 128), shift: float = 0.0, work: int = 0) -> TinyRelease:
+    def make(
+        frame_size: tuple[int, int] = (64, 128), shift: float = 0.0, work: int = 0, engine: Engine = "openvino"
+    ) -> TinyRelease:
         path = tmp_path_factory.mktemp("release")
         (path / ENGINE_FOLDER).mkdir()
         openvino.save_model(_graph(frame_size, shift, work), path / ENGINE_FOLDER / "model.xml", compress_to_fp16=False)
@@ -54,7 +56,7 @@ def make_release(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny
             path,
             Manifest(
                 created_at=datetime.now(UTC),
-                engine="openvino",
+                engine=engine,
                 precision="fp32",
                 network=NetworkConfig(encoder="efficientnet_lite0", head="light"),
                 windows=WindowConfig(

@@ -1,7 +1,6 @@
 """A real tritonserver serves the tiny release through shared memory."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
