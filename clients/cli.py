@@ -1,17 +1,35 @@
-"""Commands for those who send frames: here, driving through the simulated city."""
+"""Commands for those who send frames, and for driving through the simulated city."""
 
+import asyncio
 import math
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
+from clients.client import Connection, FrameSettings, RoadshiftClient
+from clients.fleet import Drives, FleetReport, drive_fleet
+from clients.gateway_status import GatewayStatus, ask_gateway
+from clients.rendered_frames import render_drives
+from clients.segment_files import segment_files
 from clients.simulated_city import DOMAINS
 from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
 
 FRAMES_PER_DRIVE = 20
+
+_Server = Annotated[
+    str,
+    typer.Option(
+        help="The gateway's address; for TLS set ROADSHIFT_CA, and ROADSHIFT_TOKEN or ROADSHIFT_CLIENT_CERTIFICATE "
+        "and ROADSHIFT_CLIENT_KEY."
+    ),
+]
+_DEFAULT_SERVER = "127.0.0.1:8500"
 
 
 class Split(str, Enum):
@@ -52,3 +70,126 @@ def simulate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(f"{frames} frames of {drives} drives in {out}")
+
+
+def segment(
+    files: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option(help="Folder for <name>.labels.png and <name>.overlay.jpg.")],
+    domain: Annotated[str, typer.Option(help="Where they were taken, such as zurich-night.")] = "",
+    server: _Server = _DEFAULT_SERVER,
+) -> None:
+    """Label image files: palette PNGs of the train ids, and the colours over the frames."""
+    connection = Connection.from_environment(server)
+    failed = 0
+    with RoadshiftClient(connection, FrameSettings(domain=domain), timeout_s=60.0) as client:
+        try:
+            for outcome in segment_files(client, files, out):
+                if outcome.result is None:
+                    failed += 1
+                    typer.echo(f"{outcome.file}: {outcome.error}", err=True)
+                    continue
+                rows, columns = outcome.result.labels_HW.shape
+                typer.echo(
+                    f"{outcome.file}: {columns}x{rows}, version {outcome.result.model_version}, "
+                    f"confidence {outcome.result.mean_confidence:.2f}, "
+                    f"{1000 * outcome.result.stage_seconds['total']:.0f} ms"
+                )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    if failed:
+        raise typer.Exit(1)
+
+
+def fleet(
+    domain: Annotated[
+        list[str], typer.Option(help=f"One of {', '.join(DOMAINS)}; repeat to drive one after the other.")
+    ],
+    vehicles: Annotated[int, typer.Option(min=1, max=256)] = 4,
+    fps: Annotated[float, typer.Option(min=0.01, help="Frames per second of each vehicle.")] = 2.0,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each vehicle.")] = 40,
+    distinct: Annotated[int, typer.Option(min=1, help="Frames to render for each vehicle; then it starts anew.")] = 10,
+    size: Annotated[str, typer.Option(help="ROWSxCOLUMNS, multiples of 8.")] = "512x1024",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for frame | labels | confidence of each vehicle.")
+    ] = None,
+    server: _Server = _DEFAULT_SERVER,
+) -> None:
+    """Drive simulated vehicles against a gateway, and show what became of their frames."""
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+    reports = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        for name in domain:
+            rendering = render_drives(name, vehicles, min(frames, distinct), _parse_size(size), seed)
+            try:
+                rendered = list(progress.track(rendering, total=vehicles, description=f"{name}: rendering"))
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from error
+            advance = partial(progress.advance, progress.add_task(f"{name}: driving", total=vehicles * frames))
+            drives = Drives(name, rendered, frames, fps, pictures)
+            reports.append(asyncio.run(drive_fleet(Connection.from_environment(server), drives, on_frame=advance)))
+    Console().print(_fleet_table(reports))
+    if not any(report.answered for report in reports):
+        typer.echo(f"error: no frame was answered: {dict(reports[-1].failures)}; is a gateway at {server}?", err=True)
+        raise typer.Exit(1)
+
+
+def _fleet_table(reports: list[FleetReport]) -> Table:
+    table = Table("domain", *(("frames", "frames/s", "p50 ms", "p99 ms", "refused", "failed", "mIoU %")))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for report in reports:
+        table.add_row(
+            report.domain,
+            str(report.answered),
+            f"{report.frames_per_s:.1f}",
+            f"{1000 * report.latency_s(50):.0f}",
+            f"{1000 * report.latency_s(99):.0f}",
+            str(report.refused),
+            str(report.failed),
+            f"{100 * report.mean_iou:.1f}",
+        )
+    return table
+
+
+def status(
+    server: _Server = _DEFAULT_SERVER,
+    metrics: Annotated[
+        str, typer.Option(help="Address of the gateway's /metrics; '' to leave it out.")
+    ] = "127.0.0.1:9500",
+) -> None:
+    """Ask a gateway how it is; exit code 0 only when it serves."""
+    answer = ask_gateway(Connection.from_environment(server), metrics)
+    Console().print(_status_table(server, answer))
+    if answer.metrics_error:
+        typer.echo(f"no metrics at {metrics}: {answer.metrics_error}", err=True)
+    if not answer.is_serving:
+        raise typer.Exit(1)
+
+
+def _status_table(server: str, answer: GatewayStatus) -> Table:
+    table = Table(show_header=False)
+    table.add_row("gateway", server)
+    table.add_row("health", answer.health)
+    if answer.samples:
+        for title, metric, label in (
+            ("versions serving", "roadshift_version_serving", "version"),
+            ("versions ready", "roadshift_version_ready", "version"),
+        ):
+            table.add_row(title, ", ".join(answer.by_label(metric, label)) or "none")
+        for title, metric, label in (
+            ("frames by status", "roadshift_requests_total", "status"),
+            ("frames by domain", "roadshift_requests_total", "domain"),
+            ("refused by reason", "roadshift_refused_total", "reason"),
+        ):
+            counts = answer.by_label(metric, label)
+            table.add_row(title, ", ".join(f"{name} {count:.0f}" for name, count in counts.items()) or "none")
+        for title, metric in (
+            ("in flight", "roadshift_in_flight_frames"),
+            ("queued", "roadshift_queued_frames"),
+            ("engine restarts", "roadshift_engine_restarts_total"),
+        ):
+            table.add_row(title, f"{answer.value(metric):.0f}")
+    return table

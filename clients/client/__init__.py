@@ -2,7 +2,7 @@
 
 from clients.client.aio import AsyncRoadshiftClient
 from clients.client.blocking import RoadshiftClient
-from clients.client.connection import Connection, RequestFailed
+from clients.client.connection import Connection, RequestFailed, RetryBudget
 from clients.client.frames import FrameSettings, FrameToSend
 from clients.client.results import SegmentResult, StreamOutcome
 
@@ -12,6 +12,7 @@ __all__ = [
     "FrameSettings",
     "FrameToSend",
     "RequestFailed",
+    "RetryBudget",
     "RoadshiftClient",
     "SegmentResult",
     "StreamOutcome",

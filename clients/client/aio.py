@@ -23,11 +23,12 @@ class AsyncRoadshiftClient:
         settings: FrameSettings | None = None,
         *,
         timeout_s: float = 10.0,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._connection = connection or Connection()
         self._timeout_s = timeout_s
         self._settings = settings or FrameSettings()
-        self._budget = RetryBudget()
+        self._budget = budget or RetryBudget()
         self._channel = self._connection.open_aio_channel()
         self._stub = pb_grpc.SegmentationStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)

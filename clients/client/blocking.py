@@ -20,6 +20,7 @@ class RoadshiftClient:
     Args:
         connection: where the gateway is.
         timeout_s: for each frame, all attempts together.
+        budget: how much may be tried again; clients that share one share its bound.
         settings: for all frames, unless a call brings its own.
     """
 
@@ -29,11 +30,12 @@ class RoadshiftClient:
         settings: FrameSettings | None = None,
         *,
         timeout_s: float = 10.0,
+        budget: RetryBudget | None = None,
     ) -> None:
         self._connection = connection or Connection()
         self._timeout_s = timeout_s
         self._settings = settings or FrameSettings()
-        self._budget = RetryBudget()
+        self._budget = budget or RetryBudget()
         self._channel = self._connection.open_channel()
         self._stub = pb_grpc.SegmentationStub(self._channel)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)

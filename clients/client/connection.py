@@ -1,5 +1,6 @@
 """Where the gateway is, how it is reached, and what may be tried again."""
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ class Connection:
     key: Path | None = None
     token: str | None = None
 
+    @classmethod
+    def from_environment(cls, address: str) -> "Connection":
+        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name."""
+        path = {name: Path(value) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY") if (value := _variable(name))}
+        return cls(address, path.get("CA"), path.get("CLIENT_CERTIFICATE"), path.get("CLIENT_KEY"), _variable("TOKEN"))
+
     def open_channel(self) -> grpc.Channel:
         credentials = self._credentials()
         if credentials is None:
@@ -67,6 +74,10 @@ class Connection:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(f"ROADSHIFT_{name}")
 
 
 class RetryBudget:
