@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 HEIGHT_M = 1.45
+HORIZON_SHARE = 0.47
 NEAREST_M = 0.6
 FARTHEST_M = 130.0
 
@@ -32,7 +33,7 @@ class Camera:
 
     @functools.cached_property
     def horizon_px(self) -> float:
-        return 0.45 * self.size_hw[0] + self.sway_px
+        return HORIZON_SHARE * self.size_hw[0] + self.sway_px
 
     @functools.cached_property
     def middle_px(self) -> float:

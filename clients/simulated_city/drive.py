@@ -5,17 +5,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from clients.simulated_city.camera import Camera
+from clients.simulated_city.camera import HORIZON_SHARE, Camera
 from clients.simulated_city.canvas import Bytes, Canvas
 from clients.simulated_city.domains import DOMAINS
 from clients.simulated_city.ground import CELLS_AHEAD, Ground
-from clients.simulated_city.layout import CellPlan
+from clients.simulated_city.layout import CellPlan, Drawable
 from clients.simulated_city.planning import CityPlanner
 from clients.simulated_city.scene import Scene
 from clients.simulated_city.sky import Sky
 from clients.simulated_city.street import CELL_M, Light, Street, random_stream
 from clients.simulated_city.traffic import Ego, Traffic
-from clients.simulated_city.vehicles import Vehicle
 from clients.simulated_city.weather import Weather
 
 SMALLEST_HW = (64, 64)
@@ -62,7 +61,7 @@ class SimulatedDrive:
         self._traffic = Traffic(self._street, self._ego, seed)
         self._ground = Ground(self._street, self._light, seed)
         self._weather = Weather(self._street, seed, size_hw)
-        self._sky = Sky(look, seed, self._light, round(0.45 * size_hw[0]), size_hw[1])
+        self._sky = Sky(look, seed, self._light, round(HORIZON_SHARE * size_hw[0]), size_hw[1])
 
     def frame(self, index: int) -> SimulatedFrame:
         """The moment `index` frames after the start; random access, never negative."""
@@ -96,18 +95,22 @@ class SimulatedDrive:
         things = [*standing, *self._traffic.at(scene.time_s, plans)]
         placed = [(ahead, n) for n, thing in enumerate(things) if (ahead := thing.ahead_m(scene.camera)) is not None]
         visible = [things[n] for _, n in sorted(placed, reverse=True)]
-        self._paint_shadows(scene, [thing for thing in visible if isinstance(thing, Vehicle)])
+        self._paint_shadows(scene, visible)
         for thing in visible:
             thing.draw(scene)
 
-    def _paint_shadows(self, scene: Scene, vehicles: list[Vehicle]) -> None:
-        """Darkens the ground under vehicles."""
+    def _paint_shadows(self, scene: Scene, things: list[Drawable]) -> None:
+        """Darkens the ground under what stands on it and, when the sun is out, beside it."""
         first = int(scene.camera.horizon_px) + 2
-        shadow = np.zeros((self.size_hw[0] - first, self.size_hw[1]), np.uint8)
-        for vehicle in vehicles:
-            if vehicle.is_wholly_ahead(scene.camera):
-                cv2.fillConvexPoly(shadow, vehicle.outline_on_ground(scene) - (0, first * 16), 255, shift=4)
-        soft = cv2.blur(shadow, (5, 3))
+        shape = (self.size_hw[0] - first, self.size_hw[1])
+        under, beside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        sunny = max(self._light.sun_rgb) > 0.2
+        for thing in things:
+            footprint = thing.footprint()
+            for picture, cast in ((under, False), (beside, True))[: 2 if sunny else 1]:
+                outline = footprint.shadow(scene, cast) if footprint else None
+                if outline is not None:
+                    cv2.fillConvexPoly(picture, outline - (0, first * 16), 255, shift=4)
+        remaining = cv2.addWeighted(cv2.blur(under, (5, 3)), -0.6, cv2.blur(beside, (5, 3)), -0.3, 255)
         below = scene.canvas.image[first:]
-        share = cv2.addWeighted(soft, -0.62, soft, 0, 255)
-        cv2.multiply(below, cv2.merge([share] * 3), dst=below, scale=1 / 255)
+        cv2.multiply(below, cv2.merge([remaining] * 3), dst=below, scale=1 / 255)

@@ -7,7 +7,7 @@ import numpy as np
 
 from clients.simulated_city.camera import NEAREST_M, Camera
 from clients.simulated_city.canvas import Color
-from clients.simulated_city.scene import Frame3d, Scene
+from clients.simulated_city.scene import Footprint, Frame3d, Scene
 from exchange.label_space import TRAIN_ID
 
 PERSON, RIDER = TRAIN_ID["person"], TRAIN_ID["rider"]
@@ -93,6 +93,9 @@ class Person:
         if self.outfit.umbrella:
             canopy = [(0.0, 0.62 * k * across, 1.78 * k + 0.42 * k * up) for across, up in _HALF_TURN]
             frame.polygon(canopy, scene.shade(self.outfit.umbrella, (0, 0.8, 0)), PERSON)
+
+    def footprint(self) -> Footprint:
+        return Footprint.rectangle(self.x_m, self.s_m, self.heading, 0.5, 0.5, 1.7 * self.size)
 
 
 def _wheel(frame: Frame3d, along_m: float, radius_m: float, tyre_m: float, label: int, filled: bool) -> None:
@@ -181,3 +184,7 @@ class TwoWheeler:
         frame.disc((shoulder[0] + 0.1, 0, shoulder[2] + 0.26), 0.12, scene.shade(outfit.skin, side), RIDER)
         radius = 0.17 if self.motor else 0.13
         frame.disc((shoulder[0] + 0.07, 0, shoulder[2] + 0.31), radius, scene.shade(outfit.head, side), RIDER)
+
+    def footprint(self) -> Footprint:
+        height = 1.7 if self.rider else 1.0
+        return Footprint.rectangle(self.x_m, self.s_m, self.heading, 1.8, 0.5 if self.motor else 0.25, height)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clients.simulated_city.camera import NEAREST_M, Camera
 from clients.simulated_city.canvas import Color, Texture
-from clients.simulated_city.scene import Board, Scene
+from clients.simulated_city.scene import Board, Footprint, Scene
 from exchange.label_space import TRAIN_ID
 
 POLE, SIGNAL, SIGN = TRAIN_ID["pole"], TRAIN_ID["traffic light"], TRAIN_ID["traffic sign"]
@@ -47,6 +47,9 @@ class Lamp:
         board.polygon(head, (255, 232, 180) if on else tuple(v * 0.9 for v in color), POLE)
         if on:
             scene.glow(board.pixels([(reach, top + 0.42)])[0], 0.6 * board.scale, (255, 206, 130))
+
+    def footprint(self) -> Footprint:
+        return Footprint.rectangle(self.x_m, self.s_m, 0.0, 0.25, 0.25, self.height_m)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ class Signal:
             board.disc(center, 0.17, color, None)
             if lamp == lit_lamp:
                 scene.glow(board.pixels([center])[0], 0.3 * board.scale, color)
+
+    def footprint(self) -> Footprint:
+        return Footprint.rectangle(self.x_m, self.s_m, 0.0, 0.25, 0.25, 3.7)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,9 @@ class Sign:
             for row in (-0.1, 0.25):
                 board.rectangle((-0.75, up + row, 0.4, up + row + 0.14), white, None)
 
+    def footprint(self) -> Footprint:
+        return Footprint.rectangle(self.x_m, self.s_m, 0.0, 0.2, 0.2, 2.6)
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -188,3 +197,6 @@ class Tree:
             self.crown,
             VEGETATION,
         )
+
+    def footprint(self) -> None:
+        return None

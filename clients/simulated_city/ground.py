@@ -129,7 +129,7 @@ class Ground:
 
             labels[_box(0, CELL_M, *span(0, street.road_half_m))] = ROAD
             walk = street.road_half_m + street.verge_m
-            labels[_box(0, CELL_M, *span(walk, street.front_m))] = SIDEWALK
+            labels[_box(0, CELL_M, *span(walk, street.front_m + 0.25))] = SIDEWALK
             for lot in plan.lots:
                 if lot.side == side and lot.paved:
                     labels[_box(lot.s0 - plan.s_m, lot.s1 - plan.s_m, *span(street.front_m, HALF_WIDTH_M))] = SIDEWALK

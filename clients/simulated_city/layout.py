@@ -6,7 +6,7 @@ from typing import Protocol
 from clients.simulated_city.camera import FARTHEST_M, Camera
 from clients.simulated_city.canvas import Texture
 from clients.simulated_city.furniture import Lamp, Tree
-from clients.simulated_city.scene import Scene
+from clients.simulated_city.scene import Footprint, Scene
 from clients.simulated_city.street import Street
 
 
@@ -16,6 +16,10 @@ class Drawable(Protocol):
         ...
 
     def draw(self, scene: Scene) -> None: ...
+
+    def footprint(self) -> Footprint | None:
+        """What it shades of the ground; None for what is baked into the ground's own map, or shades nothing."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Panel:
             self.label,
             self.label_the_holes,
         )
+
+    def footprint(self) -> None:
+        return None
 
 
 @dataclass(frozen=True)

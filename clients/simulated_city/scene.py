@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-from clients.simulated_city.camera import HEIGHT_M, Camera
+from clients.simulated_city.camera import HEIGHT_M, NEAREST_M, Camera
 from clients.simulated_city.canvas import Canvas, Color, Point, Points, fixed_point, nearness
 from clients.simulated_city.street import Light, Street
 
@@ -40,6 +41,32 @@ class Scene:
         """A light at a fixed-point position, seen only where lights are on."""
         if self.street.look.lights_on:
             self.glows.append(Glow(float(point[0]) / 16, float(point[1]) / 16, radius_px, color))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The ground (X, S) that something covers, and how high it stands on it: enough to cast its shadow."""
+
+    corners_xs: tuple[Point, ...]
+    height_m: float
+
+    @classmethod
+    def rectangle(
+        cls, x_m: float, s_m: float, heading: float, length_m: float, width_m: float, height_m: float
+    ) -> "Footprint":
+        sin, cos = math.sin(heading), math.cos(heading)
+        offsets = [(a * length_m / 2, w * width_m / 2) for a, w in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        return cls(tuple((x_m + a * sin + w * cos, s_m + a * cos - w * sin) for a, w in offsets), height_m)
+
+    def shadow(self, scene: Scene, cast: bool) -> Points | None:
+        """Its outline on the ground, together with where the sun throws it; None behind the camera."""
+        x, y, s = scene.light.sun_XYS
+        reach = self.height_m / max(y, 0.3) if cast else 0.0
+        thrown = [(cx - x * reach, cs - s * reach) for cx, cs in self.corners_xs] if cast else []
+        placed = [scene.camera.to_camera(*corner) for corner in (*self.corners_xs, *thrown)]
+        if min(ahead for _, ahead in placed) < NEAREST_M:
+            return None
+        return cv2.convexHull(fixed_point(scene.camera.project(right, 0.0, ahead) for right, ahead in placed))
 
 
 class Board:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from clients.simulated_city.camera import HEIGHT_M, NEAREST_M, Camera
-from clients.simulated_city.canvas import Color, Points
-from clients.simulated_city.scene import Frame3d, Scene
+from clients.simulated_city.canvas import Color
+from clients.simulated_city.scene import Footprint, Frame3d, Scene
 from exchange.label_space import TRAIN_ID
 
 Profile = tuple[tuple[float, float], ...]
@@ -22,19 +22,22 @@ LIVERY = ((206, 44, 40), (236, 190, 50), (238, 238, 236), (40, 110, 90))
 
 @dataclass(frozen=True)
 class Shape:
-    """Side profile, counter-clockwise from the rear foot, as (along, up) metres, front at positive `along`."""
+    """A side profile drawn out to a width."""
 
     label: int
     profile: Profile
+    """from the rear foot over the roof to the front foot, as (along, up) metres; the front has positive `along`"""
+    sides: tuple[Profile, ...]
+    """the side view in convex parts"""
     width_m: float
+    tapered_m: float
+    """how much narrower the roof is, on each side, than the body"""
     glass: tuple[int, ...]
     """which edges of the profile are windows, counted from the rear foot"""
     side_windows: tuple[tuple[float, float, float, float], ...]
     """(rear, low, front, high)"""
     wheels: tuple[tuple[float, float], ...]
     """(along, radius)"""
-    tapered_m: float
-    """how much narrower the roof is, on each side, than the body"""
 
     @property
     def waist_m(self) -> float:
@@ -49,39 +52,37 @@ class Shape:
         return self.profile[-1][0] - self.profile[0][0]
 
 
+def _body_and_cabin(profile: Profile) -> tuple[Profile, ...]:
+    waist = profile[2][1]
+    return tuple(p for p in profile if p[1] <= waist + 0.06), tuple(p for p in profile if p[1] >= waist - 0.06)
+
+
+def _cargo_and_cab(profile: Profile) -> tuple[Profile, ...]:
+    foot = profile[0][1]
+    return (*profile[:3], (profile[2][0], foot)), ((profile[2][0], foot), (profile[2][0], profile[3][1]), *profile[3:])
+
+
 _CAR, _TRUCK, _BUS = TRAIN_ID["car"], TRAIN_ID["truck"], TRAIN_ID["bus"]
+_SALOON = ((-2.2, 0.3), (-2.25, 0.95), (-1.6, 1.0), (-1.0, 1.44), (0.35, 1.46), (1.05, 0.98), (2.1, 0.82), (2.2, 0.3))
+_HATCH = ((-1.9, 0.3), (-1.98, 0.9), (-1.85, 1.02), (-1.5, 1.5), (0.3, 1.52), (1.0, 1.0), (1.85, 0.84), (1.95, 0.3))
+_SUV = ((-2.25, 0.35), (-2.3, 1.05), (-2.2, 1.15), (-1.9, 1.78), (0.3, 1.8), (1.0, 1.18), (2.1, 1.05), (2.25, 0.35))
+_BOX = ((-3.8, 0.5), (-3.8, 3.3), (1.75, 3.3), (1.8, 2.5), (2.9, 2.45), (3.35, 1.5), (3.5, 1.2), (3.5, 0.4))
+_LORRY = ((-4.6, 0.6), (-4.6, 3.7), (2.4, 3.7), (2.5, 3.0), (4.1, 3.0), (4.3, 1.7), (4.4, 1.5), (4.4, 0.45))
+_COACH = ((-5.6, 0.35), (-5.6, 3.0), (-5.5, 3.15), (5.3, 3.15), (5.5, 3.0), (5.6, 1.2), (5.62, 1.1), (5.62, 0.35))
 SHAPES: dict[str, Shape] = {
-    "saloon": Shape(
-        _CAR,
-        ((-2.2, 0.3), (-2.25, 0.95), (-1.6, 1.0), (-1.0, 1.44), (0.35, 1.46), (1.05, 0.98), (2.1, 0.82), (2.2, 0.3)),
-        1.78, (2, 4), ((-1.25, 1.0, -0.32, 1.36), (-0.24, 1.0, 0.75, 1.36)), ((-1.35, 0.33), (1.35, 0.33)), 0.18,
-    ),
-    "hatchback": Shape(
-        _CAR,
-        ((-1.9, 0.3), (-1.98, 0.9), (-1.85, 1.02), (-1.5, 1.5), (0.3, 1.52), (1.0, 1.0), (1.85, 0.84), (1.95, 0.3)),
-        1.72, (2, 4), ((-1.6, 1.03, -0.45, 1.4), (-0.36, 1.03, 0.7, 1.4)), ((-1.2, 0.32), (1.2, 0.32)), 0.16,
-    ),
-    "suv": Shape(
-        _CAR,
-        ((-2.25, 0.35), (-2.3, 1.05), (-2.2, 1.15), (-1.9, 1.78), (0.3, 1.8), (1.0, 1.18), (2.1, 1.05), (2.25, 0.35)),
-        1.88, (2, 4), ((-1.9, 1.2, -0.5, 1.66), (-0.4, 1.2, 0.7, 1.66)), ((-1.4, 0.38), (1.4, 0.38)), 0.15,
-    ),
-    "box truck": Shape(
-        _TRUCK,
-        ((-3.8, 0.5), (-3.8, 3.3), (1.75, 3.3), (1.8, 2.5), (2.9, 2.45), (3.35, 1.5), (3.5, 1.2), (3.5, 0.4)),
-        2.35, (4,), ((2.0, 1.45, 2.95, 2.2),), ((-2.4, 0.46), (2.5, 0.46)), 0.0,
-    ),
-    "lorry": Shape(
-        _TRUCK,
-        ((-4.6, 0.6), (-4.6, 3.7), (2.4, 3.7), (2.5, 3.0), (4.1, 3.0), (4.3, 1.7), (4.4, 1.5), (4.4, 0.45)),
-        2.5, (4,), ((2.9, 1.7, 4.0, 2.6),), ((-3.4, 0.5), (-2.2, 0.5), (3.3, 0.5)), 0.0,
-    ),
-    "bus": Shape(
-        _BUS,
-        ((-5.6, 0.35), (-5.6, 3.0), (-5.5, 3.15), (5.3, 3.15), (5.5, 3.0), (5.6, 1.2), (5.62, 1.1), (5.62, 0.35)),
-        2.55, (0, 4), tuple((a, 1.35, a + 1.35, 2.6) for a in (-5.2, -3.7, -2.2, -0.7, 0.8, 2.3, 3.8)),
-        ((-3.6, 0.5), (3.4, 0.5)), 0.04,
-    ),
+    "saloon": Shape(_CAR, _SALOON, _body_and_cabin(_SALOON), 1.78, 0.18, (2, 4),
+                    ((-1.25, 1.0, -0.32, 1.36), (-0.24, 1.0, 0.75, 1.36)), ((-1.35, 0.33), (1.35, 0.33))),
+    "hatchback": Shape(_CAR, _HATCH, _body_and_cabin(_HATCH), 1.72, 0.16, (2, 4),
+                       ((-1.6, 1.03, -0.45, 1.4), (-0.36, 1.03, 0.7, 1.4)), ((-1.2, 0.32), (1.2, 0.32))),
+    "suv": Shape(_CAR, _SUV, _body_and_cabin(_SUV), 1.88, 0.15, (2, 4),
+                 ((-1.9, 1.2, -0.5, 1.66), (-0.4, 1.2, 0.7, 1.66)), ((-1.4, 0.38), (1.4, 0.38))),
+    "box truck": Shape(_TRUCK, _BOX, _cargo_and_cab(_BOX), 2.35, 0.0, (4,),
+                       ((2.0, 1.45, 2.95, 2.2),), ((-2.4, 0.46), (2.5, 0.46))),
+    "lorry": Shape(_TRUCK, _LORRY, _cargo_and_cab(_LORRY), 2.5, 0.0, (4,),
+                   ((2.9, 1.7, 4.0, 2.6),), ((-3.4, 0.5), (-2.2, 0.5), (3.3, 0.5))),
+    "bus": Shape(_BUS, _COACH, (_COACH,), 2.55, 0.04, (0, 4),
+                 tuple((a, 1.35, a + 1.35, 2.6) for a in (-5.2, -3.7, -2.2, -0.7, 0.8, 2.3, 3.8)),
+                 ((-3.6, 0.5), (3.4, 0.5))),
 }  # fmt: skip
 
 
@@ -118,10 +119,9 @@ class Vehicle:
         reach = abs(math.cos(self.heading - camera.yaw)) * self.shape.length_m / 2
         return camera.to_camera(self.x_m, self.s_m)[1] - reach > NEAREST_M
 
-    def outline_on_ground(self, scene: Scene) -> Points:
-        front, half = self.shape.length_m / 2 + 0.12, self.shape.width_m / 2 + 0.12
-        corners = [(-front, -half, 0.0), (front, -half, 0.0), (front, half, 0.0), (-front, half, 0.0)]
-        return Frame3d(scene, self.x_m, self.s_m, self.heading).pixels(corners)
+    def footprint(self) -> Footprint:
+        size = (self.shape.length_m + 0.24, self.shape.width_m + 0.24, self.shape.top_m)
+        return Footprint.rectangle(self.x_m, self.s_m, self.heading, *size)
 
     def _half_width(self, up_m: float) -> float:
         """The cabin narrows towards the roof."""
@@ -151,12 +151,15 @@ class Vehicle:
     def _draw_side(self, scene: Scene, frame: Frame3d, side: float) -> None:
         shape = self.shape
         color = scene.shade(self.paint, frame.normal(0.0, side, 0.15))
-        points = [(a, side * self._half_width(u), u) for a, u in shape.profile]
-        frame.polygon([p for p in points if p[2] <= shape.waist_m + 0.06], color, shape.label)
-        frame.polygon([p for p in points if p[2] >= shape.waist_m - 0.06], color, shape.label)
+        for part in shape.sides:
+            frame.polygon([(a, side * self._half_width(u), u) for a, u in part], color, shape.label)
         edge, (rear, low), (front, _) = side * shape.width_m / 2, shape.profile[0], shape.profile[-1]
         sill = [(rear, edge, low), (front, edge, low), (front, edge, low + 0.14), (rear, edge, low + 0.14)]
         frame.polygon(sill, tuple(v * 0.55 for v in color), None)
+        if frame.scale > 25 and shape.label == _CAR:
+            for door in (-0.42, 0.72):
+                frame.polygon([(door, edge, low + 0.14), (door + 0.03, edge, low + 0.14), (door + 0.03, edge, 0.98),
+                               (door, edge, 0.98)], tuple(v * 0.6 for v in color), None)  # fmt: skip
         glass = scene.shade(GLASS, frame.normal(0.0, side, 0.3))
         if scene.street.look.lights_on and shape.label == _BUS:
             glass = (236, 214, 160)
@@ -184,6 +187,19 @@ class Vehicle:
             ((255, 250, 226) if on else (214, 220, 222)) if front else ((255, 40, 24) if on else (150, 18, 20))
         )
         half = shape.width_m / 2
+        if frame.scale > 25:
+            grille = scene.shade((34, 36, 38), (0, 0.3, -0.8))
+            if front:
+                frame.polygon([(along, -half + 0.5, low), (along, half - 0.5, low), (along, half - 0.5, high - 0.04),
+                               (along, -half + 0.5, high - 0.04)], grille, None)  # fmt: skip
+            foot = shape.profile[0][1]
+            frame.polygon([(along, -half, foot), (along, half, foot), (along, half, foot + 0.14),
+                           (along, -half, foot + 0.14)], grille, None)  # fmt: skip
+        if shape.label == _TRUCK and not front:
+            bar = scene.shade((70, 70, 72), (0, 0.3, -0.8))
+            for aside in (-half + 0.05, -0.03, half - 0.11):
+                frame.polygon([(along, aside, 0.7), (along, aside + 0.06, 0.7), (along, aside + 0.06, shape.top_m - 0.1),
+                               (along, aside, shape.top_m - 0.1)], bar, None)  # fmt: skip
         for side in (-1, 1):
             outer, inner = side * (half - 0.06), side * (half - 0.42)
             frame.polygon([(along, outer, low), (along, inner, low), (along, inner, high), (along, outer, high)],

@@ -1,14 +1,11 @@
 """What the air and the lens do to a painted frame: wet mirrors, haze, glow, rain, tone, blur, noise."""
 
-import math
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.simulated_city.camera import Camera
 from clients.simulated_city.canvas import NEARNESS_M, Bytes
-from clients.simulated_city.materials import clouded_noise, speckle
+from clients.simulated_city.materials import speckle
 from clients.simulated_city.scene import Glow, Scene
 from clients.simulated_city.street import Street, random_stream
 from exchange.label_space import TRAIN_ID
