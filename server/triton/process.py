@@ -24,8 +24,6 @@ STOP_TIMEOUT_S = 10.0
 STUB_REGION_BYTES = 16 << 20
 """What the Python backend takes from /dev/shm per version at once: a 2048 x 1024 frame and its labels fit."""
 STUB_START_TIMEOUT_S = 120
-UNIX_PATH_BYTES = 100
-"""Longest path of a socket that every Linux takes (108), less Triton's own suffix."""
 
 
 class TritonProcess:
@@ -40,16 +38,12 @@ class TritonProcess:
         self, installation: TritonInstallation, run_dir: Path, models_dir: Path, regions: RegionOwner, metrics_port: int
     ) -> None:
         self._installation = installation
-        self._models_dir = models_dir
+        self.models_dir = models_dir
         self._regions = regions
         self._metrics_port = metrics_port
         self._backends_dir = run_dir / "backends"
-        self._socket_dir = run_dir / "socket"
-        if len(os.fsencode(self._socket_dir / "triton:1")) > UNIX_PATH_BYTES:
-            raise TritonSetupError(f"{run_dir} is too long a path for a socket: choose a shorter folder")
         shutil.rmtree(self._backends_dir, ignore_errors=True)
         installation.copy_python_backend(self._backends_dir)
-        self._socket_dir.mkdir(mode=0o700, exist_ok=True)
         self._log = BoundedLog(run_dir / "triton.log")
         self._key = secrets.token_hex(16)
         self._process: asyncio.subprocess.Process | None = None
@@ -57,8 +51,9 @@ class TritonProcess:
         self.on_death: Callable[[], None] = lambda: None
         """Called when the server, or the process of a version, has ended; `living_versions` says which are left."""
         self._deaths = DeathWatch(lambda: self.on_death())
-        # Triton joins address and port by a colon, also for a Unix socket.
-        self.connection = TritonConnection(f"unix:{self._socket_dir}/triton:1", (ACCESS_HEADER, self._key))
+        self._address = f"unix:{regions.private_dir}/triton"
+        # Triton joins address and port by a colon, also where the address is a socket's path.
+        self.connection = TritonConnection(f"{self._address}:1", (ACCESS_HEADER, self._key))
 
     @property
     def pid(self) -> int | None:
@@ -138,11 +133,11 @@ class TritonProcess:
             "stub-timeout-seconds": STUB_START_TIMEOUT_S,
         }
         options = {
-            "model-repository": self._models_dir,
+            "model-repository": self.models_dir,
             "model-control-mode": "explicit",
             "backend-directory": self._backends_dir,
             "allow-http": "false",
-            "grpc-address": f"unix:{self._socket_dir}/triton",
+            "grpc-address": self._address,
             "grpc-port": 1,
             "grpc-restricted-protocol": f"model-repository,shared-memory:{ACCESS_HEADER}={self._key}",
             "metrics-address": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""System shared memory between the gateway and its Triton: who owns which region, and the slots that frames go through.
+"""System shared memory between the gateway and its Triton, and who owns which region of it.
 
 Every region of one gateway, its Triton's Python backend included, has a name that begins with one prefix. The prefix
 belongs to whoever holds the lock on `<prefix>lock`, which the kernel releases however the owner ends: that tells the
@@ -30,6 +30,9 @@ class RegionOwner:
     def __init__(self) -> None:
         remove_regions_of_the_dead()
         self.prefix, self._lock_fd = _claim_prefix()
+        self.private_dir = SHM_DIR / f"{self.prefix}private"
+        """A folder for this user alone, with a path short enough for a socket wherever the gateway runs."""
+        self.private_dir.mkdir(mode=0o700)
 
     @property
     def stub_prefix(self) -> str:
@@ -78,7 +81,9 @@ def remove_regions_of_the_dead() -> None:
 def _remove_prefix(prefix: str) -> None:
     lock_path = SHM_DIR / f"{prefix}{_LOCK_SUFFIX}"
     for path in SHM_DIR.glob(f"{prefix}*"):
-        if path != lock_path:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != lock_path:
             path.unlink(missing_ok=True)
     lock_path.unlink(missing_ok=True)  # last: without it nobody would find the others
 

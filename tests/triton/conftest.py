@@ -1,6 +1,8 @@
 """A tiny release: the whole model contract as one small OpenVINO graph, with the numpy reference beside it."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,10 @@ from numpy.typing import NDArray
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
 from exchange.releases import ENGINE_FOLDER, Engine, Manifest, hash_files, write_manifest
+from server.errors import ServingError
+from server.triton.assembly import Triton
+
+Answer = tuple[int, NDArray[np.uint8] | ServingError]
 
 CENTERS_K = np.linspace(0, 255, NUM_CLASSES, dtype=np.float32)
 """Each class's grey value; a pixel's logits fall by 0.1 per grey level of distance."""
@@ -43,14 +49,20 @@ class TinyRelease:
 
 @pytest.fixture(scope="session")
 def make_release(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TinyRelease]:
-    """make_release(frame_size, shift, work): `work` square matrix products make one inference slower."""
+    """make_release(...) writes a release; `work` square matrix products make each of its inferences slower."""
 
     def make(
-        frame_size: tuple[int, int] = (64, 128), shift: float = 0.0, work: int = 0, engine: Engine = "openvino"
+        frame_size: tuple[int, int] = (64, 128),
+        shift: float = 0.0,
+        work: int = 0,
+        engine: Engine = "openvino",
+        broken: bool = False,
     ) -> TinyRelease:
         path = tmp_path_factory.mktemp("release")
         (path / ENGINE_FOLDER).mkdir()
         openvino.save_model(_graph(frame_size, shift, work), path / ENGINE_FOLDER / "model.xml", compress_to_fp16=False)
+        if broken:
+            (path / ENGINE_FOLDER / "model.xml").write_text("no model")
         uniform = [1 / NUM_CLASSES] * NUM_CLASSES
         write_manifest(
             path,
@@ -77,6 +89,38 @@ def make_release(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny
 def random_frame() -> Callable[[tuple[int, int]], NDArray[np.uint8]]:
     generator = np.random.default_rng(0)
     return lambda size: generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def frames_flowing() -> Callable[..., AbstractAsyncContextManager[list[Answer]]]:
+    """frames_flowing(triton, version, frames): four clients that send frames, each its next when the last is answered.
+
+    Yields the growing list of (frame index, labels or error).
+    """
+
+    @asynccontextmanager
+    async def flow(triton: Triton, version: int, frames: list[NDArray[np.uint8]]) -> AsyncIterator[list[Answer]]:
+        answers: list[Answer] = []
+        ended = asyncio.Event()
+        no_adjustment_K = np.zeros(NUM_CLASSES, np.float32)
+
+        async def send_frames(index: int) -> None:
+            while not ended.is_set():
+                frame_HW3 = frames[index % len(frames)]
+                try:
+                    output = await triton.segmenter.infer(version, frame_HW3, no_adjustment_K, frame_HW3.shape[:2])
+                    answers.append((index % len(frames), output.labels_HW))
+                except ServingError as error:
+                    answers.append((index % len(frames), error))
+                    await asyncio.sleep(0.01)  # as a client that heeds the retry hint, only sooner
+                index += 1
+
+        clients = [asyncio.create_task(send_frames(index)) for index in range(4)]
+        yield answers
+        ended.set()
+        await asyncio.gather(*clients)
+
+    return flow
 
 
 def _logits(frame_HW3: NDArray[np.uint8], shift: float) -> NDArray[np.float32]:

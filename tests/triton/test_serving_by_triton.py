@@ -1,31 +1,51 @@
-"""A real tritonserver serves the tiny release through shared memory."""
+"""A real tritonserver serves tiny releases through shared memory: right, bounded, and while its versions change."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
+from server.errors import Overloaded, VersionUnavailable
 from server.triton.assembly import Triton, start_embedded
+from server.triton.shared_memory import FAMILY, SHM_DIR
+from server.triton.stubs import Stub, find_stubs
+from server.triton.versions import VersionLoadFailed
 
-MakeFrame = Callable[[tuple[int, int]], NDArray[np.uint8]]
+NO_ADJUSTMENT = np.zeros(NUM_CLASSES, np.float32)
+SIZE = (64, 128)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable) -> Any:
+    return make_release()
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def triton(make_release: Callable, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
-    served = await start_embedded(make_release().path, run_dir=tmp_path_factory.mktemp("triton"))
+async def triton(release: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
+    """Serves the release as version 1; a test that adds versions drops them."""
+    served = await start_embedded(
+        release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1, frames_in_flight=32
+    )
     yield served
     await served.close()
+    assert not list(SHM_DIR.glob(f"{FAMILY}{os.getpid()}-*"))
 
 
-@pytest.mark.asyncio(loop_scope="module")
+def stub_of_version_1(triton: Triton) -> list[Stub]:
+    return [stub for stub in find_stubs(triton.process.pid) if stub.version == 1]
+
+
 async def test_labels_through_triton_equal_the_engine_run_directly(
-    triton: Triton, make_release: Callable, random_frame: MakeFrame
+    triton: Triton, release: Any, random_frame: Callable
 ) -> None:
-    release = make_release()
-    frame_HW3 = random_frame(release.frame_size)
+    frame_HW3 = random_frame(SIZE)
     log_prior_ratio_K = np.linspace(-1, 1, NUM_CLASSES, dtype=np.float32)
     expected = release.run_engine(frame_HW3, log_prior_ratio_K, (50, 100))
 
@@ -36,3 +56,130 @@ async def test_labels_through_triton_equal_the_engine_run_directly(
     np.testing.assert_array_equal(output.confidence_HW, expected["CONFIDENCE"])
     np.testing.assert_array_equal(output.presence_K, expected["PRESENCE"])
     np.testing.assert_array_equal(output.mean_probability_K, expected["MEAN_PROBABILITY"])
+
+
+async def test_frames_in_flight_together_keep_their_own_labels(
+    triton: Triton, release: Any, random_frame: Callable
+) -> None:
+    frames = [random_frame(SIZE) for _ in range(12)]
+
+    outputs = await asyncio.gather(*(triton.segmenter.infer(1, frame, NO_ADJUSTMENT, SIZE) for frame in frames))
+
+    for frame_HW3, output in zip(frames, outputs, strict=True):
+        np.testing.assert_array_equal(output.labels_HW, release.expected_labels(frame_HW3, NO_ADJUSTMENT))
+
+
+async def test_an_abandoned_frame_disturbs_no_other(triton: Triton, release: Any, random_frame: Callable) -> None:
+    frames = [random_frame(SIZE) for _ in range(12)]
+    tasks = [asyncio.create_task(triton.segmenter.infer(1, frame, NO_ADJUSTMENT, SIZE)) for frame in frames]
+    await asyncio.sleep(0)  # lets each of them send its frame
+    for task in tasks[::2]:
+        task.cancel()
+
+    for frame_HW3, task in zip(frames[1::2], tasks[1::2], strict=True):
+        labels_HW = (await task).labels_HW
+        np.testing.assert_array_equal(labels_HW, release.expected_labels(frame_HW3, NO_ADJUSTMENT))
+    assert all(task.cancelled() for task in tasks[::2])
+
+
+async def test_a_version_is_added_under_load_without_an_error_and_without_touching_the_others(
+    triton: Triton,
+    release: Any,
+    make_release: Callable,
+    random_frame: Callable,
+    frames_flowing: Callable,
+) -> None:
+    second = make_release(shift=40)
+    stub = stub_of_version_1(triton)
+    frames = [random_frame(SIZE) for _ in range(4)]
+
+    async with frames_flowing(triton, 1, frames) as answers:
+        await triton.versions.load(2, second.path)
+        await triton.versions.load(3, make_release(frame_size=(32, 64)).path)
+        await triton.versions.drop(3)
+        folder = triton.process.models_dir / "segmenter" / "2"
+        names = {path.name for path in folder.rglob("*")}
+        output = await triton.segmenter.infer(2, frames[0], NO_ADJUSTMENT, SIZE)
+        await triton.versions.drop(2)
+
+    assert len(answers) > 20
+    for index, labels_HW in answers:
+        np.testing.assert_array_equal(labels_HW, release.expected_labels(frames[index], NO_ADJUSTMENT))
+    np.testing.assert_array_equal(output.labels_HW, second.expected_labels(frames[0], NO_ADJUSTMENT))
+    assert stub_of_version_1(triton) == stub  # the same process: it was never reloaded
+    assert {name for name in names if name.endswith(".pyc")} == {"model.cpython-311.pyc"}
+    assert not folder.exists()
+    assert list(triton.segmenter.ready_versions) == [1]
+
+
+async def test_a_broken_version_leaves_the_others_serving(
+    triton: Triton,
+    release: Any,
+    make_release: Callable,
+    random_frame: Callable,
+    frames_flowing: Callable,
+) -> None:
+    frames = [random_frame(SIZE)]
+
+    async with frames_flowing(triton, 1, frames) as answers:
+        with pytest.raises(VersionLoadFailed, match=r"^version 2 cannot be loaded: RuntimeError: .*$"):
+            await triton.versions.load(2, make_release(broken=True).path)
+        await triton.versions.load(2, make_release(shift=40).path)  # the number is free for a good one
+        await triton.versions.drop(2)
+
+    expected = release.expected_labels(frames[0], NO_ADJUSTMENT)
+    for _, labels_HW in answers:
+        np.testing.assert_array_equal(labels_HW, expected)
+
+
+async def test_a_version_that_answers_nonsense_is_not_served(triton: Triton, make_release: Callable) -> None:
+    with pytest.raises(VersionLoadFailed, match="version 2 answers nonsense"):
+        await triton.versions.load(2, make_release(shift=float("nan")).path)
+
+    assert triton.versions.loaded.numbers() == [1]
+
+
+async def test_the_two_most_recent_versions_stay_when_others_are_dropped(
+    triton: Triton, make_release: Callable
+) -> None:
+    for number in (2, 3, 4):
+        await triton.versions.load(number, make_release(shift=number).path)
+
+    await triton.versions.keep({1})
+    assert list(triton.segmenter.ready_versions) == [1, 3, 4]
+    with pytest.raises(VersionUnavailable, match=r"version 2 is not ready; ready are \[1, 3, 4\]"):
+        await triton.segmenter.infer(2, np.zeros((*SIZE, 3), np.uint8), NO_ADJUSTMENT, SIZE)
+
+    for number in (3, 4):
+        await triton.versions.drop(number)
+    with pytest.raises(ValueError, match="version 1 cannot be dropped"):
+        await triton.versions.drop(1)
+
+
+async def test_more_frames_than_the_queue_holds_are_refused_and_none_is_lost(
+    triton: Triton, release: Any, make_release: Callable, random_frame: Callable
+) -> None:
+    await triton.versions.load(2, make_release(work=5).path)  # slow enough for the queue of 16 to fill
+    frame_HW3 = random_frame(SIZE)
+
+    outcomes = await asyncio.gather(
+        *(triton.segmenter.infer(2, frame_HW3, NO_ADJUSTMENT, SIZE) for _ in range(40)), return_exceptions=True
+    )
+
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
+    answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    assert len(refused) + len(answered) == 40
+    assert {str(error).split(":")[0] for error in refused} == {
+        "33 frames are in flight already",  # by the slots
+        "the engine's queue is full",  # by Triton
+    }
+    expected = release.expected_labels(frame_HW3, NO_ADJUSTMENT)
+    for output in answered:
+        np.testing.assert_array_equal(output.labels_HW, expected)
+    assert 2 in triton.segmenter.ready_versions  # busy is not dead
+    await triton.versions.drop(2)
+
+
+async def test_a_frame_of_another_size_is_a_defect_of_the_caller(triton: Triton) -> None:
+    with pytest.raises(ValueError, match=r"frame of \(8, 8, 3\) for version 1 of \(64, 128\)"):
+        await triton.segmenter.infer(1, np.zeros((8, 8, 3), np.uint8), NO_ADJUSTMENT, SIZE)

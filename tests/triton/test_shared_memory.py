@@ -20,7 +20,7 @@ def test_an_owner_leaves_nothing() -> None:
     owner = RegionOwner()
     Region(f"{owner.prefix}frames", 4096)
     Region(f"{owner.stub_prefix}one", 4096)
-    assert names(owner.prefix) == {"lock", "frames", "stub-one"}
+    assert names(owner.prefix) == {"lock", "private", "frames", "stub-one"}
 
     owner.close()
 
@@ -50,14 +50,14 @@ def test_the_next_owner_removes_the_regions_of_a_killed_one_and_no_others() -> N
         assert child.stdout is not None
         prefix = child.stdout.readline().strip()
         RegionOwner().close()
-        assert names(prefix) == {"lock", "frames"}  # while the child lives
+        assert names(prefix) == {"lock", "private", "frames"}  # while the child lives
 
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         RegionOwner().close()
 
     assert names(prefix) == set()
-    assert names(living.prefix) == {"lock"}
+    assert names(living.prefix) == {"lock", "private"}
     living.close()
 
 
