@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from enum import Enum
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from clients.rendered_frames import render_drives
 from clients.segment_files import segment_files
 from clients.simulated_city import DOMAINS
 from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
+from clients.simulated_city.drive import check_drive
 
 FRAMES_PER_DRIVE = 20
 
@@ -32,7 +33,7 @@ _Server = Annotated[
 _DEFAULT_SERVER = "127.0.0.1:8500"
 
 
-class Split(str, Enum):
+class Split(StrEnum):
     train = "train"
     val = "val"
 
@@ -55,6 +56,10 @@ def simulate(
 ) -> None:
     """Drive through the simulated city and write labelled frames in the Cityscapes layout, one second apart."""
     size_hw = _parse_size(size)
+    try:
+        check_drive(domain, seed, size_hw)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     drives = drives or math.ceil(frames / FRAMES_PER_DRIVE)
     if drives > frames:
         raise typer.BadParameter(f"{frames} frames cannot come from {drives} drives", param_hint="--drives")
@@ -62,13 +67,10 @@ def simulate(
     if occupied.exists() and any(occupied.iterdir()):
         raise typer.BadParameter(f"{occupied} already holds files: name another folder", param_hint="--out")
     columns = (TextColumn(f"{domain} {split.value}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns) as progress:
-            written = write_cityscapes(out, domain, split.value, frames, drives, seed, size_hw)
-            for _ in progress.track(written, total=frames):
-                pass
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    with Progress(*columns) as progress:
+        written = write_cityscapes(out, domain, split.value, frames, drives, seed, size_hw)
+        for _ in progress.track(written, total=frames):
+            pass
     typer.echo(f"{frames} frames of {drives} drives in {out}")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from clients.simulated_city.camera import HEIGHT_M, NEAREST_M, Camera
 
-Bytes = NDArray[np.uint8]
-Points = NDArray[np.int32]
+Bytes = NDArray[Any]
+"""uint8; declared wider because OpenCV's stubs return nothing narrower"""
+Points = NDArray[Any]
+"""int32 [N, 2], in sixteenths of a pixel"""
 Point = tuple[float, float]
 Color = tuple[float, ...]
 NEARNESS_M = 50.0
@@ -23,7 +26,7 @@ def nearness(ahead_m: float) -> float:
     return min(max(255.0 * math.exp(ahead_m / -NEARNESS_M), 1.0), 255.0)
 
 
-def nearness_of(ahead_m: NDArray[np.float64]) -> Bytes:
+def nearness_of(ahead_m: NDArray[Any]) -> Bytes:
     return np.clip(255.0 * np.exp(ahead_m / -NEARNESS_M), 1, 255).astype(np.uint8)
 
 
@@ -61,23 +64,23 @@ class Canvas:
         """A convex polygon [N, 2]."""
         cv2.fillConvexPoly(self.image, points, color, cv2.LINE_AA, _SHIFT)
         if label is not None:
-            cv2.fillConvexPoly(self.labels, points, label, cv2.LINE_8, _SHIFT)
-            cv2.fillConvexPoly(self.near, points, near, cv2.LINE_8, _SHIFT)
+            cv2.fillConvexPoly(self.labels, points, (label,), cv2.LINE_8, _SHIFT)
+            cv2.fillConvexPoly(self.near, points, (near,), cv2.LINE_8, _SHIFT)
 
     def limb(self, points: Points, width_px: float, color: Color, label: int | None, near: float) -> None:
         """A round-ended thick line through points [N, 2]."""
         width = max(1, round(width_px))
         cv2.polylines(self.image, [points], False, color, width, cv2.LINE_AA, _SHIFT)
         if label is not None:
-            cv2.polylines(self.labels, [points], False, label, width, cv2.LINE_8, _SHIFT)
-            cv2.polylines(self.near, [points], False, near, width, cv2.LINE_8, _SHIFT)
+            cv2.polylines(self.labels, [points], False, (label,), width, cv2.LINE_8, _SHIFT)
+            cv2.polylines(self.near, [points], False, (near,), width, cv2.LINE_8, _SHIFT)
 
     def disc(self, center: Points, radius_px: float, color: Color, label: int | None, near: float) -> None:
         point, radius = (int(center[0]), int(center[1])), max(8, round(radius_px * 16))
         cv2.circle(self.image, point, radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
         if label is not None:
-            cv2.circle(self.labels, point, radius, label, cv2.FILLED, cv2.LINE_8, _SHIFT)
-            cv2.circle(self.near, point, radius, near, cv2.FILLED, cv2.LINE_8, _SHIFT)
+            cv2.circle(self.labels, point, radius, (label,), cv2.FILLED, cv2.LINE_8, _SHIFT)
+            cv2.circle(self.near, point, radius, (near,), cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def upright_plane(
         self,
@@ -128,7 +131,7 @@ class Canvas:
             borderMode=cv2.BORDER_REPLICATE,
         )
         mask = np.zeros((shape[1], shape[0]), np.uint8)
-        cv2.fillConvexPoly(mask, fixed_point((x - x0, y - y0) for x, y in corners), 1, cv2.LINE_8, _SHIFT)
+        cv2.fillConvexPoly(mask, fixed_point((x - x0, y - y0) for x, y in corners), (1,), cv2.LINE_8, _SHIFT)
         seen = mask
         if warped.shape[2] == 4:
             seen = mask & (warped[..., 3] > 127)

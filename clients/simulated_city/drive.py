@@ -31,6 +31,16 @@ class SimulatedFrame:
     index: int
 
 
+def check_drive(domain: str, seed: int, size_hw: tuple[int, int]) -> None:
+    """Raises ValueError, saying what would do, for what no drive can be made of."""
+    if domain not in DOMAINS:
+        raise ValueError(f"unknown domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+    if seed < 0:
+        raise ValueError(f"the seed must not be negative, but is {seed}")
+    if any(side % MULTIPLE or side < least for side, least in zip(size_hw, SMALLEST_HW, strict=True)):
+        raise ValueError(f"frames must be at least 64x64 and multiples of {MULTIPLE}, not {size_hw[0]}x{size_hw[1]}")
+
+
 class SimulatedDrive:
     """A drive along one street of one domain. Each frame depends on (domain, seed, size, frame rate, index) alone.
 
@@ -41,14 +51,7 @@ class SimulatedDrive:
     def __init__(
         self, domain: str, seed: int, size_hw: tuple[int, int] = (512, 1024), frames_per_s: float = 5.0
     ) -> None:
-        if domain not in DOMAINS:
-            raise ValueError(f"unknown domain {domain!r}: choose one of {', '.join(DOMAINS)}")
-        if seed < 0:
-            raise ValueError(f"the seed must not be negative, but is {seed}")
-        if any(side % MULTIPLE or side < least for side, least in zip(size_hw, SMALLEST_HW, strict=True)):
-            raise ValueError(
-                f"frames must be at least 64x64 and multiples of {MULTIPLE}, not {size_hw[0]}x{size_hw[1]}"
-            )
+        check_drive(domain, seed, size_hw)
         if not frames_per_s > 0:
             raise ValueError(f"frames_per_s must be positive, but is {frames_per_s}")
         look = DOMAINS[domain]
@@ -105,12 +108,12 @@ class SimulatedDrive:
         shape = (self.size_hw[0] - first, self.size_hw[1])
         under, beside = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
         sunny = max(self._light.sun_rgb) > 0.2
-        for thing in things:
-            footprint = thing.footprint()
+        footprints = [footprint for thing in things if (footprint := thing.footprint()) is not None]
+        for footprint in footprints:
             for picture, cast in ((under, False), (beside, True))[: 2 if sunny else 1]:
-                outline = footprint.shadow(scene, cast) if footprint else None
+                outline = footprint.shadow(scene, cast)
                 if outline is not None:
-                    cv2.fillConvexPoly(picture, outline - (0, first * 16), 255, shift=4)
+                    cv2.fillConvexPoly(picture, outline - (0, first * 16), (255,), shift=4)
         remaining = cv2.addWeighted(cv2.blur(under, (5, 3)), -0.6, cv2.blur(beside, (5, 3)), -0.3, 255)
         below = scene.canvas.image[first:]
         cv2.multiply(below, cv2.merge([remaining] * 3), dst=below, scale=1 / 255)

@@ -24,7 +24,7 @@ def tree_crown(rng: np.random.Generator, gain_rgb: Rgb, sun_from_right: float) -
             angle, reach = rng.uniform(0, 6.28), 0.36 * np.sqrt(rng.random())
             across, down = 0.5 + reach * np.cos(angle), 0.48 + reach * 0.92 * np.sin(angle)
             radius = rng.uniform(0.05, 0.13)
-        cv2.circle(mask, (int(across * _SIDE), int(down * _SIDE)), int(radius * _SIDE), 255, cv2.FILLED)
+        cv2.circle(mask, (int(across * _SIDE), int(down * _SIDE)), int(radius * _SIDE), (255,), cv2.FILLED)
     soft = cv2.GaussianBlur(mask, (0, 0), 4)
     ragged = soft + cv2.resize(rng.normal(0, 60, (56, 56)).astype(np.float32), (_SIDE, _SIDE))
     leaves = foliage(rng, (_SIDE, _SIDE), LEAF_RGB[rng.integers(len(LEAF_RGB))])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from clients.simulated_city.camera import HEIGHT_M, Camera
 from clients.simulated_city.canvas import Bytes, Canvas, nearness_of
@@ -55,7 +54,7 @@ class Ground:
         self._cell = functools.lru_cache(maxsize=CELLS_AHEAD + 2)(self._map_of_cell)
         self._plans: dict[int, CellPlan] = {}
 
-    def draw(self, canvas: Canvas, camera: Camera, plans: dict[int, CellPlan]) -> NDArray[np.uint8]:
+    def draw(self, canvas: Canvas, camera: Camera, plans: dict[int, CellPlan]) -> Bytes:
         """Paints all rows below the horizon; returns how mirror-like they are where wet, uint8 [rows, W]."""
         self._plans = plans
         first_row = int(camera.horizon_px) + 2
@@ -165,11 +164,9 @@ class Ground:
             center = (round((rng.uniform(-edge, edge) + HALF_WIDTH_M) / TEXEL_M), round(rng.uniform(0, end) / TEXEL_M))
             cv2.circle(color, center, 6, (58, 56, 54), cv2.FILLED)
         for _ in range(rng.integers(2, 6)):
-            steps = np.cumsum(rng.normal(0, 0.3, (12, 2)) + (0, 0.35), axis=0) + (
-                rng.uniform(-6, 6),
-                rng.uniform(0, 50),
-            )
-            points = np.rint((steps + (HALF_WIDTH_M, 0)) / TEXEL_M).astype(np.int32)
+            drift, start = np.array([0, 0.35]), np.array([HALF_WIDTH_M + rng.uniform(-6, 6), rng.uniform(0, 50)])
+            path = start + np.cumsum(rng.normal(0, 0.3, (12, 2)) + drift, axis=0)
+            points = np.rint(path / TEXEL_M).astype(np.int32)
             cv2.polylines(color, [points], False, (52, 52, 54), 1, cv2.LINE_AA)
         if plan.crossing_s_m is not None:
             s = plan.crossing_s_m - plan.s_m
@@ -194,12 +191,12 @@ class Ground:
                 front = lot.side * lot.front_m(self.street)
                 corners = [(lot.s0, front), (lot.s1, front), (lot.s1 + reach[2], front + reach[0]),
                            (lot.s0 + reach[2], front + reach[0])]  # fmt: skip
-                cv2.fillConvexPoly(shade, np.array([texel(*c) for c in corners]), 255)
+                cv2.fillConvexPoly(shade, np.array([texel(*c) for c in corners]), (255,))
         for tree in plan.trees:
             reach = [v * tree.height_m * 0.65 for v in throw]
             radius = round(tree.width_m * 0.42 / TEXEL_M / scale)
-            cv2.circle(shade, texel(tree.s_m + reach[2], tree.u_m + reach[0]), radius, 255, cv2.FILLED)
-            cv2.circle(shade, texel(tree.s_m, tree.u_m), max(1, radius // 3), 160, cv2.FILLED)
+            cv2.circle(shade, texel(tree.s_m + reach[2], tree.u_m + reach[0]), radius, (255,), cv2.FILLED)
+            cv2.circle(shade, texel(tree.s_m, tree.u_m), max(1, radius // 3), (160,), cv2.FILLED)
         sunny = 1 - cv2.blur(shade, (5, 5))[..., None].astype(np.float32) / 255
         gain = (
             np.asarray(light.ambient_rgb, np.float32) + np.asarray(light.sun_rgb, np.float32) * light.sun_XYS[1] * sunny
@@ -210,5 +207,5 @@ class Ground:
                 x, y = texel(lamp.s_m, lamp.u_m - lamp.side * 1.6)
                 distance2 = ((columns - x) ** 2 + (rows - y) ** 2) * (scale * TEXEL_M) ** 2
                 gain = gain + np.exp(distance2 / -22)[..., None] * np.array((0.50, 0.40, 0.24), np.float32)
-        gain = cv2.resize(gain.astype(np.float32), (_COLUMNS, _ROWS), interpolation=cv2.INTER_LINEAR)
-        return cv2.multiply(color, gain, dtype=cv2.CV_8U)
+        wide_gain = cv2.resize(gain.astype(np.float32), (_COLUMNS, _ROWS), interpolation=cv2.INTER_LINEAR)
+        return cv2.multiply(color, wide_gain, dtype=cv2.CV_8U)

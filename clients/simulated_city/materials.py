@@ -2,12 +2,10 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from clients.simulated_city.canvas import Bytes
 from clients.simulated_city.domains import Rgb
-
-Floats = NDArray[np.float32]
+from clients.simulated_city.street import Floats
 
 
 def speckle(rng: np.random.Generator, size_hw: tuple[int, int], sigma: float = 1.0) -> Floats:

@@ -1,12 +1,14 @@
 """Plans the cells of one drive's street; the same cell always gets the same plan."""
 
 import functools
+import itertools
 import math
 
 import numpy as np
 
 from clients.simulated_city import facades
 from clients.simulated_city.canvas import Texture
+from clients.simulated_city.domains import Rgb
 from clients.simulated_city.figures import CLOTHES, HELMETS, TwoWheeler
 from clients.simulated_city.furniture import SIGN_KINDS, Lamp, Sign, Signal, Tree
 from clients.simulated_city.greenery import tree_crown
@@ -29,7 +31,7 @@ class CityPlanner:
         self.crown = functools.cache(self._crown)
         self.plan = functools.lru_cache(maxsize=12)(self._plan)
 
-    def _gain(self, side: int):  # type: ignore[no-untyped-def]
+    def _gain(self, side: int) -> Rgb:
         normal = _TOWARD_TRAFFIC if side == 0 else (-float(side), 0.0, 0.0)
         return self.light.gain(normal)
 
@@ -130,7 +132,7 @@ class CityPlanner:
         u = side * (self.street.front_m + 0.15)
         pieces = max(1, round((s1 - s0) / step))
         edges = np.linspace(s0, s1, pieces + 1)
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in itertools.pairwise(edges):
             start, stop = self.street.place(float(a), u), self.street.place(float(b), u)
             others.append(Panel(start, stop, height, texture, label, label_the_holes=kind == "fence"))
 

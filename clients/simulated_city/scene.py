@@ -12,6 +12,7 @@ from clients.simulated_city.canvas import Canvas, Color, Point, Points, fixed_po
 from clients.simulated_city.street import Light, Street
 
 Point3 = tuple[float, float, float]
+_SHADOWS_WITHIN_M = 55.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Footprint:
         return cls(tuple((x_m + a * sin + w * cos, s_m + a * cos - w * sin) for a, w in offsets), height_m)
 
     def shadow(self, scene: Scene, cast: bool) -> Points | None:
-        """Its outline on the ground, together with where the sun throws it; None behind the camera."""
+        """Its outline on the ground, together with where the sun throws it; None when far off or behind the camera."""
+        if scene.camera.to_camera(*self.corners_xs[0])[1] > _SHADOWS_WITHIN_M:
+            return None
         x, y, s = scene.light.sun_XYS
         reach = self.height_m / max(y, 0.3) if cast else 0.0
         thrown = [(cx - x * reach, cs - s * reach) for cx, cs in self.corners_xs] if cast else []
@@ -129,6 +132,12 @@ class Frame3d:
 
     def polygon(self, points_LWU: Iterable[Point3], color: Color, label: int | None) -> None:
         self.scene.canvas.polygon(self.pixels(points_LWU), color, label, self.near)
+
+    def across(self, along_m: float, box_m: tuple[float, float, float, float], color: Color) -> None:
+        """A detail on an end: (left, low, right, high) in metres."""
+        left, low, right, high = box_m
+        corners = [(along_m, left, low), (along_m, right, low), (along_m, right, high), (along_m, left, high)]
+        self.polygon(corners, color, None)
 
     def limb(self, points_LWU: Iterable[Point3], width_m: float, color: Color, label: int | None) -> None:
         self.scene.canvas.limb(self.pixels(points_LWU), width_m * self.scale, color, label, self.near)

@@ -45,7 +45,7 @@ class Sky:
             tall = unit * rng.uniform(0.3, 1.1)
             foot = rows - 1
             x0, x1 = int(position), int(position + width)
-            for picture, value in ((self.image, paint), (self.labels, label)):
+            for picture, value in ((self.image, paint), (self.labels, (label,))):
                 if built:
                     cv2.rectangle(picture, (x0, int(foot - tall)), (x1, foot), value, cv2.FILLED)
                 else:

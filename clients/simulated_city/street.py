@@ -6,13 +6,14 @@ centre line. The world is flat and Cartesian: X = centre(s) + u, S = s, Y up.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clients.simulated_city.domains import DomainLook, Rgb
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
 CELL_M = 64.0
 JUNCTION_M = 15.0
 """A junction takes the last metres of a cell; its sidewalks take 3 m of them on either side."""

@@ -11,6 +11,7 @@ from exchange.label_space import TRAIN_ID
 Profile = tuple[tuple[float, float], ...]
 GLASS = (58, 70, 82)
 TYRE = (24, 24, 26)
+_BACKWARD = (0.0, 0.3, -0.8)
 _TURN = tuple((math.cos(math.pi * k / 6), math.sin(math.pi * k / 6)) for k in range(12))
 PAINTS = (
     (200, 202, 204), (232, 232, 230), (36, 38, 42), (92, 96, 102), (150, 30, 32), (34, 62, 118), (60, 92, 140),
@@ -113,7 +114,7 @@ class Vehicle:
         if abs(aside) > half:
             self._draw_side(scene, frame, math.copysign(1.0, aside))
         if abs(along) > self.shape.length_m / 2:
-            self._draw_lights(scene, frame, front=along > 0)
+            self._draw_end(scene, frame, front=along > 0)
 
     def is_wholly_ahead(self, camera: Camera) -> bool:
         reach = abs(math.cos(self.heading - camera.yaw)) * self.shape.length_m / 2
@@ -157,9 +158,9 @@ class Vehicle:
         sill = [(rear, edge, low), (front, edge, low), (front, edge, low + 0.14), (rear, edge, low + 0.14)]
         frame.polygon(sill, tuple(v * 0.55 for v in color), None)
         if frame.scale > 25 and shape.label == _CAR:
-            for door in (-0.42, 0.72):
-                frame.polygon([(door, edge, low + 0.14), (door + 0.03, edge, low + 0.14), (door + 0.03, edge, 0.98),
-                               (door, edge, 0.98)], tuple(v * 0.6 for v in color), None)  # fmt: skip
+            foot, seam = low + 0.14, tuple(v * 0.6 for v in color)
+            for a, b in ((-0.42, -0.39), (0.72, 0.75)):
+                frame.polygon([(a, edge, foot), (b, edge, foot), (b, edge, 0.98), (a, edge, 0.98)], seam, None)
         glass = scene.shade(GLASS, frame.normal(0.0, side, 0.3))
         if scene.street.look.lights_on and shape.label == _BUS:
             glass = (236, 214, 160)
@@ -177,35 +178,26 @@ class Vehicle:
                 hub = [(along + 0.55 * radius * a, aside_m, radius * (1 + 0.55 * b)) for a, b in _TURN]
                 frame.polygon(hub, frame.scene.shade((128, 130, 134), (0, 0.5, 0)), None)
 
-    def _draw_lights(self, scene: Scene, frame: Frame3d, front: bool) -> None:
-        """Head lamps or tail lamps, whichever end is seen, and the number plate."""
-        shape = self.shape
+    def _draw_end(self, scene: Scene, frame: Frame3d, front: bool) -> None:
+        """What is on the end that is seen: grille or cargo doors, bumper, lamps, number plate."""
+        shape, half = self.shape, self.shape.width_m / 2
         along = (shape.profile[-1][0] + 0.02) if front else (shape.profile[0][0] - 0.06)
         low, high = (0.75, 1.0) if shape.waist_m > 1.3 else (0.62, 0.8)
-        on = scene.street.look.lights_on
-        color: Color = (
-            ((255, 250, 226) if on else (214, 220, 222)) if front else ((255, 40, 24) if on else (150, 18, 20))
-        )
-        half = shape.width_m / 2
         if frame.scale > 25:
-            grille = scene.shade((34, 36, 38), (0, 0.3, -0.8))
+            foot, dark = shape.profile[0][1], scene.shade((34, 36, 38), _BACKWARD)
             if front:
-                frame.polygon([(along, -half + 0.5, low), (along, half - 0.5, low), (along, half - 0.5, high - 0.04),
-                               (along, -half + 0.5, high - 0.04)], grille, None)  # fmt: skip
-            foot = shape.profile[0][1]
-            frame.polygon([(along, -half, foot), (along, half, foot), (along, half, foot + 0.14),
-                           (along, -half, foot + 0.14)], grille, None)  # fmt: skip
+                frame.across(along, (-half + 0.5, low, half - 0.5, high - 0.04), dark)
+            frame.across(along, (-half, foot, half, foot + 0.14), dark)
         if shape.label == _TRUCK and not front:
-            bar = scene.shade((70, 70, 72), (0, 0.3, -0.8))
-            for aside in (-half + 0.05, -0.03, half - 0.11):
-                frame.polygon([(along, aside, 0.7), (along, aside + 0.06, 0.7), (along, aside + 0.06, shape.top_m - 0.1),
-                               (along, aside, shape.top_m - 0.1)], bar, None)  # fmt: skip
+            bar = scene.shade((70, 70, 72), _BACKWARD)
+            for left in (-half + 0.05, -0.03, half - 0.11):
+                frame.across(along, (left, 0.7, left + 0.06, shape.top_m - 0.1), bar)
+        on = scene.street.look.lights_on
+        off_on = ((214, 220, 222), (255, 250, 226)) if front else ((150, 18, 20), (255, 40, 24))
         for side in (-1, 1):
             outer, inner = side * (half - 0.06), side * (half - 0.42)
-            frame.polygon([(along, outer, low), (along, inner, low), (along, inner, high), (along, outer, high)],
-                          color, None)  # fmt: skip
-            if self.moving and on:
+            frame.across(along, (outer, low, inner, high), off_on[on])
+            if self.moving:
                 center = frame.pixels([(along, (outer + inner) / 2, (low + high) / 2)])[0]
-                scene.glow(center, frame.scale * (0.34 if front else 0.24), color)
-        plate = [(along, -0.26, 0.46), (along, 0.26, 0.46), (along, 0.26, 0.58), (along, -0.26, 0.58)]
-        frame.polygon(plate, scene.shade((236, 232, 200), (0, 0.3, -0.8)), None)
+                scene.glow(center, frame.scale * (0.34 if front else 0.24), off_on[on])
+        frame.across(along, (-0.26, 0.46, 0.26, 0.58), scene.shade((236, 232, 200), _BACKWARD))

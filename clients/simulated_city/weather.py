@@ -55,7 +55,7 @@ class Weather:
         for _ in range(round(rows * columns / 900)):
             x, y, length = rng.uniform(0, columns), rng.uniform(0, rows), rng.uniform(0.02, 0.07) * rows
             tip = (int(x + 0.12 * length), int(y + length))
-            cv2.line(bank, (int(x), int(y)), tip, int(rng.uniform(25, 95)), 1, cv2.LINE_AA)
+            cv2.line(bank, (int(x), int(y)), tip, (rng.uniform(25, 95),), 1, cv2.LINE_AA)
         return cv2.GaussianBlur(bank, (0, 0), 0.7)
 
     def _drop_mask(self, rng: np.random.Generator) -> Bytes:
@@ -63,7 +63,7 @@ class Weather:
         for _ in range(26):
             center = (int(rng.uniform(0, self.size_hw[1])), int(rng.uniform(0, self.size_hw[0])))
             radius = self.size_hw[0] * rng.uniform(0.008, 0.045)
-            cv2.ellipse(mask, center, (int(radius), int(radius * 1.25)), 0, 0, 360, 255, cv2.FILLED)
+            cv2.ellipse(mask, center, (int(radius), int(radius * 1.25)), 0, 0, 360, (255,), cv2.FILLED)
         return cv2.GaussianBlur(mask, (0, 0), self.size_hw[0] / 130)
 
     def apply(self, scene: Scene, mirrors: Bytes, rng: np.random.Generator) -> Bytes:
@@ -90,8 +90,8 @@ class Weather:
         small = cv2.resize(above[::-1], (self.size_hw[1] // 4, rows // 4), interpolation=cv2.INTER_AREA)
         small = cv2.blur(small, (3, max(3, rows // 24)))
         mirrored = cv2.resize(small, (self.size_hw[1], rows), interpolation=cv2.INTER_LINEAR)
-        ground = cv2.inRange(canvas.labels[first:], TRAIN_ID["road"], TRAIN_ID["sidewalk"])
-        share = cv2.multiply(mirrors & ground, self.look.wetness * 0.85 / 255, dtype=cv2.CV_32F)
+        ground = (canvas.labels[first:] <= TRAIN_ID["sidewalk"]) * np.uint8(255)
+        share = (mirrors & ground) * np.float32(self.look.wetness * 0.85 / 255)
         canvas.image[first:] = cv2.blendLinear(canvas.image[first:], mirrored, 1 - share, share)
 
     def _add_glow(self, image: Bytes, glows: list[Glow]) -> None:
@@ -114,5 +114,5 @@ class Weather:
         image = cv2.add(image, cv2.merge([falling] * 3))
         small = cv2.resize(image, (columns // 8, rows // 8), interpolation=cv2.INTER_AREA)
         smeared = cv2.resize(cv2.blur(small, (3, 3)), (columns, rows), interpolation=cv2.INTER_LINEAR)
-        share = cv2.multiply(drops, 0.9 / 255, dtype=cv2.CV_32F)
+        share = drops * np.float32(0.9 / 255)
         return cv2.blendLinear(image, smeared, 1 - share, share)
