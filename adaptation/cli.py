@@ -4,19 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from adaptation.data.data_choice import DataChoice, choose_data
 from adaptation.data.labelled_frames import DataError
 from adaptation.data.layouts import LAYOUTS
+from adaptation.evaluation.evaluate import confusion_over, open_labeller, parse_size, spread
+from adaptation.evaluation.scores import score
+from adaptation.evaluation.table import scores_table
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.source_training import recipes
 from adaptation.source_training.processes import Processes, join_processes, leave_processes
-from adaptation.source_training.source_data import DataChoice, SourceData, choose_data, open_source_data
+from adaptation.source_training.source_data import SourceData, open_source_data
 from adaptation.source_training.start import starting_network
 from adaptation.source_training.train import Run, SourceTraining, TrainingError, train
+from exchange.label_space import SCORED_CLASSES
+from exchange.releases import ReleaseError
 
 _console = Console(stderr=True)
 _PER_DATA = "Once for all, or once for each --data."
@@ -57,7 +64,7 @@ def train_source(
         config = config.model_copy(update={"batch_size": batch_size})
     run = Run(config, iterations, seed, out, checkpoint_minutes * 60.0, loader_threads)
     try:
-        choices = choose_data(data, layouts=layout, splits=split, sequences=sequences, weights=weight)
+        choices = choose_data(data, layout, split, sequences, weight)
         processes = join_processes()
         source = _open(choices, run, int(cache_gib * 2**30), processes)
         training = SourceTraining(run, starting_network(config, seed, start), source, processes)
@@ -66,6 +73,35 @@ def train_source(
         _fail(str(error))
     finally:
         leave_processes()
+
+
+def evaluate(
+    network: Annotated[Path, typer.Argument(help="A network's or a release's folder.")],
+    data: Data,
+    classes: Annotated[str, typer.Option(help=", ".join(SCORED_CLASSES))] = "19",
+    layout: LayoutOption = [],  # noqa: B006
+    split: Annotated[list[str], typer.Option(help=f"A split's name, or all. {_PER_DATA}")] = ["val"],  # noqa: B006
+    sequences: Sequences = [],  # noqa: B006
+    frame_size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS; a release's own, or 512x1024.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the scores are written too.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score this many frames, evenly spread.")] = None,
+) -> None:
+    """Score a network on labelled frames, class by class."""
+    if classes not in SCORED_CLASSES:
+        _fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        labeller = open_labeller(network, parse_size(frame_size) if frame_size else None, device)
+        frames = spread([f for c in choose_data(data, layout, split, sequences) for f in c.frames()], limit)
+        with _progress() as progress:
+            task = progress.add_task("evaluating", total=len(frames))
+            confusion = confusion_over(labeller, frames, lambda done: progress.update(task, completed=done))
+    except (DataError, CheckpointError, ReleaseError, ValueError) as error:
+        _fail(str(error))
+    scores = score(confusion, classes, len(frames))
+    Console().print(scores_table(scores))
+    if json_file is not None:
+        json_file.write_text(scores.model_dump_json(indent=2) + "\n")
 
 
 def _fail(message: str) -> None:

@@ -40,3 +40,17 @@ class WindowConfig(BaseModel):
     outer_stride: tuple[int, int]
     detail_crop: tuple[int, int]
     detail_stride: tuple[int, int]
+
+
+def whole_frame_windows(frame_size: tuple[int, int]) -> WindowConfig:
+    """One pass over the whole frame; square detail windows of half its shorter side, overlapping by half.
+
+    Window sides are rounded down to multiples of 32, strides to half of that.
+    """
+    detail = max(min(frame_size) // 64 * 32, 32)
+    return WindowConfig(
+        outer_crop=frame_size,
+        outer_stride=frame_size,
+        detail_crop=(detail, detail),
+        detail_stride=(detail // 2, detail // 2),
+    )

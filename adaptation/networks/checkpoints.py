@@ -50,9 +50,12 @@ def load_network_config(folder: Path) -> NetworkConfig:
         raise CheckpointError(f"{path} does not describe a network: {error}") from error
 
 
-def load_network(folder: Path) -> HRDA:
-    """Rebuild a network that `save_network` wrote, in eval mode on the CPU."""
-    config = load_network_config(folder)
+def load_network(folder: Path, config: NetworkConfig | None = None) -> HRDA:
+    """Rebuild a network that `save_network` wrote, in eval mode on the CPU.
+
+    `config` is for a folder that is described elsewhere, as a release is by its manifest.
+    """
+    config = config or load_network_config(folder)
     path = folder / WEIGHTS_FILE
     try:
         state = load_file(path)

@@ -2,76 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptation.data.class_statistics import count_classes, is_present, pixel_frequency, scan_labels
 from adaptation.data.crop_stream import CropStream, FrameSource
+from adaptation.data.data_choice import DataChoice
 from adaptation.data.frame_cache import FrameCache
-from adaptation.data.labelled_frames import DataError
-from adaptation.data.layouts import SPLIT_LAYOUTS, Layout, as_layout, detect_layout, list_frames
 from adaptation.source_training.recipes import TrainingConfig
 from adaptation.source_training.record import DataRecord
 from exchange.label_space import NUM_CLASSES
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """One data set as the user names it."""
-
-    folder: Path
-    layout: Layout
-    split: str | None = None
-    sequences: tuple[str, ...] = ()
-    weight: float = 1.0
-
-
-def choose_data(
-    folders: Sequence[Path],
-    *,
-    layouts: Sequence[str] = (),
-    splits: Sequence[str] = (),
-    sequences: Sequence[str] = (),
-    weights: Sequence[float] = (),
-) -> list[DataChoice]:
-    """Pairs folders with what is said about them: nothing, one value for all, or one for each.
-
-    `all` stands for every split or sequence; a split is ignored where the layout has none.
-
-    Raises:
-        DataError: a number of values that fits neither, or a layout that does not exist.
-    """
-
-    def each(name: str, values: Sequence[T], default: T) -> list[T]:
-        if len(values) not in (0, 1, len(folders)):
-            raise DataError(f"{len(values)} values of {name} for {len(folders)} data sets: give one, or one for each")
-        return list(values) if len(values) == len(folders) else [*values, default][:1] * len(folders)
-
-    chosen = []
-    for folder, layout, split, names, weight in zip(
-        folders,
-        each("--layout", layouts, ""),
-        each("--split", splits, "all"),
-        each("--sequences", sequences, "all"),
-        each("--weight", weights, 1.0),
-        strict=True,
-    ):
-        known = as_layout(layout) if layout else detect_layout(folder)
-        chosen.append(
-            DataChoice(
-                folder,
-                known,
-                split=None if split == "all" or known not in SPLIT_LAYOUTS else split,
-                sequences=() if names == "all" else tuple(names.split(",")),
-                weight=weight,
-            )
-        )
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -100,10 +41,7 @@ def open_source_data(
         DataError: data that is missing or damaged.
     """
     cache = FrameCache(cache_bytes)
-    listed = [
-        list_frames(choice.folder, layout=choice.layout, split=choice.split, sequences=choice.sequences)
-        for choice in choices
-    ]
+    listed = [choice.frames() for choice in choices]
     total = sum(map(len, listed))
     done = 0
     sources, records = [], []
