@@ -1,0 +1,152 @@
+"""Every published layout is found and read; what is missing or wrong is named."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from adaptation.data.labelled_frames import DataError, read_frame, read_labels
+from adaptation.data.layouts import Layout, detect_layout, list_frames
+
+IDS = np.array([[7, 8], [33, 0]], dtype=np.uint8)
+TRAIN_IDS = np.array([[0, 1], [18, 255]], dtype=np.uint8)
+
+
+def write_image(path: Path, size: tuple[int, int] = (2, 2)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    image[..., 0] = 200  # red, to see that channels come as RGB
+    Image.fromarray(image).save(path, quality=100)
+
+
+def write_ids(path: Path, ids: NDArray[np.uint8], *, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(ids)
+    if palette:
+        image.putpalette(bytes(range(255, -1, -1)) * 3)
+    image.save(path)
+
+
+def write_cityscapes(root: Path) -> None:
+    for split, city, kind, ids in (
+        ("train", "aachen", "labelIds", IDS),
+        ("train", "bochum", "labelTrainIds", TRAIN_IDS),
+        ("val", "lindau", "labelIds", IDS),
+    ):
+        write_image(root / "leftImg8bit" / split / city / f"{city}_000000_000019_leftImg8bit.png")
+        write_ids(root / "gtFine" / split / city / f"{city}_000000_000019_gtFine_{kind}.png", ids)
+
+
+def write_gta5(root: Path) -> None:
+    write_image(root / "images" / "00001.png")
+    write_ids(root / "labels" / "00001.png", IDS, palette=True)
+
+
+def write_synthia(root: Path) -> None:
+    write_image(root / "RGB" / "0000000.png")
+    ids = np.zeros((2, 2, 3), dtype=np.uint16)
+    ids[..., 2] = [[3, 4], [11, 22]]  # OpenCV writes BGR, so the class goes to R
+    ids[..., 1] = 999  # instances, beyond eight bits
+    (root / "GT" / "LABELS").mkdir(parents=True)
+    cv2.imwrite(str(root / "GT" / "LABELS" / "0000000.png"), ids)
+
+
+def write_camvid(root: Path) -> None:
+    for split, name in (("train", "0001TP_006690"), ("train", "0016E5_00390"), ("val", "0016E5_07959")):
+        write_image(root / split / f"{name}.png")
+        write_ids(root / f"{split}annot" / f"{name}.png", np.array([[3, 4], [10, 11]], dtype=np.uint8))
+
+
+def write_camvid_frames(root: Path) -> None:
+    for name in ("0006R0_f00930", "Seq05VD_f00000"):
+        write_image(root / "frames" / f"{name}.jpg")
+        write_ids(root / "labels" / f"{name}.png", np.array([[3, 4], [10, 11]], dtype=np.uint8))
+
+
+WRITERS = {
+    "cityscapes": write_cityscapes,
+    "gta5": write_gta5,
+    "synthia": write_synthia,
+    "camvid": write_camvid,
+    "camvid-frames": write_camvid_frames,
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_layout_is_detected_and_its_labels_become_train_ids(layout: Layout, tmp_path: Path) -> None:
+    WRITERS[layout](tmp_path)
+    assert detect_layout(tmp_path) == layout
+    for frame in list_frames(tmp_path):
+        image, labels = read_frame(frame)
+        np.testing.assert_array_equal(labels, TRAIN_IDS)
+        assert image.shape == (2, 2, 3)
+        assert image[0, 0, 0] > 150 > image[0, 0, 2]
+
+
+def test_splits_and_sequences_select_frames(tmp_path: Path) -> None:
+    write_cityscapes(tmp_path)
+    assert [frame.sequence for frame in list_frames(tmp_path, split="train")] == ["aachen", "bochum"]
+    assert [frame.sequence for frame in list_frames(tmp_path, sequences=["lindau"])] == ["lindau"]
+    with pytest.raises(DataError, match="has no split test; it has: train, val"):
+        list_frames(tmp_path, split="test")
+    with pytest.raises(DataError, match="has no sequence ulm; it has: aachen, bochum, lindau"):
+        list_frames(tmp_path, sequences=["ulm"])
+
+
+def test_camvid_names_tell_the_sequence(tmp_path: Path) -> None:
+    write_camvid(tmp_path)
+    assert {frame.sequence for frame in list_frames(tmp_path)} == {"0001TP", "0016E5"}
+    assert len(list_frames(tmp_path, split="train", sequences=["0016E5"])) == 1
+
+
+def test_a_layout_without_splits_refuses_one(tmp_path: Path) -> None:
+    write_gta5(tmp_path)
+    with pytest.raises(DataError, match="leave out --split"):
+        list_frames(tmp_path, split="train")
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is no folder"):
+        detect_layout(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="has no known layout"):
+        detect_layout(tmp_path)
+    write_gta5(tmp_path)
+    with pytest.raises(DataError, match="leftImg8bit is missing"):
+        list_frames(tmp_path, layout="cityscapes")
+    (tmp_path / "labels" / "00001.png").unlink()
+    with pytest.raises(DataError, match=r"labels/00001\.png is missing"):
+        list_frames(tmp_path)
+    (tmp_path / "images" / "00001.png").unlink()
+    with pytest.raises(DataError, match="holds no image"):
+        list_frames(tmp_path)
+
+
+def test_what_is_damaged_is_named(tmp_path: Path) -> None:
+    write_camvid_frames(tmp_path)
+    frame = list_frames(tmp_path)[0]
+    write_ids(frame.labels, np.array([[3, 12]], dtype=np.uint8))
+    with pytest.raises(DataError, match=r"0006R0_f00930\.png holds id 12"):
+        read_labels(frame)
+    write_ids(frame.labels, np.array([[3, 4, 5]], dtype=np.uint8))
+    with pytest.raises(DataError, match=r"0006R0_f00930\.png is 1x3 but .*0006R0_f00930\.jpg is 2x2"):
+        read_frame(frame)
+    write_image(frame.labels)
+    with pytest.raises(DataError, match="holds colours"):
+        read_labels(frame)
+    frame.labels.write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be read as a label image"):
+        read_labels(frame)
+    frame.image.write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        read_frame(frame)
+
+
+def test_synthia_labels_must_have_sixteen_bits(tmp_path: Path) -> None:
+    write_synthia(tmp_path)
+    frame = list_frames(tmp_path)[0]
+    write_ids(frame.labels, IDS)
+    with pytest.raises(DataError, match="no 16-bit RGB PNG"):
+        read_labels(frame)
