@@ -149,7 +149,7 @@ class Traffic:
     def _person(
         self, rng: np.random.Generator, place: tuple[float, float], heading: float, time_s: float, walking: bool
     ) -> Person:
-        outfit = Outfit.random(rng, umbrella_share=0.6 * self.look.rain)
+        outfit = Outfit.random(rng, umbrella_share=self.look.rain)
         size = rng.uniform(0.92, 1.08) if rng.random() < 0.85 else rng.uniform(0.6, 0.75)
         phase = time_s * 2 * math.pi * 0.95 / size + rng.uniform(0, 6.28)
         return Person(*place, heading, outfit, phase, 1.0 if walking else 0.0, size)

@@ -52,7 +52,7 @@ class Weather:
     def _streak_bank(self, rng: np.random.Generator) -> Bytes:
         rows, columns = self.size_hw[0] + 128, self.size_hw[1] + 128
         bank = np.zeros((rows, columns), np.uint8)
-        for _ in range(round(rows * columns / 900)):
+        for _ in range(round(self.look.rain * rows * columns / 900)):
             x, y, length = rng.uniform(0, columns), rng.uniform(0, rows), rng.uniform(0.02, 0.07) * rows
             tip = (int(x + 0.12 * length), int(y + length))
             cv2.line(bank, (int(x), int(y)), tip, (rng.uniform(25, 95),), 1, cv2.LINE_AA)
