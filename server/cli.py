@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is loaded: what matters is said here, in one line
 
 import typer
 from pydantic import ValidationError
 
 from server import assembly
-from server.errors import StartupError
+from server.errors import InvalidRequest, StartupError
 from server.settings import GatewaySettings
 
 
@@ -46,7 +49,7 @@ def serve(
     except ValidationError as error:
         first = error.errors()[0]
         raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except StartupError as error:
+    except (StartupError, InvalidRequest) as error:
         raise _failure(str(error)) from error
 
 

@@ -1,0 +1,143 @@
+"""TLS, client certificates, bearer tokens, roles, and where the gateway refuses to listen."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from roadshift.v1 import segmentation_pb2 as pb
+from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
+
+from server.assembly import Gateway
+from server.errors import StartupError
+from server.gateway.access import Access
+from server.routing import ServingPlan
+from server.segmenter import FakeSegmenter
+from server.settings import GatewaySettings
+from tests.gateways import StartGateway
+
+
+class Files:
+    """An authority, the gateway's certificate, and those of callers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._authority = trustme.CA()
+        self.ca = folder / "ca.pem"
+        self._authority.cert_pem.write_to_path(self.ca)
+        self.certificate, self.key = self.issue("127.0.0.1", None)
+
+    def issue(self, identity: str, common_name: str | None) -> tuple[Path, Path]:
+        issued = self._authority.issue_cert(identity, common_name=common_name)
+        certificate, key = (self._folder / f"{common_name}.{kind}.pem" for kind in ("certificate", "key"))
+        issued.private_key_pem.write_to_path(key)
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        return certificate, key
+
+    def client_credentials(self, common_name: str | None = None) -> grpc.ChannelCredentials:
+        if common_name is None:
+            return grpc.ssl_channel_credentials(self.ca.read_bytes())
+        certificate, key = self.issue("car@example.org", common_name)
+        return grpc.ssl_channel_credentials(self.ca.read_bytes(), key.read_bytes(), certificate.read_bytes())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+async def status_of(
+    channel: grpc.aio.Channel, frame: pb.Frame, metadata: Iterable[tuple[str, str]] = ()
+) -> tuple[str, str]:
+    """How a call to Segment ends."""
+    try:
+        await pb_grpc.SegmentationStub(channel).Segment(pb.SegmentRequest(frame=frame), metadata=tuple(metadata))
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, error.details() or ""
+    return "OK", ""
+
+
+async def test_tls_answers_those_who_trust_the_authority(
+    start_gateway: StartGateway, files: Files, frame_message: pb.Frame
+) -> None:
+    served = await start_gateway(tls_certificate=files.certificate, tls_key=files.key)
+    async with grpc.aio.secure_channel(served.address, files.client_credentials()) as channel:
+        assert await status_of(channel, frame_message) == ("OK", "")
+    assert (await status_of(served.channel, frame_message))[0] == "UNAVAILABLE"
+
+
+async def test_mutual_tls_gives_the_role_of_the_certificate(
+    start_gateway: StartGateway, files: Files, frame_message: pb.Frame
+) -> None:
+    served = await start_gateway(tls_certificate=files.certificate, tls_key=files.key, tls_client_ca=files.ca)
+    for common_name, expected in {
+        "vehicle:car-17": ("OK", ""),
+        "operator:anna": ("PERMISSION_DENIED", "this call needs the role vehicle; yours: operator"),
+        "car-17": (
+            "UNAUTHENTICATED",
+            "send a client certificate, or a bearer token in the metadata key 'authorization'",
+        ),
+    }.items():
+        async with grpc.aio.secure_channel(served.address, files.client_credentials(common_name)) as channel:
+            assert await status_of(channel, frame_message) == expected
+    async with grpc.aio.secure_channel(served.address, files.client_credentials()) as channel:
+        assert (await status_of(channel, frame_message))[0] == "UNAVAILABLE"  # no certificate, no handshake
+
+
+async def test_bearer_tokens_give_roles(start_gateway: StartGateway, tmp_path: Path, frame_message: pb.Frame) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# who may do what\nvehicle road-secret\n\nannotator label-secret\n")
+    served = await start_gateway(token_file=tokens)
+    assert (await status_of(served.channel, frame_message))[0] == "UNAUTHENTICATED"
+    for token, expected in {
+        "road-secret": "OK",
+        "label-secret": "PERMISSION_DENIED",
+        "guess": "UNAUTHENTICATED",
+        "": "UNAUTHENTICATED",
+    }.items():
+        metadata = (("authorization", f"Bearer {token}"),)
+        assert (await status_of(served.channel, frame_message, metadata))[0] == expected
+
+
+async def test_a_stream_needs_the_role_too(start_gateway: StartGateway, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("vehicle road-secret\n")
+    served = await start_gateway(token_file=tokens)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await served.stub.SegmentStream(iter([])).read()
+    assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("line", ["driver secret", "vehicle", "vehicle two secrets"])
+def test_a_token_file_that_is_not_understood_stops_the_start(tmp_path: Path, line: str) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"vehicle secret\n{line}\n")
+    with pytest.raises(
+        StartupError, match="tokens:2 is not 'ROLE TOKEN' with ROLE one of annotator, operator, vehicle"
+    ):
+        Access(client_certificates=False, token_file=tokens)
+
+
+REFUSED_TO_LISTEN = [
+    ({"listen": "0.0.0.0:0"}, "reachable from other machines: give --tls-certificate"),
+    ({"listen": "[::]:0"}, "reachable from other machines"),
+    ({"listen": "example.org:0"}, "reachable from other machines"),
+    ({"tls_certificate": Path("c.pem")}, "TLS needs both --tls-certificate and --tls-key"),
+    ({"tls_certificate": Path("c.pem"), "tls_key": Path("k.pem")}, "k.pem cannot be read: No such file"),
+    ({"token_file": Path("nowhere")}, "token file nowhere cannot be read: No such file"),
+    ({"metrics": "127.0.0.1:port"}, "cannot serve metrics on 127.0.0.1:port"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED_TO_LISTEN)
+async def test_what_cannot_be_opened_safely_is_not_opened(settings: dict[str, object], message: str) -> None:
+    chosen = GatewaySettings(**{"listen": "127.0.0.1:0", "metrics": "", **settings})
+    with pytest.raises(StartupError, match=message):
+        await Gateway(chosen, FakeSegmenter(), ServingPlan.single_release(1)).start()
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
+async def test_loopback_needs_no_tls(start_gateway: StartGateway, listen: str) -> None:
+    served = await start_gateway(listen=listen)
+    assert served.gateway.port > 0

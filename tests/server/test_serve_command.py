@@ -1,0 +1,105 @@
+"""`roadshift serve` as a process: what it prints, how it drains, and how it says why it cannot start."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from roadshift.v1 import segmentation_pb2 as pb
+from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
+
+ROADSHIFT = Path(sys.executable).parent / "roadshift"
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A gateway process with the fake segmenter, and its port; killed at the end unless it has ended."""
+    process = subprocess.Popen(
+        [ROADSHIFT, "serve", "--fake", "--listen", "127.0.0.1:0", "--metrics", ""],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("serving on port ")
+            yield process, int(line.rsplit(" ", 1)[1])
+        finally:
+            process.kill()
+
+
+def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Frame) -> None:
+    """Frames are in flight and queued when the signal comes: each of them is answered, later ones are refused."""
+    with (
+        serving(ROADSHIFT_FAKE_LATENCY_S="0.3") as (process, port),
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        stub = pb_grpc.SegmentationStub(channel)
+
+        def ask(number: int) -> pb.SegmentResponse:
+            frame = pb.Frame()
+            frame.CopyFrom(frame_message)
+            frame.frame_id = str(number)
+            return stub.Segment(pb.SegmentRequest(frame=frame, vehicle_id=f"car-{number}"))
+
+        ask(-1)  # the channel is connected
+        with ThreadPoolExecutor(6) as pool:
+            first_answer = threading.Event()
+            calls = [pool.submit(ask, number) for number in range(6)]
+            calls[0].add_done_callback(lambda _: first_answer.set())
+            assert first_answer.wait(30)  # so the others have been admitted: each waits for 0.3 s more than the last
+            process.send_signal(signal.SIGTERM)
+            assert sorted(call.result().frame_id for call in calls) == [str(number) for number in range(6)]
+        with pytest.raises(grpc.RpcError) as refusal:
+            ask(7)
+        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert process.wait(30) == 0
+
+
+def failing_start(*arguments: str) -> tuple[int, list[str]]:
+    ended = subprocess.run([ROADSHIFT, "serve", *arguments], capture_output=True, text=True)
+    return ended.returncode, ended.stderr.splitlines()
+
+
+def test_an_occupied_port_gets_one_clear_line() -> None:
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        address = f"127.0.0.1:{occupied.getsockname()[1]}"
+        listening = failing_start("--fake", "--listen", address, "--metrics", "")
+        metrics = failing_start("--fake", "--listen", "127.0.0.1:0", "--metrics", address)
+    assert listening == (
+        1, [f"error: cannot listen on {address}: is another process there? Stop it, or choose another --listen"]
+    )  # fmt: skip
+    assert metrics[0] == 1
+    assert len(metrics[1]) == 1
+    assert f"cannot serve metrics on {address}" in metrics[1][0]
+
+
+def test_other_reasons_not_to_start_get_one_clear_line_each(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--release", str(tmp_path)), f"{tmp_path}/manifest.json is missing"),
+        (("--fake", "--domain", "Not A Domain"), "'Not A Domain' is not a domain name"),
+    ):
+        code, lines = failing_start(*arguments, "--metrics", "")
+        assert code == 1
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        assert message in lines[0]
+
+
+def test_serving_never_loads_torch() -> None:
+    code = "import sys, server.cli; print([m for m in ('torch', 'adaptation', 'clients') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
