@@ -73,6 +73,11 @@ def _soft_cross_entropy(domain_logits_N2KHW: Tensor, soft_NKHW: Tensor, channels
     return -(soft_NKHW * log_probabilities).sum(dim=1).mean()
 
 
+def polynomial_rate(base_rate: float, iteration: int, iterations: int, power: float = 0.9) -> float:
+    """The learning rate of FADA, Undoing UDA, CPSL and RIPU: base * (1 - iteration / iterations) ** 0.9."""
+    return base_rate * (1 - iteration / iterations) ** power
+
+
 def balanced_class_weights(presence_share_C: Tensor) -> Tensor:
     """FADA's odds of the class to draw next, from each class's share among the presences drawn so far; sums to 1."""
     weights_C = 1 / (1.01 + presence_share_C.double()).log()

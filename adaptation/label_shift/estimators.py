@@ -20,6 +20,8 @@ from adaptation.label_shift.adjustment import LOWEST_SHARE, prior_log_ratio
 from adaptation.label_shift.presence import class_distribution, present
 from adaptation.label_shift.resampling import bootstrap_weights, effective_frames, group_frames
 
+_SETTLED = 1e-6
+
 
 @dataclass(frozen=True)
 class FrameEvidence:
@@ -147,22 +149,25 @@ def maximize_posteriors(
         probabilities_MC: calibrated posteriors under the source distribution.
         source_distribution: class shares that these posteriors follow.
         weights_RM: how often each sample counts, for R estimates at once.
-        iterations: EM steps; each raises the likelihood, and the start is the source distribution.
+        iterations: most EM steps; each raises the likelihood, from the source distribution, until shares settle.
 
     Returns:
         float64 [R, C]; each row sums to 1. A row whose weights are all 0 stays at the source distribution.
     """
-    source_C = source_distribution.double().clamp(min=LOWEST_SHARE)
+    source_C = source_distribution.float().clamp(min=LOWEST_SHARE)
     source_C = source_C / source_C.sum()
-    posteriors_MC = probabilities_MC.double()
+    # float32 halves the time of what may be millions of samples times resamples.
+    posteriors_MC, weights_RM = probabilities_MC.float(), weights_RM.float()
     target_RC = source_C.expand(len(weights_RM), -1)
     for _ in range(iterations):
         ratio_RC = target_RC / source_C
-        evidence_RM = (ratio_RC @ posteriors_MC.T).clamp(min=1e-300)
+        evidence_RM = (ratio_RC @ posteriors_MC.T).clamp(min=1e-30)
         expected_RC = ratio_RC * ((weights_RM / evidence_RM) @ posteriors_MC)
         total_R1 = expected_RC.sum(dim=1, keepdim=True)
-        target_RC = torch.where(total_R1 > 0, expected_RC / total_R1, target_RC)
-    return target_RC
+        previous_RC, target_RC = target_RC, torch.where(total_R1 > 0, expected_RC / total_R1, target_RC)
+        if (target_RC - previous_RC).abs().max() < _SETTLED:
+            break
+    return target_RC.double() / target_RC.double().sum(dim=1, keepdim=True)
 
 
 def calibrate(probabilities: Tensor, temperature: float, class_axis: int = 1) -> Tensor:

@@ -1,0 +1,57 @@
+"""Self-training on unlabelled target images (HRDA, DAFormer, DACS)."""
+
+from adaptation.self_training.class_mix import choose_classes, class_masks, class_mix
+from adaptation.self_training.feature_distance import downscale_labels, feature_distance, mean_distance
+from adaptation.self_training.mean_teacher import MeanTeacher, teacher_alpha
+from adaptation.self_training.pseudo_labels import PseudoLabels, inside_margins, pseudo_label_weight, pseudo_labels
+from adaptation.self_training.step import (
+    MixedBatch,
+    SelfTrainingBatch,
+    SelfTrainingSettings,
+    StepChoices,
+    StepResult,
+    accumulate_gradients,
+    draw_choices,
+    mix,
+    self_training_step,
+    source_losses,
+)
+from adaptation.self_training.strong_augmentation import (
+    ColorJitter,
+    StrongAugmentation,
+    augment_strongly,
+    color_jitter,
+    draw_strong_augmentation,
+    gaussian_blur,
+)
+
+__all__ = [
+    "ColorJitter",
+    "MeanTeacher",
+    "MixedBatch",
+    "PseudoLabels",
+    "SelfTrainingBatch",
+    "SelfTrainingSettings",
+    "StepChoices",
+    "StepResult",
+    "StrongAugmentation",
+    "accumulate_gradients",
+    "augment_strongly",
+    "choose_classes",
+    "class_masks",
+    "class_mix",
+    "color_jitter",
+    "downscale_labels",
+    "draw_choices",
+    "draw_strong_augmentation",
+    "feature_distance",
+    "gaussian_blur",
+    "inside_margins",
+    "mean_distance",
+    "mix",
+    "pseudo_label_weight",
+    "pseudo_labels",
+    "self_training_step",
+    "source_losses",
+    "teacher_alpha",
+]

@@ -1,0 +1,49 @@
+"""The teacher: an average of the student's weights over time (Tarvainen and Valpola, NeurIPS 2017)."""
+
+import torch
+from torch import Tensor, nn
+
+from adaptation.networks.hrda import HRDA
+from adaptation.networks.layers import DropPath
+from adaptation.networks.windows import Size
+
+
+class MeanTeacher(nn.Module):
+    """A network whose parameters follow the student's, as DAFormer's and HRDA's code does it.
+
+    Parameters only: batch-norm statistics are neither copied nor averaged. The teacher labels in train mode but for
+    dropout and stochastic depth, so batch norm uses the statistics of the very batch and updates its own. The number
+    of updates is part of the state, so a resumed run goes on (the authors' starts the teacher anew).
+    """
+
+    updates: Tensor
+
+    def __init__(self, network: HRDA, decay: float = 0.999) -> None:
+        """Takes over `network`, built apart from the student; the first update gives it the student's parameters."""
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.decay = decay
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """One step towards the student; called at the start of each iteration, before its optimizer step."""
+        keep = teacher_alpha(int(self.updates), self.decay)
+        for own, followed in zip(self.network.parameters(), student.parameters(), strict=True):
+            own.mul_(keep).add_(followed, alpha=1 - keep)
+        self.updates += 1
+
+    @torch.no_grad()
+    def logits(self, images_N3HW: Tensor, detail_crop: Size) -> Tensor:
+        """Full-size logits, all detail windows (overlapping by half) in one batch, for batch norm's sake."""
+        self.network.train()
+        for module in self.network.modules():
+            if isinstance(module, nn.Dropout | nn.Dropout2d | DropPath):
+                module.eval()
+        half = (detail_crop[0] // 2, detail_crop[1] // 2)
+        return self.network.forward_whole(images_N3HW, detail_crop, half)
+
+
+def teacher_alpha(iteration: int, decay: float = 0.999) -> float:
+    """Share of the teacher that stays: min(1 - 1 / (iteration + 1), decay); 0 at iteration 0."""
+    return min(1 - 1 / (iteration + 1), decay)
