@@ -1,4 +1,6 @@
-"""How fast the simulated city is drawn on one core, and how often its classes occur: `python -m benchmarks.simulated_city`.
+"""How fast the simulated city is drawn on one core, and how often each class occurs in it.
+
+`python -m benchmarks.simulated_city`
 
 A drive is timed as the demo uses it: frame after frame, 5 a second, the first frame's preparation told apart. On a
 machine that does other work, CPU time is the fairer figure; both are shown.

@@ -15,6 +15,29 @@ Point3 = tuple[float, float, float]
 _SHADOWS_WITHIN_M = 55.0
 
 
+def _fixed_pixels(camera: Camera, corners: list[Point3]) -> Points:
+    focal, middle, horizon = camera.focal_px, camera.middle_px, camera.horizon_px
+    pixels = []
+    for right, up, ahead in corners:
+        scale = focal / (ahead if ahead > 0.3 else 0.3)
+        pixels.append((int((middle + right * scale) * 16), int((horizon + (HEIGHT_M - up) * scale) * 16)))
+    return np.array(pixels, np.int32)
+
+
+def _before_lens(corners: list[Point3]) -> list[Point3]:
+    """A convex polygon (right, up, ahead) without what is nearer than NEAREST_M or behind the camera."""
+    if all(corner[2] >= NEAREST_M for corner in corners):
+        return corners
+    kept = []
+    for one, other in zip(corners, [*corners[1:], corners[0]], strict=True):
+        if one[2] >= NEAREST_M:
+            kept.append(one)
+        if (one[2] >= NEAREST_M) != (other[2] >= NEAREST_M):
+            share = (NEAREST_M - one[2]) / (other[2] - one[2])
+            kept.append((one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1]), NEAREST_M))
+    return kept
+
+
 @dataclass(frozen=True)
 class Glow:
     """A light that shines into the camera: pixel, radius and colour."""
@@ -67,9 +90,9 @@ class Footprint:
         reach = self.height_m / max(y, 0.3) if cast else 0.0
         thrown = [(cx - x * reach, cs - s * reach) for cx, cs in self.corners_xs] if cast else []
         placed = [scene.camera.to_camera(*corner) for corner in (*self.corners_xs, *thrown)]
-        if min(ahead for _, ahead in placed) < NEAREST_M:
-            return None
-        return cv2.convexHull(fixed_point(scene.camera.project(right, 0.0, ahead) for right, ahead in placed))
+        hull = cv2.convexHull(np.array(placed, np.float32))[:, 0].tolist()
+        corners = _before_lens([(right, 0.0, ahead) for right, ahead in hull])
+        return _fixed_pixels(scene.camera, corners) if len(corners) > 2 else None
 
 
 class Board:
@@ -109,17 +132,14 @@ class Frame3d:
         self.scale = scene.camera.pixels_per_m(self.ahead_m)
         self.near = nearness(self.ahead_m)
 
+    def _to_camera(self, points_LWU: Iterable[Point3]) -> list[Point3]:
+        """(right, up, ahead) of the camera, metres."""
+        sin, cos, right_m, ahead_m = self._sin_turn, self._cos_turn, self.right_m, self.ahead_m
+        return [(right_m + a * sin + w * cos, up, ahead_m + a * cos - w * sin) for a, w, up in points_LWU]
+
     def pixels(self, points_LWU: Iterable[Point3]) -> Points:
         """Fixed-point pixels of points in own axes; depth is kept at 0.3 m or more."""
-        camera, sin, cos = self.scene.camera, self._sin_turn, self._cos_turn
-        focal, middle, horizon = camera.focal_px, camera.middle_px, camera.horizon_px
-        pixels = []
-        for along, aside, up in points_LWU:
-            ahead = self.ahead_m + along * cos - aside * sin
-            scale = focal / (ahead if ahead > 0.3 else 0.3)
-            right = self.right_m + along * sin + aside * cos
-            pixels.append((int((middle + right * scale) * 16), int((horizon + (HEIGHT_M - up) * scale) * 16)))
-        return np.array(pixels, np.int32)
+        return _fixed_pixels(self.scene.camera, self._to_camera(points_LWU))
 
     def normal(self, along: float, aside: float, up: float) -> Point3:
         """World (X, Y, S) of a direction in own axes."""
@@ -131,7 +151,9 @@ class Frame3d:
         return -self.right_m * sin - self.ahead_m * cos, -self.right_m * cos + self.ahead_m * sin
 
     def polygon(self, points_LWU: Iterable[Point3], color: Color, label: int | None) -> None:
-        self.scene.canvas.polygon(self.pixels(points_LWU), color, label, self.near)
+        corners = _before_lens(self._to_camera(points_LWU))
+        if len(corners) > 2:
+            self.scene.canvas.polygon(_fixed_pixels(self.scene.camera, corners), color, label, self.near)
 
     def across(self, along_m: float, box_m: tuple[float, float, float, float], color: Color) -> None:
         """A detail on an end: (left, low, right, high) in metres."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from clients.simulated_city.camera import HEIGHT_M, NEAREST_M, Camera
+from clients.simulated_city.camera import HEIGHT_M, Camera
 from clients.simulated_city.canvas import Color
 from clients.simulated_city.scene import Footprint, Frame3d, Scene
 from exchange.label_space import TRAIN_ID
@@ -105,8 +105,6 @@ class Vehicle:
         frame = Frame3d(scene, self.x_m, self.s_m, self.heading)
         along, aside = frame.toward_camera()
         half = self.shape.width_m / 2
-        if not self.is_wholly_ahead(scene.camera):
-            return
         if frame.scale > 18:
             self._draw_wheels(frame, -math.copysign(half - 0.05, aside))
         for edge in range(len(self.shape.profile) - 1):
@@ -115,10 +113,6 @@ class Vehicle:
             self._draw_side(scene, frame, math.copysign(1.0, aside))
         if abs(along) > self.shape.length_m / 2:
             self._draw_end(scene, frame, front=along > 0)
-
-    def is_wholly_ahead(self, camera: Camera) -> bool:
-        reach = abs(math.cos(self.heading - camera.yaw)) * self.shape.length_m / 2
-        return camera.to_camera(self.x_m, self.s_m)[1] - reach > NEAREST_M
 
     def footprint(self) -> Footprint:
         size = (self.shape.length_m + 0.24, self.shape.width_m + 0.24, self.shape.top_m)
