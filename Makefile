@@ -8,6 +8,12 @@ export PYTHONDONTWRITEBYTECODE := 1
 help:  ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: setup  ## serve the starter release and drive a simulated fleet from day into dusk
+	$(BIN)/roadshift demo
+
+serve: setup  ## serve the starter release until Ctrl-C
+	$(BIN)/roadshift serve
+
 setup: .venv/.installed  ## create .venv with everything the project needs
 
 .venv/.installed: pyproject.toml

@@ -1,9 +1,7 @@
 """Commands for those who send frames, and for driving through the simulated city."""
 
-import asyncio
 import math
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clients.client import Connection, FrameSettings, RoadshiftClient
-from clients.fleet import Drives, FleetReport, drive_fleet
+from clients.demo import DemoError, own_gateway, sustainable_rate
+from clients.fleet import FleetReport
+from clients.fleet_plan import FleetPlan, fleet_progress
 from clients.gateway_status import GatewayStatus, ask_gateway
-from clients.rendered_frames import render_drives
 from clients.segment_files import segment_files
 from clients.simulated_city import DOMAINS
 from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
@@ -118,23 +117,45 @@ def fleet(
     server: _Server = _DEFAULT_SERVER,
 ) -> None:
     """Drive simulated vehicles against a gateway, and show what became of their frames."""
-    if pictures is not None:
-        pictures.mkdir(parents=True, exist_ok=True)
-    reports = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        for name in domain:
-            rendering = render_drives(name, vehicles, min(frames, distinct), _parse_size(size), seed)
-            try:
-                rendered = list(progress.track(rendering, total=vehicles, description=f"{name}: rendering"))
-            except ValueError as error:
-                raise typer.BadParameter(str(error)) from error
-            advance = partial(progress.advance, progress.add_task(f"{name}: driving", total=vehicles * frames))
-            drives = Drives(name, rendered, frames, fps, pictures)
-            reports.append(asyncio.run(drive_fleet(Connection.from_environment(server), drives, on_frame=advance)))
+    plan = FleetPlan(vehicles, frames, min(frames, distinct), _parse_size(size), seed, pictures)
+    with fleet_progress() as progress:
+        try:
+            rendered = {name: plan.render(name, progress) for name in domain}
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        connection = Connection.from_environment(server)
+        reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domain]
     Console().print(_fleet_table(reports))
     if not any(report.answered for report in reports):
         typer.echo(f"error: no frame was answered: {dict(reports[-1].failures)}; is a gateway at {server}?", err=True)
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and the gateway's log.")] = Path("runs/demo"),
+    vehicles: Annotated[int, typer.Option(min=1, max=64)] = 4,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each vehicle in each domain.")] = 15,
+    fake: Annotated[bool, typer.Option(help="Label by nearest colour, without an engine.")] = False,
+) -> None:
+    """Serve the starter release and drive a simulated fleet through day and then dusk."""
+    domains = ("sim-day", "sim-dusk")
+    plan = FleetPlan(vehicles, frames, min(frames, 8), (512, 1024), seed=9000, pictures=out)
+    options = ["--metrics", "", "--run-dir", str(out / "gateway"), *(f"--domain={name}" for name in domains)]
+    try:
+        with fleet_progress() as progress:
+            rendered = {name: plan.render(name, progress) for name in domains}
+            starting = progress.add_task("starting the gateway", total=None)
+            with own_gateway([*options, *(["--fake"] if fake else [])], out / "gateway.log") as address:
+                progress.remove_task(starting)
+                connection = Connection(address)
+                fps = sustainable_rate(connection, rendered[domains[0]][0], vehicles)
+                reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domains]
+    except DemoError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    Console().print(_fleet_table(reports))
+    typer.echo(f"frame | labels | confidence of each vehicle: {out}/sim-*.png")
+    if any(report.failures for report in reports):
         raise typer.Exit(1)
 
 

@@ -1,0 +1,55 @@
+"""A simulated fleet's rendering and driving, with progress shown; what `roadshift fleet` and `roadshift demo` share."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from clients.client import Connection
+from clients.fleet import Drives, FleetReport, drive_fleet
+from clients.rendered_frames import RenderedFrame, render_drives
+
+
+def fleet_progress() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """How many vehicles drive, and how far."""
+
+    vehicles: int
+    frames: int
+    """Frames that each vehicle sends."""
+    distinct: int
+    """Frames rendered for each vehicle; after them its drive starts anew."""
+    size_hw: tuple[int, int]
+    seed: int
+    pictures: Path | None = None
+
+    def render(self, domain: str, progress: Progress) -> list[list[RenderedFrame]]:
+        """One rendered drive for each vehicle.
+
+        Raises:
+            ValueError: unknown domain or impossible size.
+        """
+        drives = render_drives(domain, self.vehicles, self.distinct, self.size_hw, self.seed)
+        return list(progress.track(drives, total=self.vehicles, description=f"{domain}: rendering"))
+
+    def drive(
+        self,
+        connection: Connection,
+        domain: str,
+        rendered: Sequence[Sequence[RenderedFrame]],
+        fps: float,
+        progress: Progress,
+    ) -> FleetReport:
+        """Drives all vehicles at `fps` frames per second each, and draws the first answer of each if asked to."""
+        if self.pictures is not None:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+        bar = progress.add_task(f"{domain}: driving", total=self.vehicles * self.frames)
+        drives = Drives(domain, rendered, self.frames, fps, self.pictures)
+        return asyncio.run(drive_fleet(connection, drives, on_frame=partial(progress.advance, bar)))
