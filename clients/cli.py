@@ -80,7 +80,7 @@ def segment(
     server: _Server = _DEFAULT_SERVER,
 ) -> None:
     """Label image files: palette PNGs of the train ids, and the colours over the frames."""
-    connection = Connection.from_environment(server)
+    connection = _connect(server)
     failed = 0
     with RoadshiftClient(connection, FrameSettings(domain=domain), timeout_s=60.0) as client:
         try:
@@ -117,17 +117,17 @@ def fleet(
     server: _Server = _DEFAULT_SERVER,
 ) -> None:
     """Drive simulated vehicles against a gateway, and show what became of their frames."""
+    connection = _connect(server)
     plan = FleetPlan(vehicles, frames, min(frames, distinct), _parse_size(size), seed, pictures)
     with fleet_progress() as progress:
         try:
             rendered = {name: plan.render(name, progress) for name in domain}
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
-        connection = Connection.from_environment(server)
         reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domain]
     Console().print(_fleet_table(reports))
     if not any(report.answered for report in reports):
-        typer.echo(f"error: no frame was answered: {dict(reports[-1].failures)}; is a gateway at {server}?", err=True)
+        typer.echo(f"error: no frame was answered: {dict(reports[-1].failures)}", err=True)
         raise typer.Exit(1)
 
 
@@ -157,6 +157,16 @@ def demo(
     typer.echo(f"frame | labels | confidence of each vehicle: {out}/sim-*.png")
     if any(report.failures for report in reports):
         raise typer.Exit(1)
+
+
+def _connect(server: str) -> Connection:
+    """The connection to a gateway that serves; otherwise the command ends with one line."""
+    connection = Connection.from_environment(server)
+    answer = ask_gateway(connection, metrics="")
+    if not answer.is_serving:
+        typer.echo(f"error: the gateway at {server} does not serve: {answer.health}", err=True)
+        raise typer.Exit(1)
+    return connection
 
 
 def _fleet_table(reports: list[FleetReport]) -> Table:

@@ -81,18 +81,18 @@ def _variable(name: str) -> str | None:
 
 
 class RetryBudget:
-    """Bounds what retries add to the load: each one takes a token, each success gives a tenth back."""
+    """Bounds what retries add to the load: each one costs ten successes, of which this many retries are given."""
 
-    def __init__(self, tokens: float = 10.0) -> None:
-        self._most = self._tokens = tokens
+    def __init__(self, retries: int = 10) -> None:
+        self._most = self._successes = 10 * retries
 
     def succeeded(self) -> None:
-        self._tokens = min(self._most, self._tokens + 0.1)
+        self._successes = min(self._most, self._successes + 1)
 
     def take(self) -> bool:
-        if self._tokens < 1:
+        if self._successes < 10:
             return False
-        self._tokens -= 1
+        self._successes -= 10
         return True
 
 
