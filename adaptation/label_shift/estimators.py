@@ -25,7 +25,7 @@ _SETTLED = 1e-6
 
 @dataclass(frozen=True)
 class FrameEvidence:
-    """What a network says about N frames, in order of capture within each drive.
+    """What a network says about N frames, in order of capture within each drive; tensors on the CPU.
 
     `presence_scores_NC`: `presence_scores` of each frame. `probabilities_NSC`: calibrated class probabilities of S
     pixels of each frame; S = 1 with the frame's mean where single pixels were not kept. `drives`: N drive ids.

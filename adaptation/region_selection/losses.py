@@ -1,4 +1,4 @@
-"""RIPU's two losses beside cross entropy (Xie et al., CVPR 2022): equations 9 and 10.
+"""RIPU's two losses beside cross entropy (Xie et al., CVPR 2022).
 
 The authors' weights: boundary consistency on the source 0.1, negative learning on the target 1. Each is 0, with zero
 gradient, where no pixel counts; the authors' are NaN there.

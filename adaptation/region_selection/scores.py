@@ -33,7 +33,7 @@ class RegionScores(NamedTuple):
 
 
 def region_scores(logits_CHW: Tensor, radius: int, break_ties: bool = True) -> RegionScores:
-    """Scores every region of one image (RIPU's RA, its equations 2 to 5).
+    """Scores every region of one image (RIPU's RA).
 
     The authors' impurity of a one-class region is -3e-7 instead of 0 (from the 1e-6 in its logarithm), so that such
     regions rank upside down: the least uncertain first. With `break_ties` impurity is at least 0, and one-class
@@ -80,7 +80,8 @@ def _classes_and_entropy(logits_CHW: Tensor) -> tuple[NDArray[np.int64], NDArray
     probabilities_CHW = logits_CHW.detach().float().softmax(dim=0)
     classes_HW = probabilities_CHW.max(dim=0).indices
     entropy_HW = -(probabilities_CHW * (probabilities_CHW + _EPSILON).log()).sum(dim=0)
-    return classes_HW.cpu().numpy(), entropy_HW.cpu().numpy()
+    # The running sums of the box filter would carry one NaN along its whole row.
+    return classes_HW.cpu().numpy(), np.nan_to_num(entropy_HW.cpu().numpy())
 
 
 def _predicted_class_entropy(classes_HW: NDArray[np.int64], radius: int) -> NDArray[np.float32]:
