@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from adaptation.data.layouts import LAYOUTS
 from adaptation.evaluation.evaluate import confusion_over, open_labeller, parse_size, spread
 from adaptation.evaluation.scores import score
 from adaptation.evaluation.table import scores_table
+from adaptation.networks import checkpoints
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.source_training import recipes
 from adaptation.source_training.processes import Processes, join_processes, leave_processes
@@ -29,11 +31,15 @@ _console = Console(stderr=True)
 _PER_DATA = "Once for all, or once for each --data."
 
 Data = Annotated[list[Path], typer.Option("--data", help="A data set's top folder; may be given several times.")]
-LayoutOption = Annotated[
-    list[str], typer.Option("--layout", help=f"{', '.join(LAYOUTS)}; detected by default. {_PER_DATA}")
+Layouts = Annotated[
+    list[str] | None, typer.Option("--layout", help=f"{', '.join(LAYOUTS)}; detected by default. {_PER_DATA}")
 ]
-Sequences = Annotated[
-    list[str], typer.Option("--sequences", help=f"Drives or cities to keep, with commas, or all. {_PER_DATA}")
+Splits = Annotated[
+    list[str] | None,
+    typer.Option("--split", help=f"A split's name, or all; by default train to train, val to evaluate. {_PER_DATA}"),
+]
+SequenceNames = Annotated[
+    list[str] | None, typer.Option("--sequences", help=f"Drives or cities to keep, with commas, or all. {_PER_DATA}")
 ]
 
 
@@ -42,10 +48,10 @@ def train_source(
     out: Annotated[Path, typer.Option(help="Where the network and training.json go; a cut-off training goes on.")],
     iterations: Annotated[int, typer.Option(min=1)],
     recipe: Annotated[str, typer.Option(help=", ".join(recipes.RECIPES))] = "starter",
-    layout: LayoutOption = [],  # noqa: B006
-    split: Annotated[list[str], typer.Option(help=f"A split's name, or all. {_PER_DATA}")] = ["train"],  # noqa: B006
-    sequences: Sequences = [],  # noqa: B006
-    weight: Annotated[list[float], typer.Option(help=f"Share of the crops. {_PER_DATA}")] = [1.0],  # noqa: B006
+    layout: Layouts = None,
+    split: Splits = None,
+    sequences: SequenceNames = None,
+    weight: Annotated[list[float] | None, typer.Option(help=f"Share of the crops. {_PER_DATA}")] = None,
     start: Annotated[Path | None, typer.Option(help="A network's folder, or encoder weights, to start from.")] = None,
     seed: int = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -64,7 +70,7 @@ def train_source(
         config = config.model_copy(update={"batch_size": batch_size})
     run = Run(config, iterations, seed, out, checkpoint_minutes * 60.0, loader_threads)
     try:
-        choices = choose_data(data, layout, split, sequences, weight)
+        choices = choose_data(data, "train", layouts=layout, splits=split, sequences=sequences, weights=weight)
         processes = join_processes()
         source = _open(choices, run, int(cache_gib * 2**30), processes)
         training = SourceTraining(run, starting_network(config, seed, start), source, processes)
@@ -79,9 +85,9 @@ def evaluate(
     network: Annotated[Path, typer.Argument(help="A network's or a release's folder.")],
     data: Data,
     classes: Annotated[str, typer.Option(help=", ".join(SCORED_CLASSES))] = "19",
-    layout: LayoutOption = [],  # noqa: B006
-    split: Annotated[list[str], typer.Option(help=f"A split's name, or all. {_PER_DATA}")] = ["val"],  # noqa: B006
-    sequences: Sequences = [],  # noqa: B006
+    layout: Layouts = None,
+    split: Splits = None,
+    sequences: SequenceNames = None,
     frame_size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS; a release's own, or 512x1024.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the scores are written too.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score this many frames, evenly spread.")] = None,
@@ -92,7 +98,8 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         labeller = open_labeller(network, parse_size(frame_size) if frame_size else None, device)
-        frames = spread([f for c in choose_data(data, layout, split, sequences) for f in c.frames()], limit)
+        choices = choose_data(data, "val", layouts=layout, splits=split, sequences=sequences)
+        frames = spread([frame for choice in choices for frame in choice.frames()], limit)
         with _progress() as progress:
             task = progress.add_task("evaluating", total=len(frames))
             confusion = confusion_over(labeller, frames, lambda done: progress.update(task, completed=done))
@@ -104,9 +111,34 @@ def evaluate(
         json_file.write_text(scores.model_dump_json(indent=2) + "\n")
 
 
-def _fail(message: str) -> None:
-    _console.print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="An official HRDA or DAFormer checkpoint.")],
+    out: Annotated[Path, typer.Option(help="Where the network goes.")],
+    teacher: Annotated[bool, typer.Option("--teacher", help="Take the averaged model, not the student.")] = False,
+) -> None:
+    """Read an official HRDA or DAFormer checkpoint."""
+    try:
+        read = checkpoints.import_checkpoint(file, out, teacher=teacher)
+    except CheckpointError as error:
+        _fail(str(error))
+    what = "teacher" if read.teacher else "student"
+    when = "an unknown iteration" if read.iteration is None else f"iteration {read.iteration}"
+    names = "unnamed" if read.classes is None else ", ".join(read.classes)
+    _say(f"{file}: {what} of {when}, layout {read.layout}")
+    _say(f"network: {read.config.encoder} with head {read.config.head}, detail branch {read.config.detail}")
+    _say(f"classes ({read.config.num_classes}): {names}")
+    if not read.verified:
+        _say("unverified: no reference outputs of the authors were at hand for this kind of checkpoint")
+    _say(f"{out} holds the network")
+
+
+def _fail(message: str) -> NoReturn:
+    _console.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def _say(message: str) -> None:
+    _console.print(escape(message), highlight=False, soft_wrap=True)
 
 
 def _progress(hidden: bool = False) -> Progress:
@@ -147,4 +179,4 @@ def _train_with_progress(training: SourceTraining) -> None:
 
         train(training, show)
     if training.processes.is_first:
-        _console.print(f"{training.run.out} holds the network and training.json")
+        _say(f"{training.run.out} holds the network and training.json")

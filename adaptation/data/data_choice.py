@@ -28,40 +28,43 @@ class DataChoice:
 
 def choose_data(
     folders: Sequence[Path],
-    layouts: Sequence[str] = (),
-    splits: Sequence[str] = (),
-    sequences: Sequence[str] = (),
-    weights: Sequence[float] = (),
+    default_split: str,
+    *,
+    layouts: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    sequences: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> list[DataChoice]:
     """Pairs folders with what is said about them: nothing, one value for all, or one for each.
 
-    `all` stands for every split or sequence; a split is ignored where the layout has none.
+    `all` stands for every split or sequence; a split counts only where the layout has splits.
 
     Raises:
         DataError: a number of values that fits neither, or a layout that does not exist.
     """
 
-    def each(name: str, values: Sequence[T], default: T) -> list[T]:
-        if len(values) not in (0, 1, len(folders)):
-            raise DataError(f"{len(values)} values of {name} for {len(folders)} data sets: give one, or one for each")
-        return list(values) if len(values) == len(folders) else [*values, default][:1] * len(folders)
+    def each(option: str, values: Sequence[T] | None, default: T) -> Sequence[T]:
+        given = values or [default]
+        if len(given) not in (1, len(folders)):
+            raise DataError(f"{len(given)} times {option} for {len(folders)} data sets: give it once, or once for each")
+        return given if len(given) == len(folders) else [given[0]] * len(folders)
 
     chosen = []
-    for folder, layout, split, names, weight in zip(
+    for folder, layout_name, split, names, weight in zip(
         folders,
         each("--layout", layouts, ""),
-        each("--split", splits, "all"),
+        each("--split", splits, default_split),
         each("--sequences", sequences, "all"),
         each("--weight", weights, 1.0),
         strict=True,
     ):
-        known = as_layout(layout) if layout else detect_layout(folder)
+        layout = as_layout(layout_name) if layout_name else detect_layout(folder)
         chosen.append(
             DataChoice(
                 folder,
-                known,
-                split=None if split == "all" or known not in SPLIT_LAYOUTS else split,
-                sequences=() if names == "all" else tuple(names.split(",")),
+                layout,
+                split=split if split != "all" and layout in SPLIT_LAYOUTS else None,
+                sequences=tuple(names.split(",")) if names != "all" else (),
                 weight=weight,
             )
         )

@@ -1,6 +1,7 @@
 """AdamW with HRDA's parameter groups, its warm-up and decay of the learning rate, and the average of the weights."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ HEAD_FACTOR = 10.0
 _WARMUP_RATIO = 1e-6
 
 
-def parameter_groups(network: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(network: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """The authors' three groups: all of the head with ten times the rate, norms of the encoder undecayed, the rest.
 
     Norms are known by their names: `norm` in transformers, `bn` in convolutional encoders.

@@ -1,5 +1,6 @@
 """Training on labelled source data: the loop, its pace of checkpoints, and what it leaves behind."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from adaptation.source_training.checkpoint import CHECKPOINT_NAME, read_checkpoi
 from adaptation.source_training.optimization import WeightAverage, parameter_groups, rate_factor, set_rates
 from adaptation.source_training.processes import Processes
 from adaptation.source_training.recipes import TrainingConfig
-from adaptation.source_training.record import TrainingRecord
+from adaptation.source_training.record import RECORD_NAME, TrainingRecord
 from adaptation.source_training.source_data import SourceData
 from exchange.label_space import NUM_CLASSES
 
@@ -142,6 +143,10 @@ class SourceTraining:
         if self.iteration % LOSS_EVERY == 0:
             self.losses.append(float(self.recent_loss) / LOSS_EVERY)
             self.recent_loss.zero_()
+            if not math.isfinite(self.losses[-1]):
+                raise TrainingError(
+                    f"the loss is {self.losses[-1]} at iteration {self.iteration}: train with another seed"
+                )
         return loss
 
     def _seed(self, *purpose: int) -> int:
@@ -169,12 +174,14 @@ def train(training: SourceTraining, on_step: Callable[[int, Tensor], None]) -> N
     Calls `on_step` with the iterations done and the loss.
 
     Raises:
-        TrainingError: the folder's checkpoint belongs to another training.
+        TrainingError: the folder holds another training or a finished one, or the loss is not finite.
     """
     run, processes = training.run, training.processes
     run.out.mkdir(parents=True, exist_ok=True)
     if (state := read_checkpoint(run.out, processes.device)) is not None:
         training.restore(state)
+    elif (run.out / RECORD_NAME).exists():
+        raise TrainingError(f"{run.out} holds a finished training: choose another --out")
     written_s = started_s = time.monotonic()
     batches = prefetch(
         lambda iteration: training.data.stream.crops(training.numbers(iteration)),
