@@ -1,5 +1,7 @@
 """Upright surfaces along the street: facades with windows, walls, fences, hedges."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -71,9 +73,24 @@ def _ground_floor(
     _rectangle(surface, (door, height - 2.45, door + 1.2, height), tuple(rng.uniform(30, 120, 3)))
 
 
-def facade(rng: np.random.Generator, look: DomainLook, gain_rgb: Rgb, size_m: tuple[float, float]) -> Texture:
-    """A house front of (height, width) metres with a strip of roof, under the light it gets for the whole drive."""
-    height, width = size_m
+@dataclass(frozen=True)
+class Facade:
+    """A house front before light falls on it, and the light of its rooms."""
+
+    height_m: float
+    width_m: float
+    surface: Bytes
+    glow: Bytes
+
+    def under(self, gain_rgb: Rgb) -> Texture:
+        return Texture.of(np.maximum(lit(self.surface, gain_rgb), self.glow))
+
+
+def random_facade(rng: np.random.Generator, look: DomainLook) -> Facade:
+    """A front with rows of windows, a ground floor and a strip of roof."""
+    low, high = look.storeys
+    height = rng.integers(low, high + 1) * STOREY_M + rng.uniform(1.6, 2.6)
+    width = rng.uniform(9, 15)
     shape = (round(height * TEXELS_PER_M), round(width * TEXELS_PER_M))
     plaster = np.asarray(PLASTER_RGB[rng.integers(len(PLASTER_RGB))]) * rng.uniform(0.8, 1.05)
     surface = tinted(plaster, speckle(rng, shape, 4), clouded_noise(rng, shape, 5, 3) * 8)
@@ -92,7 +109,7 @@ def facade(rng: np.random.Generator, look: DomainLook, gain_rgb: Rgb, size_m: tu
             _window(surface, glow, rng, look, (left, sill - tall, left + wide, sill))
         if rng.random() < 0.4:
             _rectangle(surface, (0, sill + 0.55, width, sill + 0.7), tuple(plaster * 0.8))
-    _ground_floor(surface, glow, rng, look, size_m)
+    _ground_floor(surface, glow, rng, look, (height, width))
     roof = np.asarray([(136, 72, 56), (84, 80, 82), (110, 88, 74)][rng.integers(3)]) * rng.uniform(0.8, 1.1)
     rows = round(roof_m * TEXELS_PER_M)
     surface[:rows] = tinted(roof, speckle(rng, (rows, shape[1]), 9))
@@ -101,7 +118,7 @@ def facade(rng: np.random.Generator, look: DomainLook, gain_rgb: Rgb, size_m: tu
     surface[:, : round(0.06 * TEXELS_PER_M)] //= 2
     shade = np.interp(np.arange(shape[0]), [0, shape[0] * 0.6, shape[0]], [1.04, 1.0, 0.84]).astype(np.float32)
     surface = np.clip(surface * shade[:, None, None], 0, 255).astype(np.uint8)
-    return Texture.of(np.maximum(lit(surface, gain_rgb), glow))
+    return Facade(height, width, surface, glow)
 
 
 def wall(rng: np.random.Generator, gain_rgb: Rgb, height_m: float) -> Texture:

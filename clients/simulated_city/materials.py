@@ -26,8 +26,11 @@ def clouded_noise(rng: np.random.Generator, size_hw: tuple[int, int], coarsest: 
 
 def tinted(base_rgb: tuple[float, ...] | Floats, *layers: Floats) -> Bytes:
     """A flat colour modulated by grey layers (in 8-bit steps), as an image."""
-    total = sum(layers, start=np.zeros_like(layers[0]))
-    return np.clip(np.asarray(base_rgb, np.float32) + total[..., None], 0, 255).astype(np.uint8)
+    total = sum(layers[1:], start=layers[0])
+    image = np.empty((*total.shape, 3), np.uint8)
+    for channel, base in enumerate(np.asarray(base_rgb, np.float32)):
+        image[..., channel] = np.clip(total + base, 0, 255)
+    return image
 
 
 def lit(image: Bytes, gain_rgb: Rgb) -> Bytes:

@@ -26,6 +26,7 @@ class CityPlanner:
 
     def __init__(self, street: Street, light: Light, seed: int) -> None:
         self.street, self.look, self.light, self.seed = street, street.look, light, seed
+        self.front = functools.cache(self._front)
         self.facade = functools.cache(self._facade)
         self.surface = functools.cache(self._surface)
         self.crown = functools.cache(self._crown)
@@ -37,11 +38,11 @@ class CityPlanner:
 
     def _facade(self, index: int, side: int) -> tuple[Texture, float, float]:
         """Texture, height and width of a house front that faces the road from `side`, or traffic when it is 0."""
-        rng = random_stream(self.look, self.seed, 20, index)
-        low, high = self.look.storeys
-        height = rng.integers(low, high + 1) * facades.STOREY_M + rng.uniform(1.6, 2.6)
-        width = rng.uniform(9, 15)
-        return facades.facade(rng, self.look, self._gain(side), (height, width)), height, width
+        front = self.front(index)
+        return front.under(self._gain(side)), front.height_m, front.width_m
+
+    def _front(self, index: int) -> facades.Facade:
+        return facades.random_facade(random_stream(self.look, self.seed, 20, index), self.look)
 
     def _surface(self, kind: str, index: int, side: int) -> tuple[Texture, float]:
         rng = random_stream(self.look, self.seed, 21, index, len(kind))

@@ -26,7 +26,7 @@ def _fixed_pixels(camera: Camera, corners: list[Point3]) -> Points:
 
 def _before_lens(corners: list[Point3]) -> list[Point3]:
     """A convex polygon (right, up, ahead) without what is nearer than NEAREST_M or behind the camera."""
-    if all(corner[2] >= NEAREST_M for corner in corners):
+    if min([ahead for _, _, ahead in corners]) >= NEAREST_M:
         return corners
     kept = []
     for one, other in zip(corners, [*corners[1:], corners[0]], strict=True):

@@ -1,5 +1,6 @@
 """Cars, vans, trucks and buses as shaded solids: an extruded side profile with glass, lights and wheels upon it."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -40,15 +41,15 @@ class Shape:
     wheels: tuple[tuple[float, float], ...]
     """(along, radius)"""
 
-    @property
+    @functools.cached_property
     def waist_m(self) -> float:
         return self.profile[2][1]
 
-    @property
+    @functools.cached_property
     def top_m(self) -> float:
         return max(up for _, up in self.profile)
 
-    @property
+    @functools.cached_property
     def length_m(self) -> float:
         return self.profile[-1][0] - self.profile[0][0]
 
