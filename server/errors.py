@@ -14,10 +14,11 @@
     │   ├── Draining                              this gateway is going down
     │   ├── VersionUnavailable                    this version is not loaded, or is being dropped
     │   └── EngineUnavailable                     the engine process is down and being repaired
-    └── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
+    ├── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
+    └── Defect                INTERNAL            anything else: the gateway's own fault; details only in its log
     StartupError                                  the gateway cannot start; never reaches a caller
 
-A message says what to do. Whatever is not in this tree is a defect and reaches the caller as INTERNAL without details.
+A message says what to do.
 """
 
 import grpc
@@ -102,6 +103,11 @@ class EngineUnavailable(Unavailable):
 
 class EngineFailed(ServingError):
     reason = "engine_failed"
+
+
+class Defect(ServingError):
+    def __init__(self) -> None:
+        super().__init__("the gateway failed; its log says why")
 
 
 class StartupError(Exception):

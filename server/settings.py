@@ -21,7 +21,7 @@ class GatewaySettings(BaseSettings):
     listen: str = "127.0.0.1:8500"
     metrics: str = "127.0.0.1:9500"
     """Where Prometheus reads; empty for nowhere."""
-    domains: tuple[str, ...] = ()
+    domains: tuple[str, ...] = Field(default=(), max_length=64)
     """Domains that are counted apart from `default`."""
 
     tls_certificate: Path | None = None
@@ -47,7 +47,7 @@ class GatewaySettings(BaseSettings):
     queued: int = Field(default=8, ge=0, le=1024)
     queued_per_vehicle: int = Field(default=2, ge=1)
     max_frame_pixels: int = Field(default=1 << 24, ge=1, le=1 << 26)
-    max_message_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 30)
+    max_message_bytes: int = Field(default=32 << 20, ge=1 << 16, le=1 << 30)
     workers: int = Field(default=2, ge=1, le=64)
     """Threads that decode and encode."""
     drain_s: float = Field(default=30.0, gt=0)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from server.errors import Forbidden, ServingError, StartupError, Unauthenticated
+from server.errors import Defect, Forbidden, ServingError, StartupError, Unauthenticated
 from server.gateway.converters import retry_after_ms
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -81,7 +81,7 @@ class Answering:
             await self._abort(error)
         elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
             _log.error("a call ended with a defect of the gateway", exc_info=error)
-            await self._context.abort(grpc.StatusCode.INTERNAL, "the gateway failed; its log says why")
+            await self._abort(Defect())
 
     async def _abort(self, error: ServingError) -> None:
         hint_s = error.retry_after_s

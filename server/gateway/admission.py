@@ -79,12 +79,12 @@ class Admission:
             raise Draining("this gateway is shutting down: send the frame to another one")
         if deadline is not None and deadline <= loop.time():
             raise DeadlinePassed("the deadline had passed when the frame arrived")
-        if latest_of is not None:
-            self._overtake(vehicle, latest_of)
+        took_over = self._overtake(vehicle, latest_of)
         if self.in_flight < self._max_in_flight:
             task: asyncio.Task[T] = self._start(work)
         else:
-            self._refuse_if_full(vehicle)
+            if not took_over:
+                self._refuse_if_full(vehicle)
             task = await self._wait(_Waiting(work, vehicle, latest_of, loop.create_future()), deadline)
         return await asyncio.shield(task)
 
@@ -120,9 +120,14 @@ class Admission:
                 alarm.cancel()
             self._leave(waiting)  # where the caller was cancelled
 
-    def _overtake(self, vehicle: str, stream: Hashable) -> None:
-        for waiting in [frame for frame in self._vehicles.get(vehicle, ()) if frame.stream == stream]:
+    def _overtake(self, vehicle: str, stream: Hashable | None) -> bool:
+        """Drops the stream's frames that wait, and says whether that left a place."""
+        overtaken = [
+            frame for frame in self._vehicles.get(vehicle, ()) if stream is not None and frame.stream == stream
+        ]
+        for waiting in overtaken:
             self._give_up(waiting, Overtaken("a newer frame of this stream came"))
+        return bool(overtaken)
 
     def _give_up(self, waiting: _Waiting, error: ServingError) -> None:
         self._leave(waiting)

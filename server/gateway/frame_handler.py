@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import fit_frame
-from server.errors import DeadlinePassed, NotFound, ServingError, VersionUnavailable
+from server.errors import DeadlinePassed, Defect, NotFound, ServingError, VersionUnavailable
 from server.gateway.admission import Admission
 from server.gateway.answer_encoding import encode_maps, summarize
 from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
@@ -20,6 +21,7 @@ from server.metrics import GatewayMetrics
 from server.routing import Route, Router
 from server.segmenter import Segmenter
 
+_log = logging.getLogger(__name__)
 PRIOR_OF_REQUEST = "request"
 """The prior id of an answer whose request brought its own ratio."""
 
@@ -68,9 +70,15 @@ class FrameHandler:
             self._metrics.refused(error.reason)
             raise
         except asyncio.CancelledError:
+            # gRPC cancels a call whose deadline has passed, often before the queue notices it.
             late = request.deadline is not None and request.deadline <= asyncio.get_running_loop().time()
-            status = "DEADLINE_EXCEEDED" if late else "CANCELLED"
+            status, reason = ("DEADLINE_EXCEEDED", DeadlinePassed.reason) if late else ("CANCELLED", "cancelled")
+            self._metrics.refused(reason)
             raise
+        except Exception as error:
+            _log.exception("a frame met a defect of the gateway")
+            self._metrics.refused(Defect.reason)
+            raise Defect from error
         finally:
             self._metrics.ended(route, status)
         self._metrics.answered(answer)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 Frame = TypeVar("Frame")
@@ -31,7 +31,7 @@ async def in_order(
     try:
         while True:
             if reading is None and not ended and len(outcomes) < window():
-                reading = asyncio.ensure_future(_next(frames))
+                reading = asyncio.ensure_future(anext(frames))
             if reading is None and not outcomes:
                 return
             await _first_of(reading, outcomes[0] if outcomes else None, None if ended else stopping)
@@ -56,7 +56,3 @@ async def in_order(
 
 async def _first_of(*awaited: asyncio.Future[Any] | None) -> None:
     await asyncio.wait([one for one in awaited if one is not None], return_when=asyncio.FIRST_COMPLETED)
-
-
-def _next(frames: AsyncIterator[Frame]) -> Awaitable[Frame]:
-    return anext(frames)

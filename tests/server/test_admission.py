@@ -119,12 +119,12 @@ async def test_from_half_full_on_each_vehicle_waits_with_one_frame(engine: Engin
 
 async def test_work_whose_deadline_passes_while_it_waits_is_never_started(engine: Engine) -> None:
     admission = small()
-    now = asyncio.get_running_loop().time()
+    now = asyncio.get_running_loop().time
     async with busy(admission, engine):
         with pytest.raises(DeadlinePassed, match="while the frame waited"):
-            await admission.run(engine.work("late"), vehicle="a", deadline=now + 0.02)
+            await admission.run(engine.work("late"), vehicle="a", deadline=now() + 0.02)
         with pytest.raises(DeadlinePassed, match="when the frame arrived"):
-            await admission.run(engine.work("late"), vehicle="a", deadline=now)
+            await admission.run(engine.work("late"), vehicle="a", deadline=now())
         assert admission.queued == 0
         await engine.finish("busy")
     assert engine.started == ["busy"]
@@ -155,6 +155,19 @@ async def test_a_newer_frame_of_a_latest_wins_stream_replaces_the_one_that_waits
         for _ in range(3):
             await engine.finish(engine.started[-1])
         assert (await new, await other) == ("a2", "b1")
+
+
+async def test_a_newer_frame_takes_over_the_place_even_where_its_vehicle_has_used_its_share(engine: Engine) -> None:
+    admission = small(queued=4, queued_per_vehicle=2)
+    async with busy(admission, engine):
+        tasks = [await start(admission, engine, "a1", latest_of="stream"), await start(admission, engine, "a2")]
+        newer = await start(admission, engine, "a3", latest_of="stream")
+        assert admission.queued == 2
+        with pytest.raises(Overtaken):
+            await tasks[0]
+        for _ in range(3):
+            await engine.finish(engine.started[-1])
+        assert (await newer, await tasks[1]) == ("a3", "a2")
 
 
 async def test_draining_answers_what_was_admitted_and_refuses_the_rest(engine: Engine) -> None:

@@ -95,6 +95,16 @@ async def test_maps_come_in_every_encoding_and_size(
     np.testing.assert_array_equal(decode_index_png(png.labels.data), expected)
 
 
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 20_000), (20_000, 1), (7, 5)])
+async def test_frames_of_any_shape_get_labels_of_that_shape(
+    start_gateway: StartGateway, size_hw: tuple[int, int]
+) -> None:
+    served = await start_gateway()
+    frame = pb.Frame(data=bytes(3 * size_hw[0] * size_hw[1]), format="rgb8", height=size_hw[0], width=size_hw[1])
+    answer = await served.stub.Segment(pb.SegmentRequest(frame=frame))
+    assert decode_index_png(answer.labels.data).shape == size_hw
+
+
 async def test_the_bytes_of_a_foxglove_compressed_image_are_a_frame(known_frame: NDArray[np.uint8]) -> None:
     """Numbers 1 to 4 as in foxglove.CompressedImage: timestamp, data, format, frame_id."""
     numbers = {field.name: field.number for field in pb.Frame.DESCRIPTOR.fields}
@@ -168,13 +178,17 @@ async def test_a_deadline_that_passes_in_the_queue_never_reaches_the_engine(
     request = pb.SegmentRequest(frame=frame_message)
     first = served.stub.Segment(request)
     await eventually(lambda: served.segmenter.inferred_frames == 1)
-    error = await refused(served, request, timeout=0.05)
+    error = await refused(served, request, timeout=1.0)
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(lambda: served.gateway.admission.queued == 0)
     served.segmenter.gate.set()
     await first
     await served.gateway.admission.idle()
     assert served.segmenter.inferred_frames == 1
+    value = served.gateway.metrics.registry.get_sample_value
+    assert value("roadshift_refused_total", {"reason": "deadline"}) == 1
+    late = {"domain": "default", "version": "1", "status": "DEADLINE_EXCEEDED"}
+    assert value("roadshift_requests_total", late) == 1
 
 
 async def test_a_vehicle_that_hangs_up_leaves_the_engine_in_order(

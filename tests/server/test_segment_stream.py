@@ -46,6 +46,26 @@ async def test_outcomes_come_in_order_and_a_bad_frame_fails_alone(
     assert all(response.answer.frame_id == response.frame_id for response in responses if response.HasField("answer"))
 
 
+async def test_a_frame_that_meets_a_defect_fails_alone_too(
+    start_gateway: StartGateway, frame_message: pb.Frame
+) -> None:
+    served = await start_gateway()
+    size_hw = served.segmenter.versions[1]
+    served.segmenter.versions[1] = (0, 0)  # no frame can be fitted into this
+
+    async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
+        yield opening()
+        yield numbered(frame_message, 0)
+        await eventually(lambda: refused_count(served, "internal") == 1)
+        served.segmenter.versions[1] = size_hw
+        yield numbered(frame_message, 1)
+
+    responses = await collect(served.stub.SegmentStream(messages()))
+    assert kinds(responses) == {"0": "error", "1": "answer"}
+    assert responses[0].error.code == grpc.StatusCode.INTERNAL.value[0]
+    assert responses[0].error.message == "the gateway failed; its log says why"
+
+
 async def test_later_settings_hold_for_the_frames_that_follow(
     start_gateway: StartGateway, frame_message: pb.Frame
 ) -> None:
