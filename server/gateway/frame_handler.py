@@ -22,6 +22,8 @@ from server.routing import Route, Router
 from server.segmenter import Segmenter
 
 _log = logging.getLogger(__name__)
+_DEADLINE_SLACK_S = 0.1
+"""A caller's clock started with its call, ours when the call arrived: it hangs up a little before our deadline."""
 PRIOR_OF_REQUEST = "request"
 """The prior id of an answer whose request brought its own ratio."""
 
@@ -70,8 +72,8 @@ class FrameHandler:
             self._metrics.refused(error.reason)
             raise
         except asyncio.CancelledError:
-            # gRPC cancels a call whose deadline has passed, often before the queue notices it.
-            late = request.deadline is not None and request.deadline <= asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            late = request.deadline is not None and request.deadline <= now + _DEADLINE_SLACK_S
             status, reason = ("DEADLINE_EXCEEDED", DeadlinePassed.reason) if late else ("CANCELLED", "cancelled")
             self._metrics.refused(reason)
             raise

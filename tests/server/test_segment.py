@@ -186,7 +186,7 @@ async def test_a_deadline_that_passes_in_the_queue_never_reaches_the_engine(
     await served.gateway.admission.idle()
     assert served.segmenter.inferred_frames == 1
     value = served.gateway.metrics.registry.get_sample_value
-    assert value("roadshift_refused_total", {"reason": "deadline"}) == 1
+    await eventually(lambda: value("roadshift_refused_total", {"reason": "deadline"}) == 1)
     late = {"domain": "default", "version": "1", "status": "DEADLINE_EXCEEDED"}
     assert value("roadshift_requests_total", late) == 1
 
