@@ -44,13 +44,20 @@ def versions() -> dict[str, str]:
 
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
-    """One line a row; the first row's keys head the columns, floats show three significant digits."""
+    """One line a row; the first row's keys head the columns."""
     table = Table(title=title)
     for heading in rows[0]:
         table.add_column(heading, justify="right" if isinstance(rows[0][heading], int | float) else "left")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*map(_text, row.values()))
     Console().print(table)
+
+
+def _text(value: str | int | float) -> str:
+    """Floats with three significant digits or, above 1000, none behind the point."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object]) -> Path:

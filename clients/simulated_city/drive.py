@@ -62,7 +62,7 @@ class SimulatedDrive:
         self._ego = Ego(float(rng.uniform(7.5, 10.0)), float(rng.uniform(0, CELL_M)))
         self._planner = CityPlanner(self._street, self._light, seed)
         self._traffic = Traffic(self._street, self._ego, seed)
-        self._ground = Ground(self._street, self._light, seed)
+        self._ground = Ground(self._street, self._light, seed, self._planner.plan)
         self._weather = Weather(self._street, seed, size_hw)
         self._sky = Sky(look, seed, self._light, round(HORIZON_SHARE * size_hw[0]), size_hw[1])
 
@@ -76,7 +76,7 @@ class SimulatedDrive:
         first_cell = int(scene.camera.s_m // CELL_M)
         plans = {cell: self._planner.plan(cell) for cell in range(first_cell, first_cell + CELLS_AHEAD)}
         self._paint_sky(scene)
-        mirrors = self._ground.draw(scene.canvas, scene.camera, plans)
+        mirrors = self._ground.draw(scene.canvas, scene.camera)
         self._paint_things(scene, plans)
         image = self._weather.apply(scene, mirrors, rng)
         return SimulatedFrame(image, scene.canvas.labels, time_s, index)

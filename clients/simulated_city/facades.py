@@ -23,7 +23,7 @@ def _rectangle(image: Bytes, box_m: tuple[float, float, float, float], color: tu
     cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, cv2.FILLED)
 
 
-def _bricks(image: Bytes, rng: np.random.Generator, course_m: float, contrast: float) -> None:
+def _bricks(image: Bytes, course_m: float, contrast: float) -> None:
     course = max(3, round(course_m * TEXELS_PER_M))
     for index, row in enumerate(range(0, image.shape[0], course)):
         image[row : row + 1] = (image[row : row + 1] * (1 - contrast)).astype(np.uint8)
@@ -95,7 +95,7 @@ def random_facade(rng: np.random.Generator, look: DomainLook) -> Facade:
     plaster = np.asarray(PLASTER_RGB[rng.integers(len(PLASTER_RGB))]) * rng.uniform(0.8, 1.05)
     surface = tinted(plaster, speckle(rng, shape, 4), clouded_noise(rng, shape, 5, 3) * 8)
     if rng.random() < 0.4:
-        _bricks(surface, rng, 0.22, 0.18)
+        _bricks(surface, 0.22, 0.18)
     glow = np.zeros((*shape, 3), np.uint8)
     roof_m = rng.uniform(0.9, 1.7)
     eaves = tuple(rng.uniform(60, 200, 1)) * 3
@@ -128,7 +128,7 @@ def wall(rng: np.random.Generator, gain_rgb: Rgb, height_m: float) -> Texture:
     base = (grey * 1.04, grey, grey * rng.uniform(0.86, 0.96))
     image = tinted(base, speckle(rng, shape, 7), clouded_noise(rng, shape, 10, 4) * 20)
     if rng.random() < 0.6:
-        _bricks(image, rng, 0.4, 0.42)
+        _bricks(image, 0.4, 0.42)
     else:
         image[:, :: 2 * TEXELS_PER_M] //= 2
         image[:, 1 :: 2 * TEXELS_PER_M] //= 2

@@ -1,6 +1,7 @@
 """The ground: a map of each cell of street, and its picture in the camera."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -38,8 +39,8 @@ class GroundMap:
 class Ground:
     """Draws the ground of one drive; keeps the maps of the last few cells."""
 
-    def __init__(self, street: Street, light: Light, seed: int) -> None:
-        self.street, self.light, self.seed = street, light, seed
+    def __init__(self, street: Street, light: Light, seed: int, plan_of_cell: Callable[[int], CellPlan]) -> None:
+        self.street, self.light, self.seed, self._plan = street, light, seed, plan_of_cell
         rng = random_stream(street.look, seed, 4)
         shape = (_ROWS // 2, _COLUMNS)
         self._materials = {
@@ -52,11 +53,9 @@ class Ground:
         self._puddles = np.clip(120 + puddles * 150, 40, 255).astype(np.uint8)
         self._strip = functools.lru_cache(maxsize=2)(self._strip_of_cells)
         self._cell = functools.lru_cache(maxsize=CELLS_AHEAD + 2)(self._map_of_cell)
-        self._plans: dict[int, CellPlan] = {}
 
-    def draw(self, canvas: Canvas, camera: Camera, plans: dict[int, CellPlan]) -> Bytes:
+    def draw(self, canvas: Canvas, camera: Camera) -> Bytes:
         """Paints all rows below the horizon; returns how mirror-like they are where wet, uint8 [rows, W]."""
-        self._plans = plans
         first_row = int(camera.horizon_px) + 2
         rows = np.arange(first_row, camera.size_hw[0], dtype=np.float32)
         ahead = (HEIGHT_M * camera.focal_px / (rows + 0.5 - camera.horizon_px)).astype(np.float32)
@@ -104,7 +103,7 @@ class Ground:
         )
 
     def _map_of_cell(self, index: int) -> GroundMap:
-        plan = self._plans[index]
+        plan = self._plan(index)
         labels = self._surfaces(plan)
         color = self._materials[ROAD].copy()
         for label in (SIDEWALK, TERRAIN):

@@ -8,8 +8,8 @@ from clients.simulated_city.domains import Rgb
 from clients.simulated_city.street import Floats
 
 
-def speckle(rng: np.random.Generator, size_hw: tuple[int, int], sigma: float = 1.0) -> Floats:
-    return rng.standard_normal(size_hw, dtype=np.float32) * np.float32(sigma)
+def speckle(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 1.0) -> Floats:
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma)
 
 
 def clouded_noise(rng: np.random.Generator, size_hw: tuple[int, int], coarsest: int, octaves: int) -> Floats:

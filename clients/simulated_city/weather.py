@@ -24,7 +24,7 @@ class Weather:
         self._tone = self._tone_table(rng)
         self._color = self._color_matrix(rng)
         bank = (rows + 64, columns + 64, 3)
-        grain = speckle(rng, bank[:2], look.noise_sigma)[..., None] + speckle(rng, bank, look.noise_sigma * 0.5)  # type: ignore[arg-type]
+        grain = speckle(rng, bank[:2], look.noise_sigma)[..., None] + speckle(rng, bank, look.noise_sigma * 0.5)
         self._noise = np.rint(grain).astype(np.int16)
         self._streaks = self._streak_bank(rng) if look.rain else None
         self._drops = self._drop_mask(rng) if look.rain else None
