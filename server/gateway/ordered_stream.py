@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 Frame = TypeVar("Frame")
@@ -15,7 +15,7 @@ async def in_order(
     *,
     window: Callable[[], int],
     stop: asyncio.Event,
-) -> AsyncIterator[Outcome]:
+) -> AsyncGenerator[Outcome, None]:
     """Answers frames side by side, yields their outcomes in order.
 
     Args:

@@ -1,6 +1,7 @@
 """`roadshift.v1.Segmentation`: translates between the wire and the frame handler."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
@@ -37,8 +38,9 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
                 window=lambda: _LATEST_WINS_WINDOW if stream.latest_wins else self._stream_window,
                 stop=self._handler.admission.draining,
             )
-            async for outcome in outcomes:
-                yield outcome
+            async with aclosing(outcomes):  # a vehicle that hangs up leaves no frame waiting
+                async for outcome in outcomes:
+                    yield outcome
             if self._handler.admission.draining.is_set():
                 raise Draining("this gateway is shutting down: go on with another one")
 
