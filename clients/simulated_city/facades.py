@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from clients.simulated_city.canvas import Bytes, Texture
+from clients.simulated_city.canvas import Bytes
 from clients.simulated_city.domains import DomainLook, Rgb
 from clients.simulated_city.materials import clouded_noise, foliage, lit, speckle, tinted
+from clients.simulated_city.upright_plane import Texture
 
 TEXELS_PER_M = 30
 STOREY_M = 3.1

@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 from clients.simulated_city.camera import NEAREST_M, Camera
-from clients.simulated_city.canvas import Color, Texture
+from clients.simulated_city.canvas import Color
 from clients.simulated_city.scene import Board, Footprint, Scene
+from clients.simulated_city.upright_plane import Texture, UprightPlane
 from exchange.label_space import TRAIN_ID
 
 POLE, SIGNAL, SIGN = TRAIN_ID["pole"], TRAIN_ID["traffic light"], TRAIN_ID["traffic sign"]
@@ -189,14 +190,8 @@ class Tree:
         board.polygon([(-0.2, 0), (0.2, 0), (0.12, fork), (-0.12, fork)], bark, VEGETATION)
         board.polygon([(0.04, 0), (0.2, 0), (0.12, fork), (0.02, fork)], tuple(v * 0.7 for v in bark), None)
         left, right = board.right_m - self.width_m / 2, board.right_m + self.width_m / 2
-        scene.canvas.upright_plane(
-            scene.camera,
-            (left, board.ahead_m),
-            (right, board.ahead_m),
-            (self.height_m * 0.3, self.height_m),
-            self.crown,
-            VEGETATION,
-        )
+        plane = UprightPlane((left, board.ahead_m), (right, board.ahead_m), (self.height_m * 0.3, self.height_m))
+        plane.paint(scene.canvas, scene.camera, self.crown, VEGETATION)
 
     def footprint(self) -> None:
         return None

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from clients.simulated_city.canvas import Texture
 from clients.simulated_city.domains import Rgb
 from clients.simulated_city.materials import foliage, lit
+from clients.simulated_city.upright_plane import Texture
 
 LEAF_RGB = ((58, 92, 40), (74, 104, 46), (44, 76, 44), (88, 106, 50), (66, 84, 52))
 _SIDE = 224

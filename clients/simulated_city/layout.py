@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clients.simulated_city.camera import FARTHEST_M, Camera
-from clients.simulated_city.canvas import Texture
 from clients.simulated_city.furniture import Lamp, Tree
 from clients.simulated_city.scene import Footprint, Scene
 from clients.simulated_city.street import Street
+from clients.simulated_city.upright_plane import Texture, UprightPlane
 
 
 class Drawable(Protocol):
@@ -39,15 +39,9 @@ class Panel:
         return farther + self.behind_m if farther > 0 and nearer < FARTHEST_M else None
 
     def draw(self, scene: Scene) -> None:
-        scene.canvas.upright_plane(
-            scene.camera,
-            scene.camera.to_camera(*self.from_xs),
-            scene.camera.to_camera(*self.to_xs),
-            (0.0, self.height_m),
-            self.texture,
-            self.label,
-            self.label_the_holes,
-        )
+        ends = scene.camera.to_camera(*self.from_xs), scene.camera.to_camera(*self.to_xs)
+        plane = UprightPlane(*ends, (0.0, self.height_m))
+        plane.paint(scene.canvas, scene.camera, self.texture, self.label, self.label_the_holes)
 
     def footprint(self) -> None:
         return None

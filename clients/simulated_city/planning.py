@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clients.simulated_city import facades
-from clients.simulated_city.canvas import Texture
 from clients.simulated_city.domains import Rgb
 from clients.simulated_city.figures import CLOTHES, HELMETS, TwoWheeler
 from clients.simulated_city.furniture import SIGN_KINDS, Lamp, Sign, Signal, Tree
@@ -16,6 +15,7 @@ from clients.simulated_city.greenery import tree_crown
 from clients.simulated_city.layout import CellPlan, Drawable, Lot, Panel
 from clients.simulated_city.street import CELL_M, JUNCTION_M, Light, Street, random_stream
 from clients.simulated_city.traffic import random_vehicle
+from clients.simulated_city.upright_plane import Texture
 from exchange.label_space import TRAIN_ID
 
 _FACADES, _SURFACES, _CROWNS = 14, 4, 6

@@ -16,7 +16,8 @@ class Sky:
     def __init__(self, look: DomainLook, seed: int, light: Light, horizon_rows: int, columns: int) -> None:
         rng = random_stream(look, seed, 3)
         self.reach_px = columns // 2
-        size_hw = (horizon_rows + 16, columns + 2 * self.reach_px)
+        below = max(16, horizon_rows // 15)  # the camera sways: seven standard deviations of it
+        size_hw = (horizon_rows + below, columns + 2 * self.reach_px)
         climb = np.linspace(1, 0, size_hw[0], dtype=np.float32)[:, None, None] ** 0.8
         top, horizon = (np.asarray(rgb, np.float32) for rgb in (look.sky_top_rgb, look.sky_horizon_rgb))
         sky = horizon + (top * rng.uniform(0.85, 1.15) - horizon) * climb + np.zeros((*size_hw, 3), np.float32)
