@@ -1,7 +1,7 @@
 """Label maps as bytes: palette PNG, and runs. Written by the gateway, read by clients and the learner.
 
-Writing a PNG is done here and not by a library because run-length deflate on row differences is about twice as fast
-on label maps as what the libraries offer, and smaller; reading is Pillow's.
+Writing a PNG is done here and not by a library: run-length deflate on row differences makes label maps smaller, and
+sooner, than the deflate settings that libraries offer. Reading is Pillow's.
 """
 
 import io
