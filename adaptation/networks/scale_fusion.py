@@ -153,7 +153,7 @@ class HRDA(nn.Module):
         """Read the images as one outer window, at the head's stride."""
         size = (images_N3HW.shape[-2], images_N3HW.shape[-1])
         nested = nested_windows(size, size, size, detail_crop, detail_stride)
-        return self._fuse_outer(images_N3HW, nested, with_embedding, window_batch)
+        return self.fuse_windows(images_N3HW, nested, with_embedding=with_embedding, window_batch=window_batch)
 
     def forward_whole(
         self, images_N3HW: Tensor, detail_crop: Size, detail_stride: Size, *, window_batch: int | None = None
@@ -181,12 +181,12 @@ class HRDA(nn.Module):
             size, windows.outer_crop, windows.outer_stride, windows.detail_crop, windows.detail_stride
         )
         if share_windows:
-            fused = self._fuse_outer(images_N3HW, nested, False, window_batch).logits_NKHW
+            fused = self.fuse_windows(images_N3HW, nested, window_batch=window_batch).logits_NKHW
         else:
             outer = torch.cat([box.crop(images_N3HW) for box in nested.outer])
             fused = self.fused(outer, windows.detail_crop, windows.detail_stride, window_batch=window_batch).logits_NKHW
-        full = resized(fused, nested.outer[0].size)
-        return average_windows(full.chunk(len(nested.outer)), nested.outer)
+        full = [resized(outer, nested.outer[0].size) for outer in fused.chunk(len(nested.outer))]
+        return average_windows(full, nested.outer)
 
     def _read(self, images_N3HW: Tensor) -> _Reading:
         features = self.backbone(images_N3HW)
@@ -204,10 +204,15 @@ class HRDA(nn.Module):
             raise RuntimeError("a network without detail branch has no scale attention")
         return torch.sigmoid(self.decode_head.scale_attention(context_features))
 
-    def _fuse_outer(
-        self, images_N3HW: Tensor, nested: NestedWindows, with_embedding: bool, window_batch: int | None
+    def fuse_windows(
+        self,
+        images_N3HW: Tensor,
+        nested: NestedWindows,
+        *,
+        with_embedding: bool = False,
+        window_batch: int | None = None,
     ) -> FusedMaps:
-        """Fused maps of every outer window, stacked on the batch axis window by window."""
+        """Fused maps of every outer window at the head's stride, stacked on the batch axis window by window."""
         contexts = [self._read_context(batch) for batch in _batches(images_N3HW, nested.outer, window_batch)]
         logits = torch.cat([reading.logits for reading in contexts])
         embedding = torch.cat([reading.embedding for reading in contexts]) if with_embedding else None

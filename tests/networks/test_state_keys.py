@@ -40,7 +40,7 @@ def test_keys_shapes_and_types(name: str, tiny_dims: dict) -> None:
     assert sum(parameter.numel() for parameter in parameters.values()) == KEYS[name]["parameters"]
 
 
-@pytest.mark.parametrize("variant", FLOPS)
+@pytest.mark.parametrize("variant", ["b0", "b5"])
 def test_operations(variant: str, tiny_dims: dict) -> None:
     network = build(f"mit_{variant}", tiny_dims).eval()
     head = network.decode_head.head
