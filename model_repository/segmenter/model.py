@@ -70,11 +70,17 @@ def load_torch(engine_dir: Path, precision: str, threads: int) -> Engine:
 
     if threads:
         torch.set_num_threads(threads)
-    module = torch.export.load(engine_dir / "model.pt2").module()
+    compiled = engine_dir / "compiled.pt2"
+    on_gpu = compiled.exists() and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    if on_gpu:
+        module = torch._inductor.aoti_load_package(str(compiled))
+    else:
+        module = torch.export.load(engine_dir / "model.pt2").module()
 
     def run(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            outputs = module(*(torch.from_numpy(inputs[name]) for name in INPUTS))
-        return {name: tensor.numpy() for name, tensor in zip(OUTPUTS, outputs, strict=True)}
+            outputs = module(*(torch.from_numpy(inputs[name]).to(device) for name in INPUTS))
+            return {name: tensor.cpu().numpy() for name, tensor in zip(OUTPUTS, outputs, strict=True)}
 
     return run

@@ -20,6 +20,8 @@ from server.triton.watch import Watch
 
 FRAMES_IN_FLIGHT = 4
 """Frames inside Triton at once by default: one computes, the others hide the way there and back."""
+FOR_PROBES = 1
+"""On top of them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ async def start_embedded(
         run_dir: a folder of this gateway alone: model repository, socket, backend, triton.log.
         version: the release's number.
         threads: cores for one inference; 0 means all.
-        frames_in_flight: slots in shared memory per frame size; a frame beyond them is refused.
+        frames_in_flight: how many Triton holds, waiting and computing; the next one is refused.
         metrics_port: Triton's own metrics on 127.0.0.1; None takes a free port.
 
     Raises:
@@ -67,7 +69,7 @@ async def start_embedded(
         repository = TritonRepository(run_dir)
         port = find_free_port() if metrics_port is None else metrics_port
         process = TritonProcess(find_installation(), run_dir, repository.models_dir, regions, port)
-        transport = SharedMemoryTransport(process.connection, regions, frames_in_flight + 1)  # one more for probes
+        transport = SharedMemoryTransport(process.connection, frames_in_flight + FOR_PROBES, regions)
         stack.push_async_callback(process.connection.close)
         stack.push_async_callback(transport.close)
         stack.push_async_callback(process.close)
@@ -84,6 +86,7 @@ async def connect_external(
     *,
     version: int = 1,
     threads: int = 0,
+    frames_in_flight: int = FRAMES_IN_FLIGHT,
     access: Access | None = None,
 ) -> Triton:
     """Serves a release by a Triton that runs elsewhere and was started with explicit model control.
@@ -92,7 +95,7 @@ async def connect_external(
         target: host:port of its gRPC service.
         repository_dir: a folder that both see; Triton's --model-repository is its `models` folder.
         access: name and key of its --grpc-restricted-protocol, if it has one.
-        release_dir, version, threads: as for `start_embedded`.
+        release_dir, version, threads, frames_in_flight: as for `start_embedded`.
 
     Raises:
         TritonSetupError, VersionLoadFailed, RepositoryError, ReleaseError: as `start_embedded`.
@@ -102,7 +105,7 @@ async def connect_external(
         stack.push_async_callback(connection.close)
         if not await connection.is_live():
             raise TritonSetupError(f"no Triton answers at {target}: start it, or leave --triton away to embed one")
-        transport = MessageTransport(connection)
+        transport = MessageTransport(connection, frames_in_flight + FOR_PROBES)
         stack.push_async_callback(transport.close)
         repository = TritonRepository(repository_dir)
         versions = TritonVersions(connection, repository, transport, ModelConfig(threads=threads), None)

@@ -3,7 +3,7 @@
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from server.triton.model_config import MODEL_NAME
+from server.triton.tensors import MODEL_NAME
 
 Access = tuple[str, str]
 """The name and the key of --grpc-restricted-protocol."""

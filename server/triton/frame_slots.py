@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
+from exchange.contract import INPUTS, OUTPUTS
 from server.triton.shared_memory import Region
-from server.triton.tensors import ALIGNMENT_BYTES, Arrays, Size, Tensor, input_tensors, new_request, output_tensors
+from server.triton.tensors import Arrays, Size, new_request, shape_of, size_bytes_of
+
+ALIGNMENT_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class FrameSlots:
 
     def __init__(self, region_name: str, frame_size: Size, count: int) -> None:
         self._frame_size = frame_size
-        self._offsets, slot_bytes = _lay_out([*input_tensors(frame_size), *output_tensors(frame_size)])
+        self._offsets, slot_bytes = _lay_out(frame_size)
         self.region = Region(region_name, slot_bytes * count)
         self._free = [self._make_slot(index * slot_bytes) for index in range(count)]
 
-    def take(self) -> Slot | None:
-        """None while every slot is in flight."""
-        return self._free.pop() if self._free else None
+    def take(self) -> Slot:
+        """Raises IndexError while every slot is in flight."""
+        return self._free.pop()
 
     def give_back(self, slot: Slot) -> None:
         """Only once Triton has answered: until then it may still write into the slot."""
@@ -42,25 +43,24 @@ class FrameSlots:
 
     def _make_slot(self, base: int) -> Slot:
         request = new_request(self._frame_size)
-        inputs, outputs = input_tensors(self._frame_size), output_tensors(self._frame_size)
-        for message, tensor in zip([*request.inputs, *request.outputs], [*inputs, *outputs], strict=True):
+        arrays = {}
+        for message, tensor in zip([*request.inputs, *request.outputs], [*INPUTS, *OUTPUTS], strict=True):
+            offset, size = base + self._offsets[tensor.name], self._frame_size
             message.parameters["shared_memory_region"].string_param = self.region.name
-            message.parameters["shared_memory_offset"].int64_param = base + self._offsets[tensor.name]
-            message.parameters["shared_memory_byte_size"].int64_param = tensor.size_bytes
+            message.parameters["shared_memory_offset"].int64_param = offset
+            message.parameters["shared_memory_byte_size"].int64_param = size_bytes_of(tensor, size)
+            arrays[tensor.name] = self.region.view(tensor.dtype, shape_of(tensor, size), offset)
         return Slot(
-            inputs={tensor.name: self._view(tensor, base) for tensor in inputs},
-            outputs={tensor.name: self._view(tensor, base) for tensor in outputs},
+            inputs={tensor.name: arrays[tensor.name] for tensor in INPUTS},
+            outputs={tensor.name: arrays[tensor.name] for tensor in OUTPUTS},
             request=request,
         )
 
-    def _view(self, tensor: Tensor, base: int) -> NDArray[np.generic]:
-        return self.region.view(tensor.dtype, tensor.shape, base + self._offsets[tensor.name])
 
-
-def _lay_out(tensors: list[Tensor]) -> tuple[dict[str, int], int]:
+def _lay_out(frame_size: Size) -> tuple[dict[str, int], int]:
     """Each tensor's offset in a slot, and the slot's size; both aligned."""
     offsets, end = {}, 0
-    for tensor in tensors:
+    for tensor in (*INPUTS, *OUTPUTS):
         offsets[tensor.name] = end
-        end += -(-tensor.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        end += -(-size_bytes_of(tensor, frame_size) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
     return offsets, end

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class LoadedVersion:
     number: int
     manifest: Manifest
-    answered_s: float = 0.0
+    answered_s: float = field(default_factory=time.monotonic)
     """When it last answered, on the monotonic clock."""
     down: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done while it does not work; a new one when it works again."""
@@ -24,6 +24,9 @@ class LoadedVersion:
     @property
     def frame_size(self) -> Size:
         return self.manifest.frame_size
+
+    def mark_answered(self) -> None:
+        self.answered_s = time.monotonic()
 
     @property
     def ready(self) -> bool:
@@ -68,12 +71,11 @@ class LoadedVersions:
         del self._versions[number]
         self._update()
 
-    def mark_answered(self, version: LoadedVersion) -> None:
-        version.answered_s = time.monotonic()
-        if not version.ready:
-            log.info("version %d answers again", version.number)
-            version.down = asyncio.get_running_loop().create_future()
-            self._update()
+    def mark_up(self, version: LoadedVersion) -> None:
+        """For who has proved it after it went down: a late answer of a process that died since proves nothing."""
+        log.info("version %d answers again", version.number)
+        version.down = asyncio.get_running_loop().create_future()
+        self._update()
 
     def mark_down(self, version: LoadedVersion, reason: str) -> None:
         if version.ready:

@@ -8,16 +8,18 @@ from typing import Literal
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
-from exchange.label_space import NUM_CLASSES
+from exchange.contract import INPUTS, OUTPUTS
 from exchange.releases import Manifest
-
-MODEL_NAME = "segmenter"
-"""The one model; its versions are the ledger's."""
+from server.triton.tensors import CONFIG_TYPE, MODEL_NAME, shape_of
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """How Triton runs the segmenter.
+
+    There is no `dynamic_batching` with its queue bounds: under a queue policy the batcher of Triton 2.51 misses
+    wake-ups, and frames of a 4 ms model then take 0.5 to 2 s (measured; without one, none do). What waits in Triton is
+    bounded by who sends: a transport has a few frames in flight and refuses the next.
 
     `host` is the Python backend (OpenVINO and torch engines). `tensorrt` is Triton's own TensorRT backend, which only
     NVIDIA's container has; it wants the frame size spelled out, so all its versions must share one. No machine with a
@@ -30,9 +32,6 @@ class ModelConfig:
     """Rows and columns of FRAME; -1 leaves it to each version's engine."""
     threads: int = 0
     """Cores for one inference of the host; 0 means all."""
-    max_queue_size: int = 16
-    """Requests that wait per version; more are refused. The gateway's admission is the first bound, this the last."""
-    queue_timeout_s: float = 10.0
 
     def for_engine(self, manifest: Manifest) -> "ModelConfig":
         if manifest.engine == "tensorrt":
@@ -62,27 +61,8 @@ class ModelConfig:
             message.default_model_filename = "model.plan"
             message.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_GPU)
         message.version_policy.specific.versions.extend(self.versions)
-        for tensor in self._inputs():
-            message.input.add(**tensor)
-        for tensor in self._outputs():
-            message.output.add(**tensor)
-        queue = message.dynamic_batching.default_queue_policy
-        queue.max_queue_size = self.max_queue_size
-        queue.timeout_action = model_config_pb2.ModelQueuePolicy.REJECT
-        queue.default_timeout_microseconds = round(self.queue_timeout_s * 1e6)
+        for tensors, messages in ((INPUTS, message.input), (OUTPUTS, message.output)):
+            for tensor in tensors:
+                dims = shape_of(tensor, self.frame_size)
+                messages.add(name=tensor.name, data_type=CONFIG_TYPE[tensor.dtype], dims=dims)
         return message
-
-    def _inputs(self) -> list[dict[str, object]]:
-        return [
-            {"name": "FRAME", "data_type": model_config_pb2.TYPE_UINT8, "dims": (*self.frame_size, 3)},
-            {"name": "LOG_PRIOR_RATIO", "data_type": model_config_pb2.TYPE_FP32, "dims": (NUM_CLASSES,)},
-            {"name": "VALID_HW", "data_type": model_config_pb2.TYPE_INT32, "dims": (2,)},
-        ]
-
-    def _outputs(self) -> list[dict[str, object]]:
-        return [
-            {"name": "LABEL", "data_type": model_config_pb2.TYPE_UINT8, "dims": self.frame_size},
-            {"name": "CONFIDENCE", "data_type": model_config_pb2.TYPE_UINT8, "dims": self.frame_size},
-            {"name": "PRESENCE", "data_type": model_config_pb2.TYPE_FP32, "dims": (NUM_CLASSES,)},
-            {"name": "MEAN_PROBABILITY", "data_type": model_config_pb2.TYPE_FP32, "dims": (NUM_CLASSES,)},
-        ]

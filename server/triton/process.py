@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import cast
 
 from server.triton.bounded_log import BoundedLog
-from server.triton.connection import TritonConnection
+from server.triton.connection import Access, TritonConnection
 from server.triton.installation import TritonInstallation, TritonSetupError
 from server.triton.shared_memory import RegionOwner, check_free_space
 from server.triton.stubs import DeathWatch, find_stubs
 
-ACCESS_HEADER = "roadshift"
+ACCESS_NAME = "roadshift"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 STUB_REGION_BYTES = 16 << 20
@@ -45,15 +45,15 @@ class TritonProcess:
         shutil.rmtree(self._backends_dir, ignore_errors=True)
         installation.copy_python_backend(self._backends_dir)
         self._log = BoundedLog(run_dir / "triton.log")
-        self._key = secrets.token_hex(16)
+        self.access: Access = (ACCESS_NAME, secrets.token_hex(16))
         self._process: asyncio.subprocess.Process | None = None
         self._log_task: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] = lambda: None
         """Called when the server, or the process of a version, has ended; `living_versions` says which are left."""
         self._deaths = DeathWatch(lambda: self.on_death())
         self._address = f"unix:{regions.private_dir}/triton"
-        # Triton joins address and port by a colon, also where the address is a socket's path.
-        self.connection = TritonConnection(f"{self._address}:1", (ACCESS_HEADER, self._key))
+        self.target = f"{self._address}:1"  # Triton joins address and port also where the address is a socket's path
+        self.connection = TritonConnection(self.target, self.access)
 
     @property
     def pid(self) -> int | None:
@@ -139,7 +139,7 @@ class TritonProcess:
             "allow-http": "false",
             "grpc-address": self._address,
             "grpc-port": 1,
-            "grpc-restricted-protocol": f"model-repository,shared-memory:{ACCESS_HEADER}={self._key}",
+            "grpc-restricted-protocol": f"model-repository,shared-memory:{'='.join(self.access)}",
             "metrics-address": "127.0.0.1",
             "metrics-port": self._metrics_port,
             "allow-gpu-metrics": "false",

@@ -5,7 +5,8 @@
                                           tensorrt: model.plan
     <root>/staging/                       versions being put together; the same filesystem, outside Triton's sight
 
-A version folder holds copies (links where the filesystem allows), so a release folder may go away once published.
+A version folder holds copies, never links: Triton takes a file for modified, and loads its version anew, also when only
+the number of its links has changed.
 """
 
 import json
@@ -18,7 +19,8 @@ from pathlib import Path
 
 from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
 from server.triton.installation import TritonSetupError
-from server.triton.model_config import MODEL_NAME, ModelConfig
+from server.triton.model_config import ModelConfig
+from server.triton.tensors import MODEL_NAME
 
 HOST_SOURCE = Path(__file__).resolve().parents[2] / "model_repository" / MODEL_NAME / "model.py"
 FREE_SPACE_RESERVE_BYTES = 64 << 20
@@ -56,7 +58,7 @@ class TritonRepository:
         partial = Path(tempfile.mkdtemp(dir=self._staging_dir))
         try:
             if manifest.engine == "tensorrt":
-                _link_or_copy(release_dir / ENGINE_FOLDER / "model.plan", partial / "model.plan")
+                shutil.copyfile(release_dir / ENGINE_FOLDER / "model.plan", partial / "model.plan")
             else:
                 _put_host_version(manifest, release_dir / ENGINE_FOLDER, partial)
             partial.chmod(0o755)
@@ -109,15 +111,4 @@ def _put_host_version(manifest: Manifest, engine_dir: Path, version_dir: Path) -
     )
     engine = {"engine": manifest.engine, "precision": manifest.precision}
     (version_dir / "engine.json").write_text(json.dumps(engine) + "\n")
-    for source in sorted(path for path in engine_dir.rglob("*") if path.is_file()):
-        _link_or_copy(source, version_dir / ENGINE_FOLDER / source.relative_to(engine_dir))
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True, parents=True)
-    try:
-        target.hardlink_to(source)
-    except FileNotFoundError:
-        raise
-    except OSError:  # another filesystem, or one without links
-        shutil.copyfile(source, target)
+    shutil.copytree(engine_dir, version_dir / ENGINE_FOLDER)

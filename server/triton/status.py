@@ -5,9 +5,8 @@ Triton 2.51 says the same thing by several codes and some things only by words; 
 
 import grpc
 
-from server.errors import EngineFailed, EngineUnavailable, Overloaded, ServingError, VersionUnavailable
+from server.errors import EngineFailed, EngineUnavailable, ServingError, VersionUnavailable
 
-_QUEUE_REFUSALS = ("maximum queue size", "Request timeout expired")
 _STUB_DIED = ("Stub process", "shared memory region")
 """The second: a restarted Triton that does not know the gateway's regions yet."""
 
@@ -16,8 +15,6 @@ def serving_error(version: int, error: grpc.aio.AioRpcError) -> ServingError:
     """The error of the drawn tree for one failed inference; everything that a repair can cure is retryable."""
     details = error.details() or ""
     code = error.code()
-    if any(words in details for words in _QUEUE_REFUSALS):
-        return Overloaded("the engine's queue is full: try again, or send fewer frames")
     if code == grpc.StatusCode.NOT_FOUND or "not at ready state" in details or "no available versions" in details:
         return VersionUnavailable(f"version {version} is not loaded just now: try again")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
@@ -28,6 +25,6 @@ def serving_error(version: int, error: grpc.aio.AioRpcError) -> ServingError:
 
 
 def load_failure(error: grpc.aio.AioRpcError) -> str:
-    """Triton's reason for refusing a load in one line: the exception, without the traceback around it."""
-    details = (error.details() or str(error.code())).strip().splitlines()[0]
-    return details.rpartition("Internal: ")[2]
+    """Why a load failed, in one line: Triton's words without the traceback after them."""
+    words, _, _ = (error.details() or str(error.code())).partition("\n\nAt:")
+    return " ".join(words.split())

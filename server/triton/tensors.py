@@ -1,62 +1,43 @@
-"""The model contract as Triton's requests spell it, and where each tensor lies in a slot of shared memory."""
+"""The model contract as Triton's requests spell it."""
 
-from dataclasses import dataclass
+import math
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from tritonclient.grpc import service_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
+from exchange.contract import INPUTS, OUTPUTS, TensorSpec
 from exchange.label_space import NUM_CLASSES
 from server.segmenter import SegmenterOutput
-from server.triton.model_config import MODEL_NAME
+
+MODEL_NAME = "segmenter"
+"""The one model; its versions are the ledger's."""
 
 Size = tuple[int, int]
 """Rows and columns of FRAME."""
 Arrays = dict[str, NDArray[np.generic]]
 
-ALIGNMENT_BYTES = 64
+WIRE_TYPE = MappingProxyType({np.uint8: "UINT8", np.int32: "INT32", np.float32: "FP32"})
+CONFIG_TYPE = MappingProxyType(
+    {dtype: model_config_pb2.DataType.Value(f"TYPE_{name}") for dtype, name in WIRE_TYPE.items()}
+)
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of the contract for one frame size."""
-
-    name: str
-    dtype: type[np.generic]
-    shape: tuple[int, ...]
-
-    @property
-    def triton_type(self) -> str:
-        return {np.uint8: "UINT8", np.int32: "INT32", np.float32: "FP32"}[self.dtype]
-
-    @property
-    def size_bytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+def shape_of(tensor: TensorSpec, frame_size: Size) -> tuple[int, ...]:
+    return tensor.shape(frame_size, NUM_CLASSES)
 
 
-def input_tensors(frame_size: Size) -> list[Tensor]:
-    return [
-        Tensor("FRAME", np.uint8, (*frame_size, 3)),
-        Tensor("LOG_PRIOR_RATIO", np.float32, (NUM_CLASSES,)),
-        Tensor("VALID_HW", np.int32, (2,)),
-    ]
-
-
-def output_tensors(frame_size: Size) -> list[Tensor]:
-    return [
-        Tensor("LABEL", np.uint8, frame_size),
-        Tensor("CONFIDENCE", np.uint8, frame_size),
-        Tensor("PRESENCE", np.float32, (NUM_CLASSES,)),
-        Tensor("MEAN_PROBABILITY", np.float32, (NUM_CLASSES,)),
-    ]
+def size_bytes_of(tensor: TensorSpec, frame_size: Size) -> int:
+    return math.prod(shape_of(tensor, frame_size)) * np.dtype(tensor.dtype).itemsize
 
 
 def new_request(frame_size: Size) -> service_pb2.ModelInferRequest:
     """A request that names every input and output, without version and data."""
     request = service_pb2.ModelInferRequest(model_name=MODEL_NAME)
-    for tensor in input_tensors(frame_size):
-        request.inputs.add(name=tensor.name, datatype=tensor.triton_type, shape=tensor.shape)
-    for tensor in output_tensors(frame_size):
+    for tensor in INPUTS:
+        request.inputs.add(name=tensor.name, datatype=WIRE_TYPE[tensor.dtype], shape=shape_of(tensor, frame_size))
+    for tensor in OUTPUTS:
         request.outputs.add(name=tensor.name)
     return request
 

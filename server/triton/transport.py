@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
 import grpc
 import numpy as np
 
-from server.errors import Overloaded
+from exchange.contract import INPUTS, OUTPUTS
+from server.errors import EngineUnavailable, Overloaded
 from server.segmenter import SegmenterOutput
 from server.triton.connection import TritonConnection
-from server.triton.frame_slots import FrameSlots, Slot
+from server.triton.frame_slots import FrameSlots
 from server.triton.shared_memory import RegionOwner
 from server.triton.status import serving_error
-from server.triton.tensors import Arrays, Size, input_tensors, new_request, output_of, output_tensors
+from server.triton.tensors import Arrays, Size, new_request, output_of, shape_of
 
 Inference = asyncio.Task[SegmenterOutput]
 
@@ -38,25 +39,25 @@ class Transport(Protocol):
 
 
 class SharedMemoryTransport:
-    """For a Triton on this machine: `slot_count` frames in flight, the next one is refused."""
+    """For a Triton on this machine: every frame in flight has a slot that Triton reads it from."""
 
-    def __init__(self, connection: TritonConnection, regions: RegionOwner, slot_count: int) -> None:
+    def __init__(self, connection: TritonConnection, frames_in_flight: int, regions: RegionOwner) -> None:
         self._connection = connection
         self._regions = regions
-        self._slot_count = slot_count
+        self._frames_in_flight = frames_in_flight
         self._slots: dict[Size, FrameSlots] = {}
-        self._in_flight = _InFlight()
+        self._in_flight = _InFlight(frames_in_flight)
 
     async def open(self, frame_size: Size) -> None:
         if frame_size not in self._slots:
             name = f"{self._regions.prefix}frames-{frame_size[0]}x{frame_size[1]}"
-            self._slots[frame_size] = FrameSlots(name, frame_size, self._slot_count)
+            self._slots[frame_size] = FrameSlots(name, frame_size, self._frames_in_flight)
         region = self._slots[frame_size].region
         try:
             await self._connection.register_region(region.name, region.size_bytes)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.ALREADY_EXISTS:
-                raise
+                raise EngineUnavailable(f"Triton does not take the shared memory: {error.details()}") from error
 
     async def close_unused(self, frame_sizes: Collection[Size]) -> None:
         for frame_size in set(self._slots) - set(frame_sizes):
@@ -67,13 +68,10 @@ class SharedMemoryTransport:
             slots.close()
 
     def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
-        slots = self._slots[frame_size]
-        slot = slots.take()
-        if slot is None:
-            raise Overloaded(f"{self._slot_count} frames are in flight already: try again, or send fewer")
-        return self._in_flight.start(self._infer_in_slot(slots, slot, version, inputs))
+        return self._in_flight.start(lambda: self._infer_in_slot(self._slots[frame_size], version, inputs))
 
-    async def _infer_in_slot(self, slots: FrameSlots, slot: Slot, version: int, inputs: Arrays) -> SegmenterOutput:
+    async def _infer_in_slot(self, slots: FrameSlots, version: int, inputs: Arrays) -> SegmenterOutput:
+        slot = slots.take()
         try:
             for name, array in inputs.items():
                 np.copyto(slot.inputs[name], array)
@@ -92,9 +90,9 @@ class SharedMemoryTransport:
 class MessageTransport:
     """For a Triton elsewhere: the tensors travel in the messages."""
 
-    def __init__(self, connection: TritonConnection) -> None:
+    def __init__(self, connection: TritonConnection, frames_in_flight: int) -> None:
         self._connection = connection
-        self._in_flight = _InFlight()
+        self._in_flight = _InFlight(frames_in_flight)
 
     async def open(self, frame_size: Size) -> None:
         pass
@@ -103,12 +101,12 @@ class MessageTransport:
         pass
 
     def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
-        return self._in_flight.start(self._infer_by_messages(version, frame_size, inputs))
+        return self._in_flight.start(lambda: self._infer_by_messages(version, frame_size, inputs))
 
     async def _infer_by_messages(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
         request = new_request(frame_size)
         request.model_version = str(version)
-        request.raw_input_contents.extend(inputs[tensor.name].tobytes() for tensor in input_tensors(frame_size))
+        request.raw_input_contents.extend(inputs[tensor.name].tobytes() for tensor in INPUTS)
         try:
             response = await self._connection.infer(request)
         except grpc.aio.AioRpcError as error:
@@ -118,8 +116,8 @@ class MessageTransport:
         }
         return output_of(
             {
-                tensor.name: np.frombuffer(contents[tensor.name], tensor.dtype).reshape(tensor.shape)
-                for tensor in output_tensors(frame_size)
+                tensor.name: np.frombuffer(contents[tensor.name], tensor.dtype).reshape(shape_of(tensor, frame_size))
+                for tensor in OUTPUTS
             }
         )
 
@@ -128,13 +126,16 @@ class MessageTransport:
 
 
 class _InFlight:
-    """Inferences that outlive a caller who no longer waits."""
+    """A bounded number of inferences, each of which may outlive a caller that no longer waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._tasks: set[Inference] = set()
 
-    def start(self, inference: Coroutine[Any, Any, SegmenterOutput]) -> Inference:
-        task = asyncio.create_task(inference)
+    def start(self, infer: Callable[[], Coroutine[Any, Any, SegmenterOutput]]) -> Inference:
+        if len(self._tasks) >= self._limit:
+            raise Overloaded(f"{self._limit} frames are in flight already: try again, or send fewer")
+        task = asyncio.create_task(infer())
         self._tasks.add(task)
         task.add_done_callback(self._finish)
         return task

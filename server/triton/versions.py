@@ -76,6 +76,7 @@ class TritonVersions:
         Raises:
             VersionLoadFailed: Triton refused it, or its first inference failed; the others serve on.
             RepositoryError, ReleaseError: the release cannot be published.
+            TritonSetupError: there is no shared memory left for frames of its size.
         """
         async with self._control:
             if number in self.loaded:
@@ -87,10 +88,12 @@ class TritonVersions:
                 await self._transport.open(manifest.frame_size)
                 await self._serve_exactly({*self.loaded.ready, number})
                 await self._prove(version)
-            except (grpc.aio.AioRpcError, ServingError) as error:
+            except ServingError as error:
                 await self._forget(version)
-                reason = load_failure(error) if isinstance(error, grpc.aio.AioRpcError) else error
-                raise VersionLoadFailed(f"version {number} cannot be loaded: {reason}") from error
+                raise VersionLoadFailed(f"version {number} cannot be loaded: {error}") from error
+            except BaseException:
+                await self._forget(version)
+                raise
             self.loaded.add(version)
 
     async def drop(self, number: int) -> None:
@@ -126,7 +129,7 @@ class TritonVersions:
         except Unavailable as error:
             self.loaded.mark_down(version, str(error))
             raise
-        self.loaded.mark_answered(version)
+        version.mark_answered()
         return output
 
     async def probe(self, version: LoadedVersion) -> None:
@@ -142,7 +145,7 @@ class TritonVersions:
         """Makes every version that is down work again: the server first if it has ended, then one after the other.
 
         Raises:
-            AioRpcError, ServingError: for the first version that could not be brought back, after trying them all.
+            VersionLoadFailed, ServingError: for one that could not be brought back, after all others were.
             TritonSetupError: the server does not start.
         """
         async with self._control:
@@ -151,7 +154,8 @@ class TritonVersions:
             for version in self.loaded.down():
                 try:
                     restarted |= await self._bring_back_version(version)
-                except (grpc.aio.AioRpcError, ServingError) as error:
+                    self.loaded.mark_up(version)
+                except (VersionLoadFailed, ServingError) as error:
                     failures.append(error)
             self.restarts += restarted
             if failures:
@@ -200,10 +204,10 @@ class TritonVersions:
             # A load without the override, and one by somebody else, would fall back to what the file says.
             await asyncio.to_thread(self._repository.write_config, self._config)
             await self._connection.load(self._config.to_json())
-        except BaseException:
+        except grpc.aio.AioRpcError as error:
             self._config = previous
             await asyncio.to_thread(self._repository.write_config, previous)
-            raise
+            raise VersionLoadFailed(load_failure(error)) from error
         finally:
             if self._server is not None:
                 self._server.look_after_stubs()
@@ -211,7 +215,7 @@ class TritonVersions:
     async def _forget(self, version: LoadedVersion) -> None:
         """Leaves Triton, the repository and the transport without a version that is not among the loaded ones."""
         if self.loaded.ready:
-            with contextlib.suppress(grpc.aio.AioRpcError):  # a dead Triton comes back without it
+            with contextlib.suppress(VersionLoadFailed):  # a dead Triton comes back without it
                 await self._serve_exactly(self.loaded.ready)
         await asyncio.to_thread(self._repository.remove, version.number)
         await self._transport.close_unused(self.loaded.frame_sizes())
@@ -229,4 +233,4 @@ class TritonVersions:
         output = inference.result()
         if output.labels_HW.max() >= NUM_CLASSES or not np.isfinite(output.mean_probability_K).all():
             raise EngineFailed(f"version {version.number} answers nonsense: export it again")
-        self.loaded.mark_answered(version)
+        version.mark_answered()

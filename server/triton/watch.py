@@ -10,7 +10,7 @@ from server.triton.versions import TritonVersions
 
 PROBE_AFTER_S = 1.0
 TICK_S = 0.2
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between one repair and the next of a row; the first of a row starts at once."""
 ROW_ENDS_AFTER_S = 60.0
 

@@ -1,7 +1,8 @@
 """A tiny release: the whole model contract as one small OpenVINO graph, with the numpy reference beside it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -121,6 +122,20 @@ def frames_flowing() -> Callable[..., AbstractAsyncContextManager[list[Answer]]]
         await asyncio.gather(*clients)
 
     return flow
+
+
+async def _until(condition: Callable[[], bool]) -> float:
+    start_s = time.monotonic()
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
+    return time.monotonic() - start_s
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], Awaitable[float]]:
+    """await until(condition): the seconds that it took; a minute is too long."""
+    return _until
 
 
 def _logits(frame_HW3: NDArray[np.uint8], shift: float) -> NDArray[np.float32]:

@@ -10,16 +10,13 @@ def parsed(config: ModelConfig) -> model_config_pb2.ModelConfig:
 
 
 def test_the_file_says_what_the_dataclass_says() -> None:
-    message = parsed(ModelConfig(versions=(3, 7), threads=5, max_queue_size=9, queue_timeout_s=2.5))
+    message = parsed(ModelConfig(versions=(3, 7), threads=5))
 
     assert message.name == "segmenter"
     assert (message.backend, message.platform, message.max_batch_size) == ("python", "", 0)
     assert list(message.version_policy.specific.versions) == [3, 7]
     assert message.parameters["threads"].string_value == "5"
-    queue = message.dynamic_batching.default_queue_policy
-    assert (queue.max_queue_size, queue.default_timeout_microseconds) == (9, 2_500_000)
-    assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    assert not queue.allow_timeout_override
+    assert not message.HasField("dynamic_batching")
 
 
 def test_the_tensors_are_the_contract() -> None:

@@ -31,7 +31,7 @@ def release(make_release: Callable) -> Any:
 async def triton(release: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
     """Serves the release as version 1; a test that adds versions drops them."""
     served = await start_embedded(
-        release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1, frames_in_flight=32
+        release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1, frames_in_flight=16
     )
     yield served
     await served.close()
@@ -122,7 +122,7 @@ async def test_a_broken_version_leaves_the_others_serving(
     frames = [random_frame(SIZE)]
 
     async with frames_flowing(triton, 1, frames) as answers:
-        with pytest.raises(VersionLoadFailed, match=r"^version 2 cannot be loaded: RuntimeError: .*$"):
+        with pytest.raises(VersionLoadFailed, match=r"version 2 is at UNAVAILABLE .*Unable to read the model"):
             await triton.versions.load(2, make_release(broken=True).path)
         await triton.versions.load(2, make_release(shift=40).path)  # the number is free for a good one
         await triton.versions.drop(2)
@@ -156,28 +156,24 @@ async def test_the_two_most_recent_versions_stay_when_others_are_dropped(
         await triton.versions.drop(1)
 
 
-async def test_more_frames_than_the_queue_holds_are_refused_and_none_is_lost(
-    triton: Triton, release: Any, make_release: Callable, random_frame: Callable
+async def test_more_frames_than_may_be_in_flight_are_refused_and_none_is_lost(
+    triton: Triton, release: Any, random_frame: Callable
 ) -> None:
-    await triton.versions.load(2, make_release(work=5).path)  # slow enough for the queue of 16 to fill
     frame_HW3 = random_frame(SIZE)
 
     outcomes = await asyncio.gather(
-        *(triton.segmenter.infer(2, frame_HW3, NO_ADJUSTMENT, SIZE) for _ in range(40)), return_exceptions=True
+        *(triton.segmenter.infer(1, frame_HW3, NO_ADJUSTMENT, SIZE) for _ in range(40)), return_exceptions=True
     )
 
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
     answered = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
-    assert len(refused) + len(answered) == 40
-    assert {str(error).split(":")[0] for error in refused} == {
-        "33 frames are in flight already",  # by the slots
-        "the engine's queue is full",  # by Triton
-    }
+    assert len(answered) + len(refused) == 40
+    assert len(refused) >= 23
+    assert str(refused[0]) == "17 frames are in flight already: try again, or send fewer"
     expected = release.expected_labels(frame_HW3, NO_ADJUSTMENT)
     for output in answered:
         np.testing.assert_array_equal(output.labels_HW, expected)
-    assert 2 in triton.segmenter.ready_versions  # busy is not dead
-    await triton.versions.drop(2)
+    assert 1 in triton.segmenter.ready_versions  # busy is not dead
 
 
 async def test_a_frame_of_another_size_is_a_defect_of_the_caller(triton: Triton) -> None:

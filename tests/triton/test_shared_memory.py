@@ -71,9 +71,9 @@ def test_a_region_that_does_not_fit_is_refused_before_it_is_used() -> None:
 def test_slots_are_bounded_and_do_not_overlap() -> None:
     owner = RegionOwner()
     slots = FrameSlots(f"{owner.prefix}frames", (4, 6), count=3)
-    taken = [slots.take() for _ in range(4)]
-    assert taken[3] is None
-    held = [slot for slot in taken if slot is not None]
+    held = [slots.take() for _ in range(3)]
+    with pytest.raises(IndexError):
+        slots.take()
     for value, slot in enumerate(held):
         for array in (*slot.inputs.values(), *slot.outputs.values()):
             array[:] = value

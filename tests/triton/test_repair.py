@@ -1,0 +1,111 @@
+"""kill -9 of what computes, under load: noticed at once, repaired by itself, and no frame without an answer."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from server.errors import Overloaded, Unavailable
+from server.triton.assembly import Triton, start_embedded
+from server.triton.shared_memory import FAMILY, SHM_DIR
+from server.triton.stubs import find_stubs
+
+NOTICED_WITHIN_S = 2.0
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def release(make_release: Callable) -> Any:
+    return make_release()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def triton(release: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
+    """Serves the release as version 1."""
+    served = await start_embedded(release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1)
+    yield served
+    await served.close()
+    assert not list(SHM_DIR.glob(f"{FAMILY}{os.getpid()}-*"))
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def back_within_s(triton: Triton, release: Any) -> float:
+    """Loads the release as version 2 and sets the bound of a repair: 15 s, more where one load already takes long."""
+    start_s = time.monotonic()
+    await triton.versions.load(2, release.path)
+    return max(15.0, 5 * (time.monotonic() - start_s))
+
+
+def pid_of_version(triton: Triton, version: int) -> int:
+    return next(stub.pid for stub in find_stubs(triton.process.pid) if stub.version == version)
+
+
+def assert_no_region_is_left(triton: Triton) -> None:
+    regions = {path.name for path in SHM_DIR.glob(f"{FAMILY}{os.getpid()}-*-stub-*")}
+    assert regions == {stub.region for stub in find_stubs(triton.process.pid)}
+
+
+@pytest.mark.parametrize("victim", ["stub", "server"])
+async def test_killed_under_load_it_is_noticed_repaired_and_no_frame_is_lost(
+    triton: Triton,
+    release: Any,
+    back_within_s: float,
+    random_frame: Callable,
+    frames_flowing: Callable,
+    until: Callable,
+    victim: str,
+) -> None:
+    segmenter, restarts = triton.segmenter, triton.segmenter.restarts
+    frames = [random_frame(release.frame_size) for _ in range(4)]
+    async with frames_flowing(triton, 1, frames) as answers:
+        await until(lambda: len(answers) > 8)
+        os.kill(triton.process.pid if victim == "server" else pid_of_version(triton, 1), signal.SIGKILL)
+        noticed_s = await until(lambda: 1 not in segmenter.ready_versions)
+        back_s = await until(lambda: 1 in segmenter.ready_versions)
+        count = len(answers)
+        await until(lambda: any(isinstance(answer, np.ndarray) for _, answer in answers[count:]))
+
+    assert noticed_s < NOTICED_WITHIN_S
+    assert back_s < back_within_s
+    refused = [answer for _, answer in answers if isinstance(answer, Exception)]
+    assert refused
+    assert all(isinstance(error, Unavailable | Overloaded) and error.retry_after_s for error in refused)
+    for index, answer in answers:
+        if isinstance(answer, np.ndarray):
+            np.testing.assert_array_equal(answer, release.expected_labels(frames[index], np.zeros(19, np.float32)))
+    await until(lambda: 2 in segmenter.ready_versions)
+    assert segmenter.restarts == restarts + 1
+    assert_no_region_is_left(triton)
+
+
+async def test_a_version_that_nobody_uses_is_noticed_and_repaired_too(
+    triton: Triton, back_within_s: float, until: Callable
+) -> None:
+    os.kill(pid_of_version(triton, 2), signal.SIGKILL)
+
+    assert await until(lambda: 2 not in triton.segmenter.ready_versions) < NOTICED_WITHIN_S
+    assert 1 in triton.segmenter.ready_versions
+    assert await until(lambda: 2 in triton.segmenter.ready_versions) < back_within_s
+    assert_no_region_is_left(triton)
+
+
+async def test_a_version_that_cannot_be_brought_back_keeps_no_other_down(
+    triton: Triton, make_release: Callable, back_within_s: float, until: Callable
+) -> None:
+    await triton.versions.load(3, make_release(shift=3).path)
+    engine = triton.process.models_dir / "segmenter" / "3" / "engine" / "model.xml"
+    engine.unlink()
+
+    os.kill(triton.process.pid, signal.SIGKILL)
+    await until(lambda: not triton.segmenter.ready_versions)
+
+    assert await until(lambda: {1, 2} <= triton.segmenter.ready_versions.keys()) < back_within_s
+    assert triton.versions.loaded.numbers() == [1, 2, 3]
+    await triton.versions.drop(3)
+    assert list(triton.segmenter.ready_versions) == [1, 2]
