@@ -63,8 +63,8 @@ class UprightPlane:
         cv2.fillConvexPoly(mask, fixed_point((x - x0, y - y0) for x, y in corners), (1,), cv2.LINE_8, 4)
         seen = mask
         if picture.shape[2] == 4:
-            seen = mask & (picture[..., 3] > 127)
-            picture = np.ascontiguousarray(picture[..., :3])
+            seen = mask & (cv2.extractChannel(picture, 3) > 127)
+            picture = cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB)
         labelled = mask if label_the_holes else seen
         canvas.cutout(np.s_[y0:y1, x0:x1], picture, seen, label, labelled, nearness_of(np.clip(depth, 0, 400)))
 
@@ -84,9 +84,9 @@ class UprightPlane:
         dr, dz = rb - ra, zb - za
         f, cx, horizon = camera.focal_px, camera.middle_px - corner_px[0], camera.horizon_px - corner_px[1]
         spread = za * dr - ra * dz
-        denominator = np.array([-dz / f, 0.0, dr + cx * dz / f])
-        across = texture_hw[1] * np.array([za / f, 0.0, -ra - cx * za / f])
-        from_top = (high - HEIGHT_M) * denominator + spread / f * np.array([0, 1.0, -horizon])
-        down = texture_hw[0] / (high - low) * from_top
-        depth = spread / (denominator[0] * np.arange(columns) + denominator[2])
-        return np.stack([across, down, denominator]), depth
+        slant, offset = -dz / f, dr + cx * dz / f
+        across = (texture_hw[1] * (za / f), 0.0, texture_hw[1] * (-ra - cx * za / f))
+        above, tall = high - HEIGHT_M, texture_hw[0] / (high - low)
+        down = (tall * (above * slant), tall * (spread / f), tall * (above * offset + spread / f * -horizon))
+        depth = spread / (slant * np.arange(columns) + offset)
+        return np.array([across, down, (slant, 0.0, offset)]), depth
