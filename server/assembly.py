@@ -22,7 +22,7 @@ from server.gateway.admission import Admission
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.health import HealthReport
 from server.gateway.kserve_servicer import KserveServicer
-from server.gateway.listening import new_server, open_port
+from server.gateway.listening import check_free, new_server, open_port
 from server.gateway.segmentation_servicer import SegmentationServicer
 from server.metrics import GatewayMetrics, GatewayState
 from server.routing import Router, ServingPlan
@@ -167,6 +167,8 @@ async def serve(settings: GatewaySettings, on_ready: Callable[[Gateway], None]) 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    check_free(settings.listen, "--listen")
+    check_free(settings.metrics, "--metrics")
     async with _open_segmenter(settings) as (segmenter, version):
         plan = ServingPlan.single_release(version, settings.domains)
         async with running_gateway(settings, segmenter, plan) as gateway:

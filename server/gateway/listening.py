@@ -1,6 +1,7 @@
 """Opens the gateway's port: TLS where files are given, and never beyond loopback without it unless told so."""
 
 import ipaddress
+import socket
 from pathlib import Path
 
 import grpc
@@ -10,6 +11,26 @@ from server.settings import GatewaySettings
 
 _CONCURRENT_CALLS = 512
 """Calls that the server works on at once, health checks included; beyond it RESOURCE_EXHAUSTED."""
+
+
+def check_free(address: str, option: str) -> None:
+    """Finds an occupied port before anything slow is started; the port is free again when this returns.
+
+    Raises:
+        StartupError: another process listens there, or it is no address of this machine.
+    """
+    host, _, port = address.rpartition(":")
+    if not address or address.startswith("unix:"):
+        return
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
+            probe.bind(place)
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"cannot listen on {address} ({error}): stop the process that is there, or choose another {option}"
+        ) from error
 
 
 def new_server(settings: GatewaySettings) -> grpc.aio.Server:
