@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from exchange.releases import Manifest
 from server.triton.tensors import Size
+from server.triton.transport import Inference
+
+IN_USE_FOR_S = 10.0
+"""After its last frame a version counts as in use for so long."""
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +20,11 @@ log = logging.getLogger(__name__)
 class LoadedVersion:
     number: int
     manifest: Manifest
-    answered_s: float = field(default_factory=time.monotonic)
-    """When it last answered, on the monotonic clock."""
+    heard_s: float = field(default_factory=time.monotonic)
+    """When it last answered, or got something to do after a rest; on the monotonic clock."""
+    used_s: float = float("-inf")
+    """When a frame was last sent to it; probes do not count."""
+    in_flight: set[Inference] = field(default_factory=set)
     down: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done while it does not work; a new one when it works again."""
 
@@ -25,8 +32,24 @@ class LoadedVersion:
     def frame_size(self) -> Size:
         return self.manifest.frame_size
 
-    def mark_answered(self) -> None:
-        self.answered_s = time.monotonic()
+    def silent_s(self) -> float:
+        return time.monotonic() - self.heard_s
+
+    def is_in_use(self) -> bool:
+        return time.monotonic() - self.used_s < IN_USE_FOR_S
+
+    def start(self, inference: Inference) -> Inference:
+        """Counts an inference as in flight until it ends."""
+        if not self.in_flight:
+            self.heard_s = time.monotonic()
+        self.in_flight.add(inference)
+        inference.add_done_callback(self._finish)
+        return inference
+
+    def _finish(self, inference: Inference) -> None:
+        self.in_flight.discard(inference)
+        if not inference.cancelled() and inference.exception() is None:
+            self.heard_s = time.monotonic()
 
     @property
     def ready(self) -> bool:
@@ -53,12 +76,11 @@ class LoadedVersions:
     def down(self) -> list[LoadedVersion]:
         """Those that do not work, the one that answered last first: it is the one that is missed most."""
         down = [version for version in self._versions.values() if not version.ready]
-        return sorted(down, key=lambda version: version.answered_s, reverse=True)
+        return sorted(down, key=lambda version: version.heard_s, reverse=True)
 
-    def not_heard_for(self, duration_s: float) -> list[LoadedVersion]:
-        """Those that are ready as far as is known, but have not answered for so long."""
-        limit_s = time.monotonic() - duration_s
-        return [version for version in self._versions.values() if version.ready and version.answered_s <= limit_s]
+    def up(self) -> list[LoadedVersion]:
+        """Those that work, as far as is known."""
+        return [version for version in self._versions.values() if version.ready]
 
     def frame_sizes(self) -> set[Size]:
         return {version.frame_size for version in self._versions.values()}
@@ -75,6 +97,7 @@ class LoadedVersions:
         """For who has proved it after it went down: a late answer of a process that died since proves nothing."""
         log.info("version %d answers again", version.number)
         version.down = asyncio.get_running_loop().create_future()
+        version.in_flight = set()  # what the dead one was given says nothing about this one
         self._update()
 
     def mark_down(self, version: LoadedVersion, reason: str) -> None:

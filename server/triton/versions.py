@@ -6,6 +6,7 @@ added and taken away, and none is ever reloaded but one whose process has died.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -119,18 +120,17 @@ class TritonVersions:
     async def infer(self, number: int, inputs: Arrays) -> SegmenterOutput:
         """A live inference; its outcome counts as a probe."""
         version = self.loaded[number]
-        inference = self._transport.start(number, version.frame_size, inputs)
+        version.used_s = time.monotonic()
+        inference = version.start(self._transport.start(number, version.frame_size, inputs))
         # Triton answers the frames of a dead version one a second; the callers need not wait for that.
         await asyncio.wait((inference, version.down), return_when=asyncio.FIRST_COMPLETED)
         if not inference.done():
             raise EngineUnavailable(f"version {number} is being brought back: try again")
         try:
-            output = inference.result()
+            return inference.result()
         except Unavailable as error:
             self.loaded.mark_down(version, str(error))
             raise
-        version.mark_answered()
-        return output
 
     async def probe(self, version: LoadedVersion) -> None:
         """Finds out whether a version works."""
@@ -140,6 +140,12 @@ class TritonVersions:
             pass
         except ServingError as error:
             self.loaded.mark_down(version, str(error))
+
+    async def end_hang(self, version: LoadedVersion) -> None:
+        """Marks a version down whose inference does not end; its own server is killed, for nothing less ends it."""
+        if self._server is not None:
+            await self._server.kill()
+        self.loaded.mark_down(version, f"no answer for {HANG_LIMIT_S:.0f} s")
 
     async def bring_back(self) -> None:
         """Makes every version that is down work again: the server first if it has ended, then one after the other.
@@ -224,13 +230,10 @@ class TritonVersions:
         """Raises ServingError unless the version answers a black frame sensibly."""
         size = version.frame_size
         inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
-        inference = self._transport.start(version.number, size, inputs)
+        inference = version.start(self._transport.start(version.number, size, inputs))
         await asyncio.wait((inference,), timeout=HANG_LIMIT_S)
         if not inference.done():
-            if self._server is not None:
-                await self._server.kill()
             raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s")
         output = inference.result()
         if output.labels_HW.max() >= NUM_CLASSES or not np.isfinite(output.mean_probability_K).all():
             raise EngineFailed(f"version {version.number} answers nonsense: export it again")
-        version.mark_answered()

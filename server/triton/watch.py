@@ -1,14 +1,17 @@
 """Probes every version that has been silent, and has those brought back that do not work, with growing pauses."""
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections.abc import Coroutine
+from typing import Any
 
-from server.triton.loaded_versions import LoadedVersion
-from server.triton.versions import TritonVersions
+from server.triton.versions import HANG_LIMIT_S, TritonVersions
 
 PROBE_AFTER_S = 1.0
+STANDBY_PROBE_AFTER_S = 10.0
+"""For a version that nobody uses while another is in use: a probe takes as long as a frame, which somebody waits for.
+The death of its process is noticed at once all the same."""
 TICK_S = 0.2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between one repair and the next of a row; the first of a row starts at once."""
@@ -22,43 +25,46 @@ class Watch:
 
     def __init__(self, versions: TritonVersions) -> None:
         self._versions = versions
-        self._tasks: list[asyncio.Task[None]] = []
-        self._probes: dict[int, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._probe_the_silent()), asyncio.create_task(self._repair_the_dead())]
+        self._run(self._probe_the_silent())
+        self._run(self._repair_the_dead())
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *self._probes.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _probe_the_silent(self) -> None:
         while True:
-            for version in self._versions.loaded.not_heard_for(PROBE_AFTER_S):
-                self._probe(version)
+            up = self._versions.loaded.up()
+            some_in_use = any(version.is_in_use() for version in up)
+            for version in up:
+                patience_s = STANDBY_PROBE_AFTER_S if some_in_use and not version.is_in_use() else PROBE_AFTER_S
+                if not version.in_flight and version.silent_s() >= patience_s:
+                    self._run(self._versions.probe(version))
+                elif version.in_flight and version.silent_s() >= HANG_LIMIT_S:
+                    await self._versions.end_hang(version)
             await asyncio.sleep(TICK_S)
 
-    def _probe(self, version: LoadedVersion) -> None:
-        if version.number not in self._probes:
-            task = self._probes[version.number] = asyncio.create_task(self._versions.probe(version))
-            task.add_done_callback(lambda _: self._probes.pop(version.number))
-
     async def _repair_the_dead(self) -> None:
-        in_a_row, last_s = 0, float("-inf")
+        pause_s, last_s = 0.0, float("-inf")
         loaded = self._versions.loaded
         while True:
             await loaded.some_down.wait()
             loaded.some_down.clear()
-            in_a_row = in_a_row + 1 if time.monotonic() - last_s < ROW_ENDS_AFTER_S else 0
-            if in_a_row:
-                await asyncio.sleep(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (in_a_row - 1)))
+            in_a_row = time.monotonic() - last_s < ROW_ENDS_AFTER_S
+            pause_s = min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * pause_s)) if in_a_row else 0.0
+            await asyncio.sleep(pause_s)
             try:
                 await self._versions.bring_back()
             except Exception as error:  # whatever it is, another attempt is the only way out
-                log.error("repair %d in a row failed: %s", in_a_row + 1, error)
+                log.error("repair failed: %s", error)
                 loaded.some_down.set()
             last_s = time.monotonic()

@@ -62,6 +62,8 @@ def make_release(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny
         path = tmp_path_factory.mktemp("release")
         (path / ENGINE_FOLDER).mkdir()
         openvino.save_model(_graph(frame_size, shift, work), path / ENGINE_FOLDER / "model.xml", compress_to_fp16=False)
+        if engine == "torch":
+            _save_torch_program(path / ENGINE_FOLDER / "model.pt2", frame_size, shift)
         if broken:
             (path / ENGINE_FOLDER / "model.xml").write_text("no model")
         uniform = [1 / NUM_CLASSES] * NUM_CLASSES
@@ -171,6 +173,30 @@ def _graph(frame_size: tuple[int, int], shift: float, work: int) -> openvino.Mod
     for name, node in outputs.items():
         node.output(0).set_names({name})
     return openvino.Model([ops.result(node) for node in outputs.values()], [frame, log_prior_ratio, valid_hw])
+
+
+def _save_torch_program(path: Path, frame_size: tuple[int, int], shift: float) -> None:
+    import torch  # takes seconds, and one test needs it
+
+    class Program(torch.nn.Module):
+        def forward(
+            self, frame_HW3: torch.Tensor, log_prior_ratio_K: torch.Tensor, valid_hw: torch.Tensor
+        ) -> tuple[torch.Tensor, ...]:
+            gray_HW1 = frame_HW3.float().mean(dim=-1, keepdim=True) + shift
+            logits_HWK = (gray_HW1 - torch.from_numpy(CENTERS_K)).abs() * -0.1
+            probability_HWK = logits_HWK.softmax(dim=-1)
+            best = (logits_HWK + log_prior_ratio_K).softmax(dim=-1).max(dim=-1)
+            rows_H1 = torch.arange(frame_size[0])[:, None] < valid_hw[0]
+            valid_HW1 = (rows_H1 & (torch.arange(frame_size[1])[None] < valid_hw[1]))[..., None].float()
+            mean_K, mean_exp_K = (
+                (values_HWK * valid_HW1).sum(dim=(0, 1)) / valid_HW1.sum()
+                for values_HWK in (probability_HWK, probability_HWK.exp())
+            )
+            confidence_HW = (best.values * 255).round()
+            return best.indices.to(torch.uint8), confidence_HW.to(torch.uint8), mean_exp_K.log(), mean_K
+
+    example = (torch.zeros(*frame_size, 3, dtype=torch.uint8), torch.zeros(NUM_CLASSES), torch.tensor(frame_size).int())
+    torch.export.save(torch.export.export(Program(), example), path)
 
 
 def _below(size: int, valid_hw: openvino.Node, axis: int, shape: tuple[int, ...]) -> openvino.Node:

@@ -132,6 +132,23 @@ async def test_a_broken_version_leaves_the_others_serving(
         np.testing.assert_array_equal(labels_HW, expected)
 
 
+async def test_a_torch_release_serves_beside_an_openvino_one(
+    triton: Triton, release: Any, make_release: Callable, random_frame: Callable
+) -> None:
+    frame_HW3 = random_frame(SIZE)
+    log_prior_ratio_K = np.linspace(-1, 1, NUM_CLASSES, dtype=np.float32)
+    await triton.versions.load(2, make_release(engine="torch").path)
+
+    by_torch = await triton.segmenter.infer(2, frame_HW3, log_prior_ratio_K, (50, 100))
+    by_openvino = await triton.segmenter.infer(1, frame_HW3, log_prior_ratio_K, (50, 100))
+
+    np.testing.assert_array_equal(by_torch.labels_HW, release.expected_labels(frame_HW3, log_prior_ratio_K))
+    np.testing.assert_allclose(by_torch.confidence_HW, by_openvino.confidence_HW, atol=1)
+    np.testing.assert_allclose(by_torch.presence_K, by_openvino.presence_K, atol=1e-5)
+    np.testing.assert_allclose(by_torch.mean_probability_K, by_openvino.mean_probability_K, atol=1e-6)
+    await triton.versions.drop(2)
+
+
 async def test_a_version_that_answers_nonsense_is_not_served(triton: Triton, make_release: Callable) -> None:
     with pytest.raises(VersionLoadFailed, match="version 2 answers nonsense"):
         await triton.versions.load(2, make_release(shift=float("nan")).path)
