@@ -59,7 +59,14 @@ def _doubled(maps: Tensor) -> Tensor:
 
 def _fused(context: Tensor, detail: Tensor, attention: Tensor) -> Tensor:
     """The authors' order: the context is weighted before it is enlarged, the attention enlarged after its sigmoid."""
-    return _doubled(attention) * detail + _doubled((1 - attention) * context)
+    context, attention = _doubled((1 - attention) * context), _doubled(attention)
+    if context.shape[-2:] != detail.shape[-2:]:
+        cells = [tuple(maps.shape[-2:]) for maps in (detail, context)]
+        raise ValueError(
+            f"the frame (or outer window) has {cells[0]} cells of detail but {cells[1]} of context: "
+            "its size must be a multiple of the network's size_multiple"
+        )
+    return attention * detail + context
 
 
 class DecodeHead(nn.Module):
@@ -109,6 +116,9 @@ class HRDA(nn.Module):
 
         `detail_box` is needed with a detail branch and ignored without; its edges are multiples of the head's stride,
         better of `size_multiple` (otherwise the attention's mask is truncated to whole cells).
+
+        Raises:
+            ValueError: no box, or one off the grid.
         """
         context = self._read_context(images_N3HW)
         if not self.detail:
@@ -130,10 +140,9 @@ class HRDA(nn.Module):
         embedding = None
         if with_embedding:
             embedding = _fused(context.embedding, pasted(detail.embedding), attention.mean(1, keepdim=True))
-        weighted_context = (1 - attention) * context.logits
         return HRDALogits(
-            fused_NKHW=_doubled(attention) * pasted(detail.logits) + _doubled(weighted_context),
-            context_NKHW=weighted_context,
+            fused_NKHW=_fused(context.logits, pasted(detail.logits), attention),
+            context_NKHW=(1 - attention) * context.logits,
             context_features=context.features,
             detail_NKHW=detail.logits,
             detail_features=detail.features,
@@ -188,6 +197,32 @@ class HRDA(nn.Module):
         full = [resized(outer, nested.outer[0].size) for outer in fused.chunk(len(nested.outer))]
         return average_windows(full, nested.outer)
 
+    def fuse_windows(
+        self,
+        images_N3HW: Tensor,
+        nested: NestedWindows,
+        *,
+        with_embedding: bool = False,
+        window_batch: int | None = None,
+    ) -> FusedMaps:
+        """Fused maps of every outer window at the head's stride, stacked on the batch axis window by window.
+
+        Raises:
+            ValueError: the grids of context and detail do not meet; see `size_multiple`.
+        """
+        contexts = [self._read_context(batch) for batch in _batches(images_N3HW, nested.outer, window_batch)]
+        logits = torch.cat([reading.logits for reading in contexts])
+        embedding = torch.cat([reading.embedding for reading in contexts]) if with_embedding else None
+        if not self.detail:
+            return FusedMaps(logits, embedding)
+        attention = torch.cat([self._attention(reading.features) for reading in contexts])
+        windows = [self._read(batch) for batch in _batches(images_N3HW, nested.detail, window_batch)]
+        logits = _fused(logits, self._canvases([window.logits for window in windows], nested), attention)
+        if embedding is not None:
+            canvases = self._canvases([window.embedding for window in windows], nested)
+            embedding = _fused(embedding, canvases, attention.mean(1, keepdim=True))
+        return FusedMaps(logits, embedding)
+
     def _read(self, images_N3HW: Tensor) -> _Reading:
         features = self.backbone(images_N3HW)
         head = self.decode_head.head
@@ -203,28 +238,6 @@ class HRDA(nn.Module):
         if self.decode_head.scale_attention is None:
             raise RuntimeError("a network without detail branch has no scale attention")
         return torch.sigmoid(self.decode_head.scale_attention(context_features))
-
-    def fuse_windows(
-        self,
-        images_N3HW: Tensor,
-        nested: NestedWindows,
-        *,
-        with_embedding: bool = False,
-        window_batch: int | None = None,
-    ) -> FusedMaps:
-        """Fused maps of every outer window at the head's stride, stacked on the batch axis window by window."""
-        contexts = [self._read_context(batch) for batch in _batches(images_N3HW, nested.outer, window_batch)]
-        logits = torch.cat([reading.logits for reading in contexts])
-        embedding = torch.cat([reading.embedding for reading in contexts]) if with_embedding else None
-        if not self.detail:
-            return FusedMaps(logits, embedding)
-        attention = torch.cat([self._attention(reading.features) for reading in contexts])
-        windows = [self._read(batch) for batch in _batches(images_N3HW, nested.detail, window_batch)]
-        logits = _fused(logits, self._canvases([window.logits for window in windows], nested), attention)
-        if embedding is not None:
-            canvases = self._canvases([window.embedding for window in windows], nested)
-            embedding = _fused(embedding, canvases, attention.mean(1, keepdim=True))
-        return FusedMaps(logits, embedding)
 
     def _canvases(self, batches: list[Tensor], nested: NestedWindows) -> Tensor:
         """Average the detail windows' maps on each outer window's canvas."""

@@ -80,7 +80,13 @@ def average_windows(windows: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
 
     The area falls into cells with one set of windows each; a cell is a sum of slices, and the cells are concatenated.
     That needs no canvas to write into, so that every exporter and autograd see plain arithmetic.
+
+    Raises:
+        ValueError: a window's map has another size than its box.
     """
+    for window, box in zip(windows, boxes, strict=True):
+        if tuple(window.shape[-2:]) != box.size:
+            raise ValueError(f"a map of {tuple(window.shape[-2:])} cells does not fill its window of {box.size} cells")
     rows = pairwise(sorted({edge for box in boxes for edge in (box.y1, box.y2)}))
     columns = list(pairwise(sorted({edge for box in boxes for edge in (box.x1, box.x2)})))
     bands = [torch.cat([_cell(windows, boxes, Box(*ys, *xs)) for xs in columns], -1) for ys in rows]

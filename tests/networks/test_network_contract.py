@@ -97,7 +97,7 @@ class Frame(torch.nn.Module):
 )
 @torch.no_grad()
 def test_export(encoder: str, head: str, detail: bool) -> None:
-    images = torch.rand(1, 3, 64, 64)
+    images = torch.rand(1, 3, 64, 80)
     frame = Frame(small(encoder, head, detail).eval()).eval()
     torch.testing.assert_close(torch.export.export(frame, (images,)).module()(images), frame(images))
 
@@ -144,3 +144,15 @@ def test_context_alone_reads_half_or_full_resolution() -> None:
         ).eval()
         assert network.stride == network.size_multiple == 4 * divisor
         assert network.fused(images, (48, 48), (16, 16)).logits_NKHW.shape == (1, 5, 16 // divisor, 24 // divisor)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "stride", "reason"),
+    [((64, 100), (64, 64), (32, 32), "size_multiple"), ((64, 96), (50, 50), (32, 32), "does not fill its window")],
+)
+@torch.no_grad()
+def test_sizes_off_the_grid_are_refused(
+    size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        small("mit_custom", "light", True).eval().forward_whole(torch.rand(1, 3, *size), crop, stride)
