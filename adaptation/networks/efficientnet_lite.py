@@ -37,8 +37,8 @@ class SamePadConv(nn.Conv2d):
         height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in maps_NCHW.shape[-2:])
         padding = (width // 2, width - width // 2, height // 2, height - height // 2)
         if padding[0] == padding[1] == padding[2] == padding[3]:
-            return F.conv2d(maps_NCHW, self.weight, None, self.stride, padding[0], groups=self.groups)
-        return F.conv2d(F.pad(maps_NCHW, padding), self.weight, None, self.stride, groups=self.groups)
+            return F.conv2d(maps_NCHW, self.weight, self.bias, self.stride, padding[0], groups=self.groups)
+        return F.conv2d(F.pad(maps_NCHW, padding), self.weight, self.bias, self.stride, groups=self.groups)
 
 
 class ConvBN(nn.Module):
