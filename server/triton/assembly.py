@@ -11,7 +11,7 @@ from server.triton.client import TritonSegmenter
 from server.triton.connection import Access, TritonConnection
 from server.triton.installation import TritonSetupError, find_installation
 from server.triton.model_config import ModelConfig
-from server.triton.process import TritonProcess, find_free_port
+from server.triton.process import TritonProcess
 from server.triton.repository import TritonRepository
 from server.triton.shared_memory import RegionOwner
 from server.triton.transport import MessageTransport, SharedMemoryTransport
@@ -67,8 +67,7 @@ async def start_embedded(
         regions = RegionOwner()
         stack.callback(regions.close)
         repository = TritonRepository(run_dir)
-        port = find_free_port() if metrics_port is None else metrics_port
-        process = TritonProcess(find_installation(), run_dir, repository.models_dir, regions, port)
+        process = TritonProcess(find_installation(), run_dir, repository.models_dir, regions, metrics_port)
         transport = SharedMemoryTransport(process.connection, frames_in_flight + FOR_PROBES, regions)
         stack.push_async_callback(process.connection.close)
         stack.push_async_callback(transport.close)
@@ -93,7 +92,8 @@ async def connect_external(
 
     Args:
         target: host:port of its gRPC service.
-        repository_dir: a folder that both see; Triton's --model-repository is its `models` folder.
+        repository_dir: a folder that both see; Triton's --model-repository is its `models` folder. Triton should see
+            it read-only: a host of another Python would leave its compiled form there, and so be reloaded.
         access: name and key of its --grpc-restricted-protocol, if it has one.
         release_dir, version, threads, frames_in_flight: as for `start_embedded`.
 

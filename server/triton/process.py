@@ -35,7 +35,12 @@ class TritonProcess:
     """
 
     def __init__(
-        self, installation: TritonInstallation, run_dir: Path, models_dir: Path, regions: RegionOwner, metrics_port: int
+        self,
+        installation: TritonInstallation,
+        run_dir: Path,
+        models_dir: Path,
+        regions: RegionOwner,
+        metrics_port: int | None = None,
     ) -> None:
         self._installation = installation
         self.models_dir = models_dir
@@ -67,14 +72,16 @@ class TritonProcess:
             TritonSetupError: it ended or did not answer in time; the message holds its own last error.
         """
         check_free_space(STUB_REGION_BYTES)
-        _check_port_is_free(self._metrics_port)
-        launcher = Path(__file__).with_name("die_with_parent.py")
+        if self._metrics_port is not None:
+            _check_port_is_free(self._metrics_port)
+        launcher = Path(__file__).with_name("run_guarded.py")
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", str(launcher), str(os.getpid()), *self._command(),
             env=self._installation.environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            umask=0o077,  # the regions that it makes hold frames
             start_new_session=True,  # an interrupt at the terminal is the gateway's, which drains first
         )  # fmt: skip
         self._deaths.add(self._process.pid)
@@ -100,15 +107,16 @@ class TritonProcess:
 
     async def kill(self) -> None:
         """Ends the server and its stubs at once and removes their regions."""
-        if self._process is None:
+        process, log_task = self._process, self._log_task
+        if process is None or log_task is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
-        if self._log_task is not None:
-            await self._log_task  # ends when the last holder of the pipe, the last stub, has gone
-        self._process = self._log_task = None
-        self._regions.remove_stub_regions()
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        await log_task  # ends when the last holder of the pipe, the last stub, has gone
+        if self._process is process:  # else another call was quicker, and a new server may run
+            self._process = self._log_task = None
+            self._regions.remove_stub_regions()
 
     async def close(self) -> None:
         self._deaths.close()
@@ -141,7 +149,7 @@ class TritonProcess:
             "grpc-port": 1,
             "grpc-restricted-protocol": f"model-repository,shared-memory:{'='.join(self.access)}",
             "metrics-address": "127.0.0.1",
-            "metrics-port": self._metrics_port,
+            "metrics-port": self._metrics_port or find_free_port(),
             "allow-gpu-metrics": "false",
             "exit-timeout-secs": round(STOP_TIMEOUT_S) - 2,
         }

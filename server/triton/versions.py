@@ -84,8 +84,8 @@ class TritonVersions:
                 return
             manifest = await asyncio.to_thread(self._repository.publish, number, release_dir)
             version = LoadedVersion(number, manifest)
-            self._check_engine(manifest)
             try:
+                self._check_engine(manifest)
                 await self._transport.open(manifest.frame_size)
                 await self._serve_exactly({*self.loaded.ready, number})
                 await self._prove(version)

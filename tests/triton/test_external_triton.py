@@ -13,7 +13,7 @@ import pytest_asyncio
 from exchange.label_space import NUM_CLASSES
 from server.triton.assembly import connect_external
 from server.triton.installation import find_installation
-from server.triton.process import TritonProcess, find_free_port
+from server.triton.process import TritonProcess
 from server.triton.shared_memory import RegionOwner
 from server.triton.versions import VersionLoadFailed
 
@@ -33,7 +33,7 @@ async def elsewhere(tmp_path: Path) -> AsyncIterator[Elsewhere]:
     (tmp_path / "run").mkdir()
     regions = RegionOwner()
     models_dir = tmp_path / "repository" / "models"
-    process = TritonProcess(find_installation(), tmp_path / "run", models_dir, regions, find_free_port())
+    process = TritonProcess(find_installation(), tmp_path / "run", models_dir, regions)
     await process.start()
     yield Elsewhere(process, tmp_path / "repository")
     await process.close()

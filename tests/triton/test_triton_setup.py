@@ -73,7 +73,7 @@ async def test_no_triton_where_one_should_be(make_release: Callable, tmp_path: P
 
 async def test_a_server_that_does_not_start_is_quoted(tmp_path: Path) -> None:
     regions = RegionOwner()
-    process = TritonProcess(find_installation(), tmp_path, tmp_path / "nowhere", regions, find_free_port())
+    process = TritonProcess(find_installation(), tmp_path, tmp_path / "nowhere", regions)
 
     with pytest.raises(
         TritonSetupError, match=r"^tritonserver ended with status 1: .*nowhere.* \(log: .*triton\.log\)$"
