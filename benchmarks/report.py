@@ -3,16 +3,19 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "opencv-python-headless", "torch", "openvino", "nvidia-pytriton")
+_PACKAGES = ("numpy", "opencv-python-headless", "torch", "openvino", "nvidia-pytriton", "litserve")
+_FILE_COLUMNS = 180
+"""A file or a pipe has no width of its own."""
 
 Row = Mapping[str, str | int | float]
 
@@ -44,13 +47,14 @@ def versions() -> dict[str, str]:
 
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
-    """One line a row; the first row's keys head the columns."""
+    """One line a row; the first row's keys head the columns, and the first column stays on one line."""
     table = Table(title=title)
-    for heading in rows[0]:
-        table.add_column(heading, justify="right" if isinstance(rows[0][heading], int | float) else "left")
+    for index, (heading, value) in enumerate(rows[0].items()):
+        justify: JustifyMethod = "right" if isinstance(value, int | float) else "left"
+        table.add_column(heading, justify=justify, no_wrap=index == 0)
     for row in rows:
         table.add_row(*map(_text, row.values()))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS).print(table)
 
 
 def _text(value: str | int | float) -> str:
@@ -60,8 +64,8 @@ def _text(value: str | int | float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object]) -> Path:
-    """Writes benchmarks/results/<name>-<UTC time>.json and returns its path."""
+def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object], folder: Path = RESULTS) -> Path:
+    """Writes <folder>/<name>-<UTC time>.json and returns its path."""
     moment = datetime.now(UTC)
     report = {
         "benchmark": name,
@@ -71,7 +75,7 @@ def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object])
         "settings": dict(settings),
         "rows": [dict(row) for row in rows],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{moment:%Y%m%dT%H%M%SZ}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{moment:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     return path

@@ -1,0 +1,67 @@
+"""The serving benchmark runs every way, on a tiny release and for moments only: its figures mean nothing here."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.serving.known_frames import KnownFrame
+from exchange.label_images import encode_palette_png
+
+WAYS = [
+    "bare engine",
+    "Triton, 4 at a time",
+    "whole path, 1 vehicle",
+    "whole path, 4 vehicles",
+    "whole path, 16 vehicles",
+    "whole path, overload",
+    "LitServe, 4 vehicles",
+    "LitServe, overload",
+]
+
+
+def test_every_way_is_served_and_judged(make_release: Callable[..., Any], tmp_path: Path) -> None:
+    """Every way answers, nothing is wrong, the table and the file hold every row, and every verdict is given."""
+    release = make_release((64, 128), work=4)
+    command = [sys.executable, "-m", "benchmarks.serving", "--seconds", "0.5", "--overload-seconds", "1"]
+    ended = subprocess.run(
+        [*command, "--release", release.path, "--results", tmp_path], capture_output=True, text=True, timeout=240
+    )
+    assert ended.returncode == 0, ended.stderr
+    (report,) = tmp_path.glob("serving-*.json")
+    rows = json.loads(report.read_text())["rows"]
+    ways = {row["way"]: row for row in rows if "way" in row}
+    assert list(ways) == WAYS
+    assert all(way in ended.stdout for way in WAYS)
+    for way, row in ways.items():
+        assert row["answered"] > 0, way
+        assert row["wrong"] == 0, way
+        assert row["engine CPU ms"] > 0, way
+    assert ways["whole path, overload"]["refused"] > 0
+    assert ways["whole path, overload"]["lost"] == 0
+    assert ways["whole path, 4 vehicles"]["gateway CPU ms"] > 0
+    assert [row["holds"] in ("yes", "NO") for row in rows if "must" in row] == [True] * 10
+
+
+@pytest.mark.parametrize("as_png", [False, True])
+def test_other_labels_than_the_engines_are_wrong(as_png: bool) -> None:
+    labels_HW = np.arange(8, dtype=np.uint8).reshape(2, 4)
+    frame = KnownFrame(b"", np.zeros((2, 4, 3), np.uint8), (2, 4), labels_HW)
+    other_HW = labels_HW.copy()
+    other_HW[1, 2] += 1
+    encode = encode_palette_png if as_png else np.asarray
+    assert [frame.is_answered_by(encode(labels)) for labels in (labels_HW, labels_HW, other_HW)] == [True, True, False]
+    assert not frame.is_answered_by(b"no picture")
+
+
+def test_a_release_that_is_none_gets_one_clear_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.serving", "--release", tmp_path]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert len(ended.stderr.splitlines()) == 1
