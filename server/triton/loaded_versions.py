@@ -1,4 +1,4 @@
-"""What is known of each version that Triton should serve: its frame size, and when it last proved to work."""
+"""What is known of each version that Triton should serve: whether it works, and when it was last heard of."""
 
 import asyncio
 import logging
@@ -74,9 +74,9 @@ class LoadedVersions:
         return sorted(self._versions)
 
     def down(self) -> list[LoadedVersion]:
-        """Those that do not work, the one that answered last first: it is the one that is missed most."""
+        """Those that do not work, the one that was used last first: it is the one that is missed."""
         down = [version for version in self._versions.values() if not version.ready]
-        return sorted(down, key=lambda version: version.heard_s, reverse=True)
+        return sorted(down, key=lambda version: version.used_s, reverse=True)
 
     def up(self) -> list[LoadedVersion]:
         """Those that work, as far as is known."""

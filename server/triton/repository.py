@@ -13,8 +13,8 @@ import json
 import os
 import py_compile
 import shutil
+import sys
 import tempfile
-from importlib.util import cache_from_source
 from pathlib import Path
 
 from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
@@ -46,7 +46,7 @@ class TritonRepository:
         """Makes a release loadable as `version`; one that is there already stays as it is.
 
         Raises:
-            RepositoryError: too little free space, or the engine's file is missing.
+            RepositoryError: too little free space, a folder that cannot be written, or an engine's file missing.
             ReleaseError: the release is incomplete or altered.
         """
         manifest = read_manifest(release_dir)
@@ -65,6 +65,8 @@ class TritonRepository:
             partial.rename(target)
         except FileNotFoundError as error:
             raise RepositoryError(f"{error.filename} is missing: export the release again") from error
+        except OSError as error:
+            raise RepositoryError(f"version {version} cannot be copied to {self._model_dir}: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return manifest
@@ -83,7 +85,7 @@ class TritonRepository:
 
     def remove(self, version: int) -> None:
         """Deletes a version that Triton no longer serves."""
-        doomed = self._staging_dir / f"removed-{version}"
+        doomed = tempfile.mkdtemp(dir=self._staging_dir)
         (self._model_dir / str(version)).rename(doomed)
         shutil.rmtree(doomed)
 
@@ -104,7 +106,7 @@ def _put_host_version(manifest: Manifest, engine_dir: Path, version_dir: Path) -
     # An unchecked hash keeps it valid when model.py is touched.
     py_compile.compile(
         str(version_dir / "model.py"),
-        cfile=str(version_dir / cache_from_source("model.py")),
+        cfile=str(version_dir / "__pycache__" / f"model.{sys.implementation.cache_tag}.pyc"),
         dfile="model.py",
         doraise=True,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,

@@ -28,6 +28,7 @@ from server.triton.transport import Transport
 
 HANG_LIMIT_S = 30.0
 """An inference that takes longer than this will not end."""
+BUSY_PAUSE_S = 0.02
 RESIDENT_VERSIONS = 2
 """The most recent versions stay loaded though nobody routes to them: a rollback is then a change of routing."""
 
@@ -88,7 +89,7 @@ class TritonVersions:
                 self._check_engine(manifest)
                 await self._transport.open(manifest.frame_size)
                 await self._serve_exactly({*self.loaded.ready, number})
-                await self._prove(version)
+                await self._prove_when_free(version)
             except ServingError as error:
                 await self._forget(version)
                 raise VersionLoadFailed(f"version {number} cannot be loaded: {error}") from error
@@ -186,12 +187,14 @@ class TritonVersions:
         """Whether it had to be loaded anew."""
         if self._server is None or version.number in self._server.living_versions():
             with contextlib.suppress(ServingError):
-                await self._prove(version)  # the failure was an earlier process's, or Triton came back by itself
+                await self._prove_when_free(
+                    version
+                )  # the failure was an earlier process's, or Triton came back by itself
                 return False
         await self._transport.open(version.frame_size)
         await asyncio.to_thread(self._repository.touch, version.number)
         await self._serve_exactly({*self.loaded.ready, version.number})
-        await self._prove(version)
+        await self._prove_when_free(version)
         return True
 
     def _check_engine(self, manifest: Manifest) -> None:
@@ -225,6 +228,17 @@ class TritonVersions:
                 await self._serve_exactly(self.loaded.ready)
         await asyncio.to_thread(self._repository.remove, version.number)
         await self._transport.close_unused(self.loaded.frame_sizes())
+
+    async def _prove_when_free(self, version: LoadedVersion) -> None:
+        """`_prove`, as soon as fewer frames are in flight."""
+        give_up_s = time.monotonic() + HANG_LIMIT_S
+        while True:
+            try:
+                return await self._prove(version)
+            except Overloaded:
+                if time.monotonic() > give_up_s:
+                    raise
+                await asyncio.sleep(BUSY_PAUSE_S)
 
     async def _prove(self, version: LoadedVersion) -> None:
         """Raises ServingError unless the version answers a black frame sensibly."""
