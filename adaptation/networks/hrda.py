@@ -17,7 +17,10 @@ from adaptation.networks.scale_fusion import HRDA, FusedMaps, HRDALogits
 from exchange.label_space import IGNORE_ID
 from exchange.networks import NetworkConfig
 
-__all__ = ["HRDA", "FusedMaps", "HRDALogits", "HRDALoss", "build_hrda", "build_network", "hrda_loss"]
+__all__ = ["HRDA", "FusedMaps", "HRDALogits", "HRDALoss", "build_hrda", "build_network", "cross_entropy", "hrda_loss"]
+
+DEFAULT_CHANNELS = {"daformer": (256, 256), "modified_aspp": (256, 32), "light": (64, 32)}
+"""Widths of head and scale attention, for the heads that have one."""
 
 
 def build_network(config: NetworkConfig, *, drop_path: float = 0.1, dropout: float = 0.1) -> HRDA:
@@ -71,14 +74,20 @@ def _encoder(name: str, drop_path: float, dims: dict[str, Any]) -> nn.Module:
     if name == "mit_custom":
         return MixTransformer(_mix_transformer_sizes(dims), drop_path)
     if name == "resnet101_v1c":
+        if not _one_per_stage(dims.get("depths", (1, 1, 1, 1))):
+            raise ValueError("resnet101_v1c needs four depths, one per stage")
         return ResNet(**{key: dims.pop(key) for key in ("depths", "base_channels") if key in dims})
     if name == "efficientnet_lite0":
         return EfficientNetLite0(drop_path)
     raise ValueError(f"no encoder {name!r}; use mit_b0 .. mit_b5, mit_custom, resnet101_v1c or efficientnet_lite0")
 
 
+def _one_per_stage(sizes: Any) -> bool:
+    return isinstance(sizes, tuple | list) and len(sizes) == 4
+
+
 def _mix_transformer_sizes(dims: dict[str, Any]) -> MixTransformerSizes:
-    missing = [field for field in MixTransformerSizes._fields if len(dims.get(field, ())) != 4]
+    missing = [field for field in MixTransformerSizes._fields if not _one_per_stage(dims.get(field))]
     if missing:
         raise ValueError(f"mit_custom needs four numbers, one per stage, for {', '.join(missing)}")
     sizes = MixTransformerSizes(*(tuple(dims.pop(field)) for field in MixTransformerSizes._fields))
@@ -91,28 +100,29 @@ def _head(
     name: str, encoder: Any, num_classes: int, dropout: float, detail: bool, dims: dict[str, Any]
 ) -> tuple[Head, nn.Module | None]:
     inputs, strides = encoder.channels, encoder.strides
-    if name == "deeplabv2":
-        return (
-            DeepLabV2Head(inputs, strides, num_classes),
-            DeepLabV2Head(inputs, strides, num_classes) if detail else None,
-        )
-    defaults = {"daformer": (256, 256), "modified_aspp": (256, 32), "light": (64, 32)}
-    if name not in defaults:
-        raise ValueError(f"no head {name!r}; use {', '.join(defaults)} or deeplabv2")
-    channels = dims.pop("channels", defaults[name][0])
-    attention_channels = dims.pop("attention_channels", defaults[name][1]) if detail else 0
+    channels = attention_channels = 0
+    if name in DEFAULT_CHANNELS:
+        channels, attention_channels = DEFAULT_CHANNELS[name]
+        channels = dims.pop("channels", channels)
+        attention_channels = dims.pop("attention_channels", attention_channels) if detail else attention_channels
     head: Head
-    attention: nn.Module | None = None
-    if name == "daformer":
-        head = DAFormerHead(inputs, num_classes, channels, dropout)
-        attention = DAFormerAttention(inputs, num_classes, attention_channels, dropout) if detail else None
-    elif name == "modified_aspp":
-        head = ModifiedASPPHead(inputs, strides, num_classes, channels, dropout)
-        attention = DenseAttention(inputs, strides, num_classes, attention_channels) if detail else None
-    else:
-        head = LightHead(inputs, num_classes, channels, dropout)
-        attention = LightAttention(inputs, num_classes, attention_channels) if detail else None
-    return head, attention
+    attention: nn.Module
+    match name:
+        case "daformer":
+            head = DAFormerHead(inputs, num_classes, channels, dropout)
+            attention = DAFormerAttention(inputs, num_classes, attention_channels, dropout)
+        case "light":
+            head = LightHead(inputs, num_classes, channels, dropout)
+            attention = LightAttention(inputs, num_classes, attention_channels)
+        case "modified_aspp":
+            head = ModifiedASPPHead(inputs, strides, num_classes, channels, dropout)
+            attention = DenseAttention(inputs, strides, num_classes, attention_channels)
+        case "deeplabv2":
+            head = DeepLabV2Head(inputs, strides, num_classes)
+            attention = DeepLabV2Head(inputs, strides, num_classes)
+        case _:
+            raise ValueError(f"no head {name!r}; use {', '.join(DEFAULT_CHANNELS)} or deeplabv2")
+    return head, attention if detail else None
 
 
 class HRDALoss(NamedTuple):

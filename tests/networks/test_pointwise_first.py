@@ -19,16 +19,16 @@ def test_the_logits_are_the_authors(tiny: HRDA, reference: Callable, images: Cal
     torch.testing.assert_close(logits[..., ::3, ::3], torch.from_numpy(arrays["logits"]), atol=3e-5, rtol=0)
 
 
-def test_it_saves_operations_and_leaves_the_network_alone() -> None:
+def test_it_saves_operations_and_leaves_the_network_alone(tiny_dims: dict) -> None:
     with torch.device("meta"):
-        plain = build_hrda("mit_b0", "daformer").eval()
+        plain = build_hrda("mit_custom", "daformer", **tiny_dims).eval()
         keys = list(plain.state_dict())
         totals = []
         for network in (plain, with_pointwise_first(plain)):
             with FlopCounterMode(display=False) as counter:
                 network.forward_frame(torch.zeros(1, 3, 128, 256), WINDOWS)
             totals.append(counter.get_total_flops())
-    assert totals[1] < 0.94 * totals[0]
+    assert totals[1] < 0.95 * totals[0]
     assert list(plain.state_dict()) == keys
 
 
