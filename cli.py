@@ -18,6 +18,7 @@ COMMANDS = {
     "simulate": ("clients.cli", "simulate", "Drive through the simulated city and write labelled frames."),
     "train-source": ("adaptation.cli", "train_source", "Train a network on labelled source data."),
     "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),
+    "adapt": ("adaptation.cli", "adapt", "Adapt a network to a folder of unlabelled frames."),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
     "export": ("adaptation.cli", "export", "Build a release: weights, engine and manifest."),
     "parity": ("adaptation.cli", "parity", "Compare a release's engine with the torch reference."),

@@ -8,7 +8,15 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor
 
 from adaptation.data.data_choice import DataChoice, choose_data
@@ -19,6 +27,12 @@ from adaptation.evaluation.scores import score
 from adaptation.evaluation.table import scores_table
 from adaptation.networks import checkpoints
 from adaptation.networks.checkpoints import CheckpointError
+from adaptation.rounds.learning import Numbers
+from adaptation.rounds.recipes import RECIPES as ROUND_RECIPES
+from adaptation.rounds.report import PAGE_FILE, Report
+from adaptation.rounds.run import adapt as run_round
+from adaptation.rounds.steps import RoundError
+from adaptation.rounds.work import Round
 from adaptation.source_training import recipes
 from adaptation.source_training.processes import Processes, join_processes, leave_processes
 from adaptation.source_training.source_data import SourceData, open_source_data
@@ -111,6 +125,62 @@ def evaluate(
         json_file.write_text(scores.model_dump_json(indent=2) + "\n")
 
 
+def adapt(
+    source: Annotated[list[Path], typer.Option(help="A labelled data set's top folder; may be given several times.")],
+    target: Annotated[Path, typer.Option(help="A folder of frames; a data set's labels there only score the result.")],
+    out: Annotated[Path, typer.Option(help="Where every step leaves its result; a round that was cut off goes on.")],
+    recipe: Annotated[str, typer.Option(help=", ".join(ROUND_RECIPES))] = "cpu_quick",
+    release: Annotated[Path | None, typer.Option(help="The release to start from.")] = None,
+    network: Annotated[Path | None, typer.Option(help="Or the network's folder to start from.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Train-id PNGs that people labelled, 255 where not asked.")
+    ] = None,
+    source_split: Annotated[list[str] | None, typer.Option(help="A split's name, or all; train by default.")] = None,
+    source_sequences: Annotated[list[str] | None, typer.Option(help="Drives to keep, with commas, or all.")] = None,
+    target_split: Annotated[str, typer.Option(help="Of a target that is a data set with splits.")] = "train",
+    minutes: Annotated[float | None, typer.Option(help="Budget of the whole round.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Budget of the training.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    frame_size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS; a release's own, or 512x1024.")] = None,
+    classes: Annotated[str, typer.Option(help=f"What is scored: {', '.join(SCORED_CLASSES)}")] = "19",
+) -> None:
+    """Adapt a network to where the fleet drives: one round, from a folder of frames to a network and a report."""
+    if recipe not in ROUND_RECIPES:
+        _fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
+    if classes not in SCORED_CLASSES:
+        _fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
+    start = release or network
+    if start is None or (release and network):
+        _fail("give --release or --network, one of the two")
+    config = ROUND_RECIPES[recipe]()
+    if minutes is not None and (iterations is not None or minutes <= 0):
+        _fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
+    if minutes is not None:
+        config = config.model_copy(update={"budget": minutes, "budget_in": "minutes"})
+    elif iterations is not None:
+        config = config.model_copy(update={"budget": iterations, "budget_in": "iterations"})
+    try:
+        round_ = Round(
+            config,
+            start,
+            choose_data(source, "train", splits=source_split, sequences=source_sequences),
+            target,
+            out,
+            seed,
+            target_split,
+            labels,
+            parse_size(frame_size) if frame_size else None,
+            classes,
+        )
+        report = _adapt_with_progress(round_)
+    except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:
+        _fail(str(error))
+    evaluation = Report.read(report).evaluation
+    if evaluation.scores_after is not None:
+        Console().print(scores_table(evaluation.scores_after))
+    _say(f"{out / 'network'} holds the network, {report / PAGE_FILE} the report")
+
+
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="An official HRDA or DAFormer checkpoint.")],
     out: Annotated[Path, typer.Option(help="Where the network goes.")],
@@ -164,6 +234,21 @@ def _open(choices: Sequence[DataChoice], run: Run, cache_bytes: int, processes: 
             threads=max(2, run.loader_threads),
             on_frame=lambda done, total: progress.update(task, completed=done, total=total),
         )
+
+
+def _adapt_with_progress(round_: Round) -> Path:
+    with _progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, numbers: Numbers) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            notes = "".join(
+                f", {name} {numbers[name]:.3f}" for name in ("loss", "estimated accuracy") if name in numbers
+            )
+            progress.update(tasks[what], completed=done, description=what + notes)
+
+        return run_round(round_, show)
 
 
 def _train_with_progress(training: SourceTraining) -> None:

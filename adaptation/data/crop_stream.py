@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from adaptation.data.frame_cache import FrameCache
 from adaptation.data.labelled_frames import DataError, LabelledFrame
 from adaptation.data.rare_class_sampling import RareClassSampler
 from adaptation.data.wide_photometric import vary_widely
+
+Batch = TypeVar("Batch")
 
 _RARE_CLASS_TRIES = 10
 
@@ -102,12 +104,10 @@ def _draw_crop_with_class(
     return box, crop_labels
 
 
-def prefetch(
-    draw: Callable[[int], LabelledCrops], iterations: range, threads: int
-) -> Iterator[tuple[int, LabelledCrops]]:
+def prefetch(draw: Callable[[int], Batch], iterations: range, threads: int) -> Iterator[tuple[int, Batch]]:
     """Yields (iteration, draw(iteration)) in order, with at most `threads` + 1 drawn ahead in threads."""
     with ThreadPoolExecutor(threads) as pool:
-        ahead: list[tuple[int, Future[LabelledCrops]]] = []
+        ahead: list[tuple[int, Future[Batch]]] = []
         try:
             for iteration in iterations:
                 ahead.append((iteration, pool.submit(draw, iteration)))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from exchange.frame_fitting import fit_frame, restore_labels
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import WindowConfig, whole_frame_windows
 from exchange.releases import MANIFEST_NAME, read_manifest
+
+Frame = TypeVar("Frame")
 
 DEFAULT_FRAME_SIZE = (512, 1024)
 
@@ -76,7 +79,7 @@ def confusion_over(
     return confusion
 
 
-def spread(frames: Sequence[LabelledFrame], limit: int | None) -> list[LabelledFrame]:
+def spread(frames: Sequence[Frame], limit: int | None) -> list[Frame]:
     """At most `limit` frames, evenly spread over all."""
     if limit is None or limit >= len(frames):
         return list(frames)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from adaptation.networks.hrda import HRDA
-from adaptation.networks.layers import DropPath
+from adaptation.networks.hrda import HRDA, FusedMaps
+from adaptation.networks.layers import DropPath, resized
 from adaptation.networks.windows import Size
 
 
@@ -33,15 +33,19 @@ class MeanTeacher(nn.Module):
             own.mul_(keep).add_(followed, alpha=1 - keep)
         self.updates += 1
 
-    @torch.no_grad()
     def logits(self, images_N3HW: Tensor, detail_crop: Size) -> Tensor:
-        """Full-size logits, all detail windows (overlapping by half) in one batch, for batch norm's sake."""
+        """Full-size logits of `fused`."""
+        return resized(self.fused(images_N3HW, detail_crop).logits_NKHW, images_N3HW.shape[-2:])
+
+    @torch.no_grad()
+    def fused(self, images_N3HW: Tensor, detail_crop: Size, *, with_embedding: bool = False) -> FusedMaps:
+        """Maps at the head's stride, all detail windows (overlapping by half) in one batch, for batch norm's sake."""
         self.network.train()
         for module in self.network.modules():
             if isinstance(module, nn.Dropout | nn.Dropout2d | DropPath):
                 module.eval()
         half = (detail_crop[0] // 2, detail_crop[1] // 2)
-        return self.network.forward_whole(images_N3HW, detail_crop, half)
+        return self.network.fused(images_N3HW, detail_crop, half, with_embedding=with_embedding)
 
 
 def teacher_alpha(iteration: int, decay: float = 0.999) -> float:

@@ -4,7 +4,7 @@
 public, so that a round can put other labels in the place of the teacher's or share quantities among processes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adaptation.data.detail_boxes import draw_detail_box
-from adaptation.networks.hrda import HRDA, HRDALoss, hrda_loss
+from adaptation.label_shift.adjustment import adjust
+from adaptation.networks.hrda import HRDA, HRDALogits, HRDALoss, hrda_loss
 from adaptation.networks.windows import Box, Size
 from adaptation.self_training.class_mix import choose_classes, class_masks, class_mix
 from adaptation.self_training.feature_distance import feature_distance
@@ -142,9 +143,16 @@ def source_losses(
     batch: SelfTrainingBatch,
     box: Box,
     settings: SelfTrainingSettings,
+    offset_C: Tensor | None = None,
 ) -> tuple[HRDALoss, Tensor | None]:
-    """The labelled loss on source images, and the weighted feature distance of their context."""
+    """The labelled loss on source images, and the weighted feature distance of their context.
+
+    `offset_C`, added to the logits of the loss, is log P_source - log P_target where the plain outputs are to follow
+    the target (classifier rectification).
+    """
     logits = student.forward_train(batch.source_N3HW, box)
+    if offset_C is not None:
+        logits = _shifted(logits, offset_C)
     loss = hrda_loss(logits, batch.labels_NHW.long(), detail_weight=settings.detail_weight)
     if reference_encoder is None:
         return loss, None
@@ -163,6 +171,11 @@ def mix(batch: SelfTrainingBatch, labels_NHW: Tensor, weights_NHW: Tensor, choic
         labels_NHW=class_mix(masks_NHW, batch.labels_NHW.long(), labels_NHW),
         weights_NHW=class_mix(masks_NHW, torch.ones_like(weights_NHW), weights_NHW),
     )
+
+
+def _shifted(logits: HRDALogits, offset_C: Tensor) -> HRDALogits:
+    detail_NKHW = None if logits.detail_NKHW is None else adjust(logits.detail_NKHW, offset_C)
+    return replace(logits, fused_NKHW=adjust(logits.fused_NKHW, offset_C), detail_NKHW=detail_NKHW)
 
 
 def _without_graph(loss: HRDALoss) -> HRDALoss:

@@ -1,0 +1,91 @@
+"""The crops that a round trains on; batch n is the same whenever and wherever it is drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptation.data.crop_stream import CropSettings, CropStream, FrameSource, LabelledCrops
+from adaptation.data.cropping import draw_crop
+from adaptation.data.data_choice import DataChoice
+from adaptation.data.frame_cache import FrameCache
+from adaptation.data.labelled_frames import read_image
+from adaptation.rounds.recipes import RoundConfig
+from adaptation.rounds.snapshot import FrozenFrame, Snapshot, read_asked, source_frames
+from exchange.label_space import IGNORE_ID
+
+SOURCE_CACHE_BYTES = 4 << 30
+TARGET_CACHE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class TargetCrops:
+    images_NHWC: NDArray[np.uint8]
+    asked_NHW: NDArray[np.uint8]
+    """Train ids where a person was asked, else 255."""
+    valid_NHW: NDArray[np.uint8]
+    """1 where the crop shows the frame, 0 beyond its edge."""
+
+
+@dataclass(frozen=True)
+class RoundCrops:
+    source: LabelledCrops
+    target: TargetCrops
+
+
+def open_source_stream(snapshot: Path, choices: Sequence[DataChoice], config: RoundConfig, seed: int) -> CropStream:
+    """The source's labelled crops.
+
+    Raises:
+        RoundError: the source changed since the snapshot.
+        DataError: it shows too little of any class.
+    """
+    sources = [
+        FrameSource(frames, counts, _settings(config, choice.layout), choice.weight)
+        for choice, (frames, counts) in zip(choices, source_frames(snapshot, choices), strict=True)
+    ]
+    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed)
+
+
+def _settings(config: RoundConfig, layout: str) -> CropSettings:
+    return config.crops.model_copy(update={"fit_hw": config.fit_hw_by_layout.get(layout, config.crops.fit_hw)})
+
+
+class TargetStream:
+    """Crops of frames drawn uniformly; where people labelled regions, crops that show some of them are preferred."""
+
+    def __init__(self, snapshot: Path, settings: CropSettings, seed: int) -> None:
+        self._folder = snapshot
+        self._frames = Snapshot.read(snapshot).frames
+        self._settings = settings
+        self._seed = seed
+        self._kept: dict[FrozenFrame, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._free_bytes = TARGET_CACHE_BYTES
+
+    def crops(self, numbers: range) -> TargetCrops:
+        images, asked, valid = zip(*(self._crop(number) for number in numbers), strict=True)
+        return TargetCrops(np.stack(images), np.stack(asked), np.stack(valid))
+
+    def _crop(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        rng = np.random.default_rng((self._seed, number))
+        image, asked = self._read(self._frames[int(rng.integers(len(self._frames)))])
+        settings = self._settings
+        box, asked_crop = draw_crop(
+            rng, asked, fit_hw=settings.fit_hw, crop_hw=settings.crop_hw, scale_range=settings.scale_range
+        )
+        inside = box.cut_labels(np.zeros_like(asked)) != IGNORE_ID
+        return box.cut_image(image), asked_crop, inside.astype(np.uint8)
+
+    def _read(self, frame: FrozenFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if (kept := self._kept.get(frame)) is not None:
+            return kept
+        image = read_image(self._folder / frame.image)
+        asked = read_asked(self._folder, frame)
+        if asked is None:
+            asked = np.full(image.shape[:2], IGNORE_ID, dtype=np.uint8)
+        if (size_bytes := image.nbytes + asked.nbytes) <= self._free_bytes:
+            self._kept[frame] = (image, asked)
+            self._free_bytes -= size_bytes
+        return image, asked

@@ -1,0 +1,174 @@
+"""What a round does: one frozen, validated description, made by one function per recipe."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adaptation.data.crop_stream import CropSettings
+
+
+class SelfLabelingConfig(BaseModel):
+    """Pseudo-labels weighted by prototypes that learn from class-balanced self-labels (CPSL, Li et al., CVPR 2022)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prototype_frames: int = Field(default=64, ge=1)
+    """Target frames whose class means start the prototypes."""
+    fewest_frames: int = Field(default=20, ge=1)
+    """A class seen in fewer of them keeps the teacher's word alone."""
+    pixels_per_image: int = Field(default=512, ge=1)
+    queue_pixels: int = Field(default=16384, ge=1)
+    loss_weight: float = Field(default=0.1, gt=0)
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    marginal_momentum: float = Field(default=0.99, ge=0, le=1)
+
+
+class SelfTrainingConfig(BaseModel):
+    """A mean teacher with class mixing (DACS, DAFormer, HRDA). Defaults are the authors'."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    confidence: float = Field(default=0.968, gt=0, le=1)
+    teacher_decay: float = Field(default=0.999, ge=0, lt=1)
+    teacher_warm_start: bool = False
+    """True moves the teacher at its final pace from the first iteration; the authors' starts as the student's mean."""
+    feature_distance_weight: float = Field(default=0.005, ge=0)
+    """Of the distance to the encoder that the round started from; 0 leaves it out."""
+    self_labeling: SelfLabelingConfig | None = None
+    asked_pixel_weight: float = Field(default=5.0, gt=0)
+    """Of a pixel that a person labelled; a pseudo-label weighs at most 1."""
+    ships: Literal["student", "teacher"] = "student"
+
+
+class RoundConfig(BaseModel):
+    """Everything that decides a round's weights besides the start, the data, the seed and the budget."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    estimator: Literal["presence", "presence against labels", "posterior maximization"] = "presence"
+    """Thresholded presence measured alike on both domains, or against the source's labels (the authors'), or EM."""
+    measured_frames: int = Field(default=256, ge=1)
+    """At most this many frames of each domain are labelled for the prior, and of the target for the evaluation."""
+    crops: CropSettings
+    """Of the source; target crops are cut alike, but keep their look."""
+    fit_hw_by_layout: dict[str, tuple[int, int]] = {}
+    """Source layouts whose frames are fitted into another size than `crops.fit_hw`."""
+    detail_hw: tuple[int, int]
+    detail_weight: float = Field(default=0.1, ge=0, lt=1)
+    batch_size: int = Field(ge=1)
+    """Crops of each domain."""
+    learning_rate: float = Field(gt=0)
+    """Of the encoder; the head and the attention take ten times as much."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_iterations: int = Field(ge=0)
+    rectified_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the iterations that retrain the head alone, until its outputs follow the target's prior.
+
+    0 never applies the prior: the outputs keep following the start's, and serving may adjust them.
+    """
+    self_training: SelfTrainingConfig | None
+    budget: float = Field(gt=0)
+    budget_in: Literal["minutes", "iterations"]
+    """Minutes are of the whole round, iterations of its training."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.self_training is None) != (self.rectified_share == 1):
+            raise ValueError("rectified_share is 1 exactly where there is no self-training")
+        return self
+
+
+def _small_crops(size: int) -> CropSettings:
+    """Source crops that show every light: what kept a network trained by day from taking dark sky for building."""
+    return CropSettings(
+        crop_hw=(size, size),
+        fit_hw=(512, 1024),
+        scale_range=(0.7, 1.6),
+        photometric="wide",
+        rare_class_temperature=0.1,
+        rare_class_min_pixels=250,
+    )
+
+
+def full() -> RoundConfig:
+    """All of it: the head rectified to the target's prior, then a slow teacher with self-labels."""
+    return RoundConfig(
+        recipe="full",
+        crops=_small_crops(384),
+        detail_hw=(192, 192),
+        batch_size=4,
+        learning_rate=1e-4,
+        warmup_iterations=50,
+        rectified_share=0.1,
+        self_training=SelfTrainingConfig(self_labeling=SelfLabelingConfig(), ships="teacher"),
+        budget=1000,
+        budget_in="iterations",
+    )
+
+
+def self_label() -> RoundConfig:
+    """Mean teacher and class mixing with self-labels; the prior is measured, not applied."""
+    return full().model_copy(update={"recipe": "self_label", "rectified_share": 0.0})
+
+
+def rectify_only() -> RoundConfig:
+    """The head alone is retrained on the source so that its outputs follow the target's prior (Undoing UDA's CR)."""
+    update = {"recipe": "rectify_only", "rectified_share": 1.0, "self_training": None, "budget": 200}
+    return full().model_copy(update=update)
+
+
+def cpu_quick() -> RoundConfig:
+    """Three minutes on two cores: a teacher that hardly moves labels small crops, the student ships."""
+    return RoundConfig(
+        recipe="cpu_quick",
+        measured_frames=16,
+        crops=_small_crops(256),
+        detail_hw=(128, 128),
+        batch_size=2,
+        learning_rate=6e-5,
+        warmup_iterations=10,
+        rectified_share=0.1,
+        self_training=SelfTrainingConfig(
+            teacher_warm_start=True,
+            self_labeling=SelfLabelingConfig(
+                prototype_frames=16, fewest_frames=8, pixels_per_image=256, queue_pixels=4096
+            ),
+        ),
+        budget=3,
+        budget_in="minutes",
+    )
+
+
+def naive_mean_teacher() -> RoundConfig:
+    """The trap: a fast, credulous teacher and a source that shows daylight only; it talks itself into collapse."""
+    crops = _small_crops(384).model_copy(update={"photometric": "none"})
+    naive = SelfTrainingConfig(teacher_decay=0.99, confidence=0.9, feature_distance_weight=0.0)
+    update = {
+        "recipe": "naive_mean_teacher", "crops": crops, "rectified_share": 0.0, "self_training": naive,
+        "budget": 240,
+    }  # fmt: skip
+    return full().model_copy(update=update)
+
+
+def paper_hrda() -> RoundConfig:
+    """HRDA's self-training with its authors' settings, for a network on mit_b5 (Hoyer et al., ECCV 2022)."""
+    return RoundConfig(
+        recipe="paper_hrda",
+        crops=CropSettings(crop_hw=(1024, 1024), fit_hw=(1024, 2048)),
+        fit_hw_by_layout={"gta5": (1440, 2560), "synthia": (1520, 2560)},
+        detail_hw=(512, 512),
+        batch_size=2,
+        learning_rate=6e-5,
+        warmup_iterations=1500,
+        self_training=SelfTrainingConfig(),
+        budget=40_000,
+        budget_in="iterations",
+    )
+
+
+RECIPES: MappingProxyType[str, Callable[[], RoundConfig]] = MappingProxyType(
+    {recipe.__name__: recipe for recipe in (full, self_label, rectify_only, cpu_quick, naive_mean_teacher, paper_hrda)}
+)

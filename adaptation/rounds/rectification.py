@@ -1,0 +1,52 @@
+"""Retrains the head on the source so that its plain outputs follow the target's prior (CR, Undoing UDA, CVPR 2022)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaptation.data.crop_stream import LabelledCrops
+from adaptation.data.detail_boxes import draw_detail_box
+from adaptation.data.normalization import normalize
+from adaptation.networks.hrda import HRDA
+from adaptation.networks.windows import Box
+from adaptation.rounds.learning import Numbers
+from adaptation.rounds.recipes import RoundConfig
+from adaptation.self_training import SelfTrainingBatch, SelfTrainingSettings, source_losses
+from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+
+
+class HeadRectification:
+    """Only the head learns. The whole network stays in eval mode: live batch norm would drift towards the source."""
+
+    def __init__(self, config: RoundConfig, network: HRDA, log_ratio_C: Tensor, iterations: int, seed: int) -> None:
+        self.config, self.iterations, self.seed = config, iterations, seed
+        self.network = network.eval()
+        self.network.backbone.requires_grad_(False)
+        self.network.decode_head.requires_grad_(True)
+        self.offset_C = -log_ratio_C
+        groups = parameter_groups(self.network, config.learning_rate, config.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups)
+        self.settings = SelfTrainingSettings(detail_weight=config.detail_weight)
+
+    def state(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def step(self, batch: LabelledCrops, iteration: int) -> Numbers:
+        device = next(self.network.parameters()).device
+        images_N3HW = normalize(torch.from_numpy(batch.images_NHWC).to(device))
+        labels_NHW = torch.from_numpy(batch.labels_NHW).to(device)
+        rng = np.random.default_rng((self.seed, iteration))
+        box = Box(*draw_detail_box(rng, self.config.crops.crop_hw, self.config.detail_hw))
+        set_rates(self.optimizer, rate_factor(iteration, self.iterations, self.config.warmup_iterations))
+        pair = SelfTrainingBatch(images_N3HW, labels_NHW, target_N3HW=images_N3HW)
+        loss, _ = source_losses(self.network, None, pair, box, self.settings, self.offset_C)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        self.optimizer.step()
+        return {"loss": loss.total.item()}

@@ -1,0 +1,63 @@
+"""What a round did, for programs (report.json) and for people (report.html)."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from adaptation.rounds.budget import Budget
+from adaptation.rounds.evaluation import Evaluation
+from adaptation.rounds.learning import HISTORY_FILE
+from adaptation.rounds.prior import PriorRecord
+from adaptation.rounds.report_page import report_page
+from adaptation.rounds.report_pictures import read_pictures
+from adaptation.rounds.start import AdaptationRecord
+from adaptation.rounds.steps import ROUND_FILE
+
+REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
+
+
+class Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    round: dict[str, Any]
+    """Recipe, start, data, seed and budget as they were asked for."""
+    network: AdaptationRecord
+    prior: PriorRecord
+    budget: Budget
+    histories: dict[str, list[dict[str, float]]]
+    """By training: iterations, and the means of each stretch that ends there."""
+    evaluation: Evaluation
+    threads: int
+    torch_version: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        return cls.model_validate_json((folder / REPORT_FILE).read_text())
+
+
+def write_report(folder: Path, out: Path) -> None:
+    """Gathers what the steps left in `out` and writes report.json and report.html."""
+    asked = json.loads((out / ROUND_FILE).read_text())
+    trainings = {"rectification": "rectifying the head", "self_training": "self-training"}
+    report = Report(
+        round=asked | {"recipe": json.loads(asked["recipe"])},
+        network=AdaptationRecord.read(out / "network"),
+        prior=PriorRecord.read(out / "prior"),
+        budget=Budget.read(out / "budget"),
+        histories={
+            title: json.loads((out / name / HISTORY_FILE).read_text())
+            for name, title in trainings.items()
+            if (out / name).exists()
+        },
+        evaluation=Evaluation.read(out / "evaluation"),
+        threads=torch.get_num_threads(),
+        torch_version=torch.__version__,
+    )
+    (folder / REPORT_FILE).write_text(report.model_dump_json(indent=2) + "\n")
+    pictures = read_pictures(out / "snapshot", out / "prior" / "labels", out / "evaluation" / "labels")
+    page = report_page(report.network, report.prior, report.budget, report.histories, report.evaluation, pictures)
+    (folder / PAGE_FILE).write_text(page)

@@ -1,0 +1,128 @@
+"""A whole round: snapshot, prior, budget, rectification, prototypes, self-training, network, evaluation, report."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from adaptation.evaluation.evaluate import spread
+from adaptation.networks.checkpoints import load_network, save_network
+from adaptation.rounds.budget import Budget
+from adaptation.rounds.evaluation import evaluate_round
+from adaptation.rounds.prior import NamedImage, measure_prior
+from adaptation.rounds.prototypes import measure_prototypes
+from adaptation.rounds.recipes import SelfLabelingConfig
+from adaptation.rounds.report import write_report
+from adaptation.rounds.snapshot import SNAPSHOT_FILE, freeze, source_frames
+from adaptation.rounds.start import ADAPTATION_FILE, AdaptationRecord, Start, open_start
+from adaptation.rounds.steps import claim, step
+from adaptation.rounds.trainings import plan, rectify, self_train
+from adaptation.rounds.work import OnProgress, Round, Work
+from exchange.releases import file_sha256
+
+
+def adapt(round_: Round, on_progress: OnProgress) -> Path:
+    """Runs a round, or goes on with it where it was cut off; returns the folder of its report.
+
+    Every step leaves a folder under `out`, and reads what it needs from those before it. A resumed round gives the
+    same weights to the bit as an uninterrupted one (same seed, number of threads and machine).
+
+    Raises:
+        DataError: frames or labels that are missing or damaged.
+        CheckpointError, ReleaseError, ValueError: a start that cannot be opened at this frame size.
+        RoundError: `out` holds another round, the source changed since it began, or a loss is not finite.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    start = open_start(round_.start, round_.frame_size, device)
+    work = Work(round_, start, device, on_progress)
+    out, settings = round_.out, round_.config.self_training
+    claim(out, _identity(round_, start))
+    step(out, "snapshot", lambda folder: _freeze(work, folder))
+    step(out, "prior", lambda folder: _measure_prior(work, folder))
+    budget = Budget.read(step(out, "budget", lambda folder: plan(work, folder)))
+    trained = round_.start
+    if budget.rectification_iterations:
+        trained = step(out, "rectification", lambda folder: rectify(work, folder, budget))
+    if settings is not None:
+        before, prototypes = trained, None
+        if (labels := settings.self_labeling) is not None:
+            prototypes = step(out, "prototypes", lambda folder: _measure_prototypes(work, folder, before, labels))
+        both = step(out, "self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
+        trained = both / settings.ships
+    network = step(out, "network", lambda folder: _ship(work, folder, trained, budget))
+    step(out, "evaluation", lambda folder: _evaluate(work, folder, network))
+    return step(out, "report", lambda folder: write_report(folder, out))
+
+
+def _identity(round_: Round, start: Start) -> dict[str, str]:
+    """What must be equal for a round to be gone on with."""
+    sources = (f"{c.folder.resolve()} {c.layout} {c.split} {','.join(c.sequences)}" for c in round_.sources)
+    return {
+        "recipe": round_.config.model_dump_json(),
+        "start": start.sha256,
+        "source": "; ".join(sources),
+        "target": f"{round_.target.resolve()} {round_.target_split}",
+        "labels folder": str(round_.asked and round_.asked.resolve()),
+        "frame size": "{}x{}".format(*start.labeller.frame_size),
+        "seed": str(round_.seed),
+        "scored classes": round_.classes,
+    }
+
+
+def _freeze(work: Work, folder: Path) -> None:
+    round_ = work.round
+    counter = work.counter("copying frames")
+    freeze(folder, round_.sources, round_.target, round_.target_split, round_.asked, counter)
+
+
+def _measure_prior(work: Work, folder: Path) -> None:
+    opened = source_frames(work.snapshot, work.round.sources)
+    source = [frame.image for frames, _ in opened for frame in frames]
+    measure_prior(
+        folder,
+        work.labeller(work.round.start),
+        work.config.estimator,
+        [NamedImage(frame.name, work.snapshot / frame.image, frame.drive) for frame in work.measured_frames],
+        spread(source, work.config.measured_frames),
+        np.concatenate([counts for _, counts in opened]),
+        work.start.output_prior,
+        work.round.seed,
+        work.counter("measuring the prior"),
+    )
+
+
+def _measure_prototypes(work: Work, folder: Path, network: Path, settings: SelfLabelingConfig) -> None:
+    frames = spread(work.measured_frames, settings.prototype_frames)
+    images = [work.snapshot / frame.image for frame in frames]
+    measure_prototypes(folder, work.labeller(network), images, work.counter("measuring prototypes"))
+
+
+def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
+    rectified, settings = budget.rectification_iterations > 0, work.config.self_training
+    record = AdaptationRecord(
+        recipe=work.config.recipe,
+        ships=settings.ships if settings else "rectified head",
+        seed=work.round.seed,
+        iterations=budget.rectification_iterations + budget.self_training_iterations,
+        parent_sha256=work.start.sha256,
+        snapshot_sha256=file_sha256(work.snapshot / SNAPSHOT_FILE),
+        frame_size=work.start.labeller.frame_size,
+        output_prior=work.prior.output_prior_rectified if rectified else work.prior.output_prior_before,
+        output_prior_is="the target's prior, applied once" if rectified else "the prior that the start's follow",
+        source_pixel_frequency=work.prior.source_pixel_frequency,
+    )
+    save_network(folder, work.start.config, load_network(trained, work.start.config).state_dict())
+    (folder / ADAPTATION_FILE).write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def _evaluate(work: Work, folder: Path, network: Path) -> None:
+    evaluate_round(
+        folder,
+        work.labeller(network),
+        work.snapshot,
+        work.measured_frames,
+        work.round.out / "prior" / "labels",
+        work.prior.mean_confidence,
+        work.round.classes,
+        work.counter("evaluating"),
+    )

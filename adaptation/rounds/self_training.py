@@ -1,0 +1,148 @@
+"""A round's self-training: HRDA's step with the round's own labels for the target and its own prior on the source."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adaptation.data.normalization import normalize
+from adaptation.networks.hrda import HRDA, HRDALoss, hrda_loss
+from adaptation.networks.layers import resized
+from adaptation.networks.windows import Size
+from adaptation.rounds.crops import RoundCrops
+from adaptation.rounds.learning import Numbers, seed_of
+from adaptation.rounds.recipes import RoundConfig, SelfTrainingConfig
+from adaptation.rounds.self_labeler import SelfLabeler
+from adaptation.self_training import (
+    MeanTeacher,
+    SelfTrainingBatch,
+    SelfTrainingSettings,
+    draw_choices,
+    mix,
+    pseudo_label_weight,
+    pseudo_labels,
+    source_losses,
+)
+from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+from exchange.label_space import IGNORE_ID
+
+CHOICES, PIXELS, DROPOUT = range(3)
+"""What a step draws at random, each from its own seed."""
+
+
+class SelfTraining:
+    """Student, teacher and, where the recipe has one, the self-labeller.
+
+    Where the head was rectified before, the source's loss keeps the same offset, so that the student's plain outputs
+    go on following the target's prior, and with them the teacher's labels: nothing else applies the prior.
+    """
+
+    def __init__(
+        self,
+        config: RoundConfig,
+        settings: SelfTrainingConfig,
+        network: HRDA,
+        log_ratio_C: Tensor | None,
+        self_labeler: SelfLabeler | None,
+        iterations: int,
+        seed: int,
+    ) -> None:
+        self.config, self.settings, self.iterations, self.seed = config, settings, iterations, seed
+        self.device = next(network.parameters()).device
+        self.offset_C = None if log_ratio_C is None else -log_ratio_C
+        self.reference = None
+        if settings.feature_distance_weight > 0:
+            self.reference = copy.deepcopy(network.backbone).requires_grad_(False).eval()
+        self.teacher = MeanTeacher(copy.deepcopy(network), settings.teacher_decay)
+        if settings.teacher_warm_start:
+            self.teacher.updates.fill_(round(1 / (1 - settings.teacher_decay)))
+        self.student = network.requires_grad_(True).train()
+        self.self_labeler = self_labeler
+        groups = parameter_groups(self.student, config.learning_rate, config.weight_decay)
+        if self_labeler is not None:
+            rate = groups[0]["base_lr"]  # the head's
+            groups.append({"params": [self_labeler.prototypes_CD], "lr": rate, "base_lr": rate, "weight_decay": 0.0})
+        self.optimizer = torch.optim.AdamW(groups)
+        self.step_settings = SelfTrainingSettings(
+            settings.confidence, config.detail_weight, settings.feature_distance_weight
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "self_labeler": {} if self.self_labeler is None else self.self_labeler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.teacher.load_state_dict(state["teacher"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.self_labeler is not None:
+            self.self_labeler.load_state_dict(state["self_labeler"])
+
+    def step(self, batch: RoundCrops, iteration: int) -> Numbers:
+        """Teacher update, source loss, target labels, mixed loss, one optimizer step on the sum of gradients."""
+        crops = SelfTrainingBatch(
+            normalize(self._tensor(batch.source.images_NHWC)),
+            self._tensor(batch.source.labels_NHW),
+            normalize(self._tensor(batch.target.images_NHWC)),
+            self._tensor(batch.target.valid_NHW),
+        )
+        choices = draw_choices(crops.labels_NHW.cpu(), self.config.detail_hw, self._generator(iteration, CHOICES))
+        torch.manual_seed(seed_of(self.seed, iteration, DROPOUT))
+        set_rates(self.optimizer, rate_factor(iteration, self.iterations, self.config.warmup_iterations))
+        self.teacher.update(self.student)
+        self.optimizer.zero_grad(set_to_none=True)
+        source, distance = source_losses(
+            self.student, self.reference, crops, choices.source_box, self.step_settings, self.offset_C
+        )
+        (source.total if distance is None else source.total + distance).backward()
+        asked_NHW = self._tensor(batch.target.asked_NHW)
+        labels_NHW, weights_NHW, confidence = self._target_labels(
+            crops, asked_NHW, choices.mixed_box.size, self._generator(iteration, PIXELS)
+        )
+        mixed_batch = mix(crops, labels_NHW, weights_NHW, choices)
+        logits = self.student.forward_train(mixed_batch.images_N3HW, choices.mixed_box)
+        mixed: HRDALoss = hrda_loss(
+            logits, mixed_batch.labels_NHW, mixed_batch.weights_NHW, detail_weight=self.config.detail_weight
+        )
+        mixed.total.backward()
+        self.optimizer.step()
+        if self.self_labeler is not None:
+            self.self_labeler.follow()
+        return {
+            "loss": source.total.item() + mixed.total.item(),
+            "source loss": source.total.item(),
+            "target loss": mixed.total.item(),
+            "estimated accuracy": confidence,
+        }
+
+    def _target_labels(
+        self, crops: SelfTrainingBatch, asked_NHW: Tensor, detail_hw: Size, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, float]:
+        """Labels and weights of the target crops, and the teacher's mean confidence.
+
+        The teacher's word, checked by the prototypes; a person's, where one was asked.
+        """
+        labeler = self.self_labeler
+        maps = self.teacher.fused(crops.target_N3HW, detail_hw, with_embedding=labeler is not None)
+        size = (crops.target_N3HW.shape[-2], crops.target_N3HW.shape[-1])
+        logits_NCHW = resized(maps.logits_NKHW, size)
+        confidence = float(logits_NCHW.softmax(dim=1).amax(dim=1).mean())
+        if labeler is not None:
+            logits_NCHW = labeler.logits(maps, size)
+            labeler.loss(maps, logits_NCHW, generator).backward()
+        pseudo = pseudo_labels(logits_NCHW)
+        weights_NHW = pseudo_label_weight(pseudo.confidence_NHW, self.settings.confidence, crops.valid_NHW)
+        is_asked_NHW = asked_NHW != IGNORE_ID
+        labels_NHW = torch.where(is_asked_NHW, asked_NHW.long(), pseudo.labels_NHW)
+        return labels_NHW, weights_NHW.masked_fill(is_asked_NHW, self.settings.asked_pixel_weight), confidence
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _generator(self, *purpose: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_of(self.seed, *purpose))

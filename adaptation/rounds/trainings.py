@@ -1,0 +1,87 @@
+"""The steps of a round that train, and the one that measures their pace first."""
+
+from pathlib import Path
+
+from adaptation.networks.checkpoints import save_network
+from adaptation.rounds.budget import Budget, seconds_per_step, write_budget
+from adaptation.rounds.learning import close, learn
+from adaptation.rounds.prototypes import open_self_labeler
+from adaptation.rounds.recipes import SelfTrainingConfig
+from adaptation.rounds.rectification import HeadRectification
+from adaptation.rounds.self_training import SelfTraining
+from adaptation.rounds.work import RECTIFICATION, SELF_TRAINING, Work
+
+_PLANNED_SHARE = 0.9
+"""Of the time that labelling frames leaves."""
+_LONG = 1_000_000
+
+
+def plan(work: Work, folder: Path) -> None:
+    """Writes the budget: iterations as asked, or as many as the minutes hold at the pace of a few steps."""
+    config = work.config
+    if config.budget_in == "iterations":
+        write_budget(folder, int(config.budget), config.rectified_share)
+        return
+    pace_s = 0.0
+    if config.rectified_share > 0:
+        head, draw = _head(work, _LONG), work.source_crops(RECTIFICATION)
+        pace_s += config.rectified_share * seconds_per_step(lambda i: head.step(draw(i), i))
+    if config.self_training is not None:
+        # Without self-labels, which cost little and whose prototypes are not measured yet.
+        learner = _student(work, config.self_training, work.round.start, None, _LONG)
+        draw_both = work.both_crops(SELF_TRAINING)
+        pace_s += (1 - config.rectified_share) * seconds_per_step(lambda i: learner.step(draw_both(i), i))
+    left_s = _PLANNED_SHARE * (60 * config.budget - _labelling_s(work))
+    write_budget(folder, max(1, int(left_s / pace_s)), config.rectified_share, pace_s)
+
+
+def _labelling_s(work: Work) -> float:
+    """What labelling frames takes in the whole round: two domains before, prototypes, the target after."""
+    settings, frames = work.config.self_training, work.prior.frames
+    prototypes = settings.self_labeling.prototype_frames if settings and settings.self_labeling else 0
+    return work.prior.labelling_s / frames * (3 * frames + min(prototypes, frames))
+
+
+def rectify(work: Work, folder: Path, budget: Budget) -> None:
+    """Retrains the head; the folder then holds the network."""
+    iterations = budget.rectification_iterations
+    learner = _head(work, iterations)
+    draw, progress = work.source_crops(RECTIFICATION), work.progress("rectifying the head")
+    history = learn(learner, draw, iterations, folder, progress, work.round.checkpoint_every_s)
+    save_network(folder, work.start.config, learner.network.state_dict())
+    close(folder, history)
+
+
+def self_train(
+    work: Work, folder: Path, settings: SelfTrainingConfig, network: Path, prototypes: Path | None, budget: Budget
+) -> None:
+    """Trains student and teacher from a network; the folder then holds both."""
+    iterations = budget.self_training_iterations
+    learner = _student(work, settings, network, prototypes, iterations)
+    draw, progress = work.both_crops(SELF_TRAINING), work.progress("self-training")
+    history = learn(learner, draw, iterations, folder, progress, work.round.checkpoint_every_s)
+    save_network(folder / "student", work.start.config, learner.student.state_dict())
+    save_network(folder / "teacher", work.start.config, learner.teacher.network.state_dict())
+    close(folder, history)
+
+
+def _head(work: Work, iterations: int) -> HeadRectification:
+    network = work.network(work.round.start)
+    return HeadRectification(work.config, network, work.log_ratio(), iterations, work.seed(RECTIFICATION))
+
+
+def _student(
+    work: Work, settings: SelfTrainingConfig, network: Path, prototypes: Path | None, iterations: int
+) -> SelfTraining:
+    labeler = None
+    if settings.self_labeling is not None and prototypes is not None:
+        labeler = open_self_labeler(prototypes, settings.self_labeling, work.device)
+    return SelfTraining(
+        work.config,
+        settings,
+        work.network(network),
+        work.log_ratio() if work.config.rectified_share > 0 else None,
+        labeler,
+        iterations,
+        work.seed(SELF_TRAINING),
+    )

@@ -1,0 +1,116 @@
+"""A round as it was asked for, and what its steps have at hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adaptation.data.crop_stream import CropStream, LabelledCrops
+from adaptation.data.data_choice import DataChoice
+from adaptation.evaluation.evaluate import FrameLabeller, spread
+from adaptation.networks.checkpoints import load_network
+from adaptation.networks.hrda import HRDA
+from adaptation.rounds.crops import RoundCrops, TargetStream, open_source_stream
+from adaptation.rounds.learning import Numbers, seed_of
+from adaptation.rounds.prior import PriorRecord
+from adaptation.rounds.recipes import RoundConfig
+from adaptation.rounds.snapshot import FrozenFrame, Snapshot
+from adaptation.rounds.start import Start
+
+OnProgress = Callable[[str, int, int, Numbers], None]
+"""Takes what is being done, how much of it is done, how much there is, and a training's numbers."""
+
+RECTIFICATION, SELF_TRAINING = range(2)
+"""The two trainings, each with random choices of its own."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What decides a round's result, and where it is written."""
+
+    config: RoundConfig
+    start: Path
+    """A release or a network's folder."""
+    sources: Sequence[DataChoice]
+    target: Path
+    out: Path
+    seed: int = 0
+    target_split: str = "train"
+    asked: Path | None = None
+    """Folder of train-id PNGs that people labelled, 255 where not asked."""
+    frame_size: tuple[int, int] | None = None
+    classes: str = "19"
+    """The subset that is scored, where the target has labels."""
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """A round under way. Networks pass from step to step through the disk alone, so that resuming changes nothing."""
+
+    round: Round
+    start: Start
+    device: torch.device
+    on_progress: OnProgress
+
+    @property
+    def config(self) -> RoundConfig:
+        return self.round.config
+
+    @property
+    def snapshot(self) -> Path:
+        return self.round.out / "snapshot"
+
+    @cached_property
+    def prior(self) -> PriorRecord:
+        return PriorRecord.read(self.round.out / "prior")
+
+    @cached_property
+    def measured_frames(self) -> list[FrozenFrame]:
+        """The target frames that are labelled before and after."""
+        return spread(Snapshot.read(self.snapshot).frames, self.config.measured_frames)
+
+    def log_ratio(self) -> Tensor:
+        return torch.tensor(self.prior.log_ratio, dtype=torch.float32, device=self.device)
+
+    def network(self, folder: Path) -> HRDA:
+        network = load_network(folder, self.start.config).to(self.device)
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
+
+    def labeller(self, folder: Path) -> FrameLabeller:
+        return replace(self.start.labeller, network=self.network(folder))
+
+    def seed(self, training: int) -> int:
+        return seed_of(self.round.seed, training)
+
+    def source_crops(self, training: int) -> Callable[[int], LabelledCrops]:
+        """The source's batch of each iteration."""
+        source = self._source(training)
+        return lambda iteration: source.crops(self._numbers(iteration))
+
+    def both_crops(self, training: int) -> Callable[[int], RoundCrops]:
+        """Both domains' batches of each iteration."""
+        source = self._source(training)
+        target = TargetStream(self.snapshot, self.config.crops, seed_of(self.seed(training), 1))
+
+        def draw(iteration: int) -> RoundCrops:
+            numbers = self._numbers(iteration)
+            return RoundCrops(source.crops(numbers), target.crops(numbers))
+
+        return draw
+
+    def progress(self, what: str) -> Callable[[int, int, Numbers], None]:
+        return lambda done, total, numbers: self.on_progress(what, done, total, numbers)
+
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.on_progress(what, done, total, {})
+
+    def _source(self, training: int) -> CropStream:
+        return open_source_stream(self.snapshot, self.round.sources, self.config, seed_of(self.seed(training), 0))
+
+    def _numbers(self, iteration: int) -> range:
+        size = self.config.batch_size
+        return range(iteration * size, (iteration + 1) * size)
