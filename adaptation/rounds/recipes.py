@@ -34,6 +34,8 @@ class SelfTrainingConfig(BaseModel):
     teacher_decay: float = Field(default=0.999, ge=0, lt=1)
     teacher_warm_start: bool = False
     """True moves the teacher at its final pace from the first iteration; the authors' starts as the student's mean."""
+    frozen_statistics: bool = False
+    """True keeps batch norm's running statistics as they are, for batches too small to measure them."""
     feature_distance_weight: float = Field(default=0.005, ge=0)
     """Of the distance to the encoder that the round started from; 0 leaves it out."""
     self_labeling: SelfLabelingConfig | None = None
@@ -103,7 +105,7 @@ def full() -> RoundConfig:
         learning_rate=1e-4,
         warmup_iterations=50,
         rectified_share=0.1,
-        self_training=SelfTrainingConfig(self_labeling=SelfLabelingConfig(), ships="teacher"),
+        self_training=SelfTrainingConfig(frozen_statistics=True, self_labeling=SelfLabelingConfig(), ships="teacher"),
         budget=1000,
         budget_in="iterations",
     )
@@ -133,6 +135,7 @@ def cpu_quick() -> RoundConfig:
         rectified_share=0.1,
         self_training=SelfTrainingConfig(
             teacher_warm_start=True,
+            frozen_statistics=True,
             self_labeling=SelfLabelingConfig(
                 prototype_frames=16, fewest_frames=8, pixels_per_image=256, queue_pixels=4096
             ),

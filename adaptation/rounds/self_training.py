@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adaptation.data.normalization import normalize
 from adaptation.networks.hrda import HRDA, HRDALoss, hrda_loss
@@ -54,10 +54,15 @@ class SelfTraining:
         self.reference = None
         if settings.feature_distance_weight > 0:
             self.reference = copy.deepcopy(network.backbone).requires_grad_(False).eval()
-        self.teacher = MeanTeacher(copy.deepcopy(network), settings.teacher_decay)
+        frozen = settings.frozen_statistics
+        self.teacher = MeanTeacher(copy.deepcopy(network), settings.teacher_decay, frozen_statistics=frozen)
         if settings.teacher_warm_start:
             self.teacher.updates.fill_(round(1 / (1 - settings.teacher_decay)))
         self.student = network.requires_grad_(True).train()
+        if frozen:
+            for module in self.student.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         self.self_labeler = self_labeler
         groups = parameter_groups(self.student, config.learning_rate, config.weight_decay)
         if self_labeler is not None:

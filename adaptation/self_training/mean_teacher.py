@@ -7,22 +7,26 @@ from adaptation.networks.hrda import HRDA, FusedMaps
 from adaptation.networks.layers import DropPath, resized
 from adaptation.networks.windows import Size
 
+_NOISE = (nn.Dropout, nn.Dropout2d, DropPath)
+
 
 class MeanTeacher(nn.Module):
     """A network whose parameters follow the student's, as DAFormer's and HRDA's code does it.
 
     Parameters only: batch-norm statistics are neither copied nor averaged. The teacher labels in train mode but for
-    dropout and stochastic depth, so batch norm uses the statistics of the very batch and updates its own. The number
-    of updates is part of the state, so a resumed run goes on (the authors' starts the teacher anew).
+    dropout and stochastic depth, so batch norm uses the statistics of the very batch and updates its own; with
+    `frozen_statistics` it uses those it came with (small crops say too little). The number of updates is part of the
+    state, so a resumed run goes on (the authors' starts the teacher anew).
     """
 
     updates: Tensor
 
-    def __init__(self, network: HRDA, decay: float = 0.999) -> None:
+    def __init__(self, network: HRDA, decay: float = 0.999, *, frozen_statistics: bool = False) -> None:
         """Takes over `network`, built apart from the student; the first update gives it the student's parameters."""
         super().__init__()
         self.network = network.requires_grad_(False)
         self.decay = decay
+        self._in_eval_mode = (*_NOISE, nn.BatchNorm2d) if frozen_statistics else _NOISE
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
@@ -42,7 +46,7 @@ class MeanTeacher(nn.Module):
         """Maps at the head's stride, all detail windows (overlapping by half) in one batch, for batch norm's sake."""
         self.network.train()
         for module in self.network.modules():
-            if isinstance(module, nn.Dropout | nn.Dropout2d | DropPath):
+            if isinstance(module, self._in_eval_mode):
                 module.eval()
         half = (detail_crop[0] // 2, detail_crop[1] // 2)
         return self.network.fused(images_N3HW, detail_crop, half, with_embedding=with_embedding)

@@ -88,6 +88,18 @@ def test_what_people_labelled_outweighs_the_teacher(start: Path) -> None:
     assert shares[1] > 2 * shares[0]
 
 
+def test_frozen_statistics_stay_while_weights_move(start: Path) -> None:
+    settings = SelfTrainingConfig(frozen_statistics=True)
+    learner = SelfTraining(CONFIG, settings, load_network(start), None, None, 5, 5)
+    for iteration in range(3):
+        learner.step(crops(0), iteration)
+    given = load_network(start)
+    for network in (learner.student, learner.teacher.network):
+        for (name, buffer), (_, kept) in zip(network.named_buffers(), given.named_buffers(), strict=True):
+            assert torch.equal(buffer, kept), name
+        assert not torch.equal(next(network.parameters()), next(given.parameters()))
+
+
 @torch.inference_mode()
 def mean_probability(network: HRDA) -> Tensor:
     images = normalize(torch.from_numpy(crops(0).target.images_NHWC))
