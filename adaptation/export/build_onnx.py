@@ -1,0 +1,65 @@
+"""The graph as ONNX: what TensorRT builds its plan from."""
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+
+from adaptation.export.build_torch import traced
+from adaptation.export.graph import FrameGraph
+from exchange.contract import INPUTS, OUTPUTS
+
+MODEL_NAME = "model.onnx"
+OPSET = 18  # 17 brought LayerNormalization as one operation
+LOW_PRECISIONS = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+IN_FLOAT32 = ("LayerNormalization", "Softmax", "InstanceNormalization", "GroupNormalization")
+"""Their sums overflow in float16, and the labels become one class."""
+
+
+def build_onnx(graph: FrameGraph, engine_dir: Path) -> Path:
+    """Writes model.onnx, checked by onnx, and returns its path.
+
+    A network in a lower precision keeps it, but for normalisations and softmax, which compute in float32.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, about itself
+        program = torch.onnx.export(
+            traced(graph, graph),
+            input_names=[spec.name for spec in INPUTS],
+            output_names=[spec.name for spec in OUTPUTS],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch's ONNX exporter gave no program")
+    model = program.model_proto
+    keep_in_float32(model)
+    path = engine_dir / MODEL_NAME
+    onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=True)
+    return path
+
+
+def keep_in_float32(model: onnx.ModelProto) -> None:
+    """Puts each `IN_FLOAT32` operation of a lower precision between casts to float32 and back, in place."""
+    values = [*model.graph.value_info, *model.graph.output]
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    kinds |= {weight.name: weight.data_type for weight in model.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        kind = kinds.get(node.output[0])
+        if node.op_type not in IN_FLOAT32 or kind not in LOW_PRECISIONS:
+            nodes.append(node)
+            continue
+        output = node.output[0]
+        for index, name in enumerate(node.input):
+            if kinds.get(name) in LOW_PRECISIONS:
+                node.input[index] = f"{output}.input{index}"
+                nodes.append(helper.make_node("Cast", [name], [node.input[index]], to=TensorProto.FLOAT))
+        node.output[0] = f"{output}.float32"
+        nodes += [node, helper.make_node("Cast", [node.output[0]], [output], to=kind)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

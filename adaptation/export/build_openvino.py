@@ -1,0 +1,39 @@
+"""The graph as an OpenVINO model; its precision is chosen when it is compiled."""
+
+import warnings
+from pathlib import Path
+
+import openvino
+from torch import Tensor, nn
+
+from adaptation.export.build_torch import traced
+from adaptation.export.graph import FrameGraph
+from exchange.contract import INPUTS, OUTPUTS
+
+MODEL_NAME = "model.xml"
+LOGITS = "LOGITS"
+"""Name of the tensor of `FrameGraph.fused` inside the model; no output until `compile_openvino` makes it one."""
+
+
+class _WithLogits(nn.Module):
+    def __init__(self, frame_graph: FrameGraph) -> None:
+        super().__init__()
+        self.frame_graph = frame_graph
+
+    def forward(self, frame_HW3: Tensor, log_prior_ratio_K: Tensor, valid_hw: Tensor) -> tuple[Tensor, ...]:
+        fused_NKHW = self.frame_graph.fused(frame_HW3)
+        return *self.frame_graph.outputs(fused_NKHW, log_prior_ratio_K, valid_hw), fused_NKHW
+
+
+def build_openvino(graph: FrameGraph, engine_dir: Path) -> None:
+    """Writes model.xml and model.bin with float32 weights."""
+    program = traced(_WithLogits(graph), graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about itself
+        model = openvino.convert_model(program)
+    names = [spec.name for spec in (*INPUTS, *OUTPUTS)]
+    for port, name in zip([*model.inputs, *model.outputs], [*names, LOGITS], strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_friendly_name(name)
+    model.remove_result(model.get_results()[-1])
+    openvino.save_model(model, engine_dir / MODEL_NAME, compress_to_fp16=False)

@@ -1,0 +1,108 @@
+"""The one graph that turns a frame into the contract's outputs: normalisation, windows, network, fusion, outputs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from adaptation.data.normalization import MEAN_RGB, STD_RGB
+from adaptation.export.outputs import Outputs, PlainOutputs, TiledOutputs
+from adaptation.networks.hrda import HRDA
+from adaptation.networks.pointwise_before_upsampling import with_pointwise_first
+from adaptation.networks.windows import nested_windows
+from exchange.networks import WindowConfig
+
+Size = tuple[int, int]
+"""(rows, columns)"""
+
+SMALLEST_WINDOW = 32  # what the encoders see at least; the Mix Transformer's first stage needs 29
+
+
+class FrameGraph(nn.Module):
+    """FRAME, LOG_PRIOR_RATIO, VALID_HW -> LABEL, CONFIDENCE, PRESENCE, MEAN_PROBABILITY (`exchange.contract`).
+
+    Batch 1, static shapes. Logits leave the network in float32 whatever its precision, so that the outputs are
+    computed in float32. `tiled` chooses the outputs that suit CPU engines; both compute the same.
+    """
+
+    mean_13HW: Tensor
+    inverse_std_13HW: Tensor
+
+    def __init__(
+        self, network: HRDA, frame_size: Size, windows: WindowConfig, *, tiled: bool, window_batch: int | None = None
+    ) -> None:
+        super().__init__()
+        check_sizes(network, frame_size, windows)
+        self.network = network
+        self.frame_size = frame_size
+        self.window_batch = window_batch
+        self.nested = nested_windows(
+            frame_size, windows.outer_crop, windows.outer_stride, windows.detail_crop, windows.detail_stride
+        )
+        make_outputs = TiledOutputs if tiled else PlainOutputs
+        self.outputs = make_outputs(frame_size, network.stride, self.nested.outer)
+        self.register_buffer("mean_13HW", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("inverse_std_13HW", 1.0 / torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean_13HW.device
+
+    def fused(self, frame_HW3: Tensor) -> Tensor:
+        """Logits float32 [outer windows, K, h, w] at the head's stride."""
+        # By way of a matrix: OpenVINO moves a transposition of the image itself on to where it cannot compile it.
+        pixels_13HW = frame_HW3.flatten(0, 1).t().reshape(1, 3, *self.frame_size).float()
+        image_13HW = (pixels_13HW - self.mean_13HW) * self.inverse_std_13HW
+        image_13HW = image_13HW.to(next(self.network.parameters()).dtype)
+        return self.network.fuse_windows(image_13HW, self.nested, window_batch=self.window_batch).logits_NKHW.float()
+
+    def forward(self, frame_HW3: Tensor, log_prior_ratio_K: Tensor, valid_hw: Tensor) -> Outputs:
+        return self.outputs(self.fused(frame_HW3), log_prior_ratio_K, valid_hw)
+
+
+def reference_graph(network: HRDA, frame_size: Size, windows: WindowConfig) -> FrameGraph:
+    """The plain graph: what every engine is compared with."""
+    return FrameGraph(network, frame_size, windows, tiled=False)
+
+
+def for_inference(network: HRDA, dtype: torch.dtype = torch.float32) -> HRDA:
+    """A copy that computes the same in fewer operations: 1x1 convolutions before upsampling, batch norms folded."""
+    network = with_pointwise_first(network)
+    for module in network.modules():
+        conv, norm = getattr(module, "conv", None), getattr(module, "bn", None)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module.conv, module.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return network.to(dtype)
+
+
+def check_sizes(network: HRDA, frame_size: Size, windows: WindowConfig) -> None:
+    """Refuses a frame or windows that the network cannot take.
+
+    Raises:
+        ValueError: the message names the nearest frame size, or what the windows must be multiples of.
+    """
+    multiple = network.size_multiple
+    smallest = -(-SMALLEST_WINDOW * network.context_divisor // multiple) * multiple
+    nearest = tuple(max(round(side / multiple) * multiple, smallest) for side in frame_size)
+    if nearest != tuple(frame_size):
+        raise ValueError(
+            f"this network takes no frame of {_text(frame_size)}: sides must be multiples of {multiple},"
+            f" at least {smallest}; the nearest is {_text(nearest)}"
+        )
+    _check_windows("outer", windows.outer_crop, windows.outer_stride, multiple, smallest)
+    if network.detail:
+        _check_windows("detail", windows.detail_crop, windows.detail_stride, network.stride, SMALLEST_WINDOW)
+
+
+def _check_windows(name: str, crop: Size, stride: Size, multiple: int, smallest: int) -> None:
+    if any(side % multiple for side in (*crop, *stride)) or min(crop) < smallest or min(stride) < 1:
+        raise ValueError(
+            f"{name} windows of {_text(crop)} every {_text(stride)} do not fit this network: use multiples of"
+            f" {multiple}, crops of at least {smallest}"
+        )
+    if any(step > side for side, step in zip(crop, stride, strict=True)):
+        raise ValueError(f"{name} windows of {_text(crop)} every {_text(stride)} leave gaps: use a smaller stride")
+
+
+def _text(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
