@@ -152,13 +152,13 @@ def adapt(
     start = release or network
     if start is None or (release and network):
         _fail("give --release or --network, one of the two")
-    config = ROUND_RECIPES[recipe]()
     if minutes is not None and (iterations is not None or minutes <= 0):
         _fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
+    config = ROUND_RECIPES[recipe]()
     if minutes is not None:
-        config = config.model_copy(update={"budget": minutes, "budget_in": "minutes"})
+        config = config.with_budget(minutes, "minutes")
     elif iterations is not None:
-        config = config.model_copy(update={"budget": iterations, "budget_in": "iterations"})
+        config = config.with_budget(iterations, "iterations")
     try:
         round_ = Round(
             config,
@@ -166,11 +166,11 @@ def adapt(
             choose_data(source, "train", splits=source_split, sequences=source_sequences),
             target,
             out,
-            seed,
-            target_split,
-            labels,
-            parse_size(frame_size) if frame_size else None,
-            classes,
+            seed=seed,
+            target_split=target_split,
+            asked=labels,
+            frame_size=parse_size(frame_size) if frame_size else None,
+            classes=classes,
         )
         report = _adapt_with_progress(round_)
     except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:

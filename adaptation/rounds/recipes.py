@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adaptation.data.crop_stream import CropSettings
+from adaptation.rounds.prior import EstimatorName
 
 
 class SelfLabelingConfig(BaseModel):
@@ -50,7 +51,7 @@ class RoundConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str
-    estimator: Literal["presence", "presence against labels", "posterior maximization"] = "presence"
+    estimator: EstimatorName = "presence"
     """Thresholded presence measured alike on both domains, or against the source's labels (the authors'), or EM."""
     measured_frames: int = Field(default=256, ge=1)
     """At most this many frames of each domain are labelled for the prior, and of the target for the evaluation."""
@@ -81,6 +82,10 @@ class RoundConfig(BaseModel):
         if (self.self_training is None) != (self.rectified_share == 1):
             raise ValueError("rectified_share is 1 exactly where there is no self-training")
         return self
+
+    def with_budget(self, amount: float, unit: Literal["minutes", "iterations"]) -> Self:
+        """The same recipe with another budget."""
+        return self.model_copy(update={"budget": amount, "budget_in": unit})
 
 
 def _small_crops(size: int) -> CropSettings:

@@ -18,7 +18,10 @@ from adaptation.source_training.optimization import parameter_groups, rate_facto
 
 
 class HeadRectification:
-    """Only the head learns. The whole network stays in eval mode: live batch norm would drift towards the source."""
+    """Only the head learns, by AdamW where the authors take SGD.
+
+    The whole network stays in eval mode: live batch norm would drift towards the source.
+    """
 
     def __init__(self, config: RoundConfig, network: HRDA, log_ratio_C: Tensor, iterations: int, seed: int) -> None:
         self.config, self.iterations, self.seed = config, iterations, seed

@@ -15,7 +15,7 @@ from adaptation.rounds.recipes import SelfLabelingConfig
 from adaptation.rounds.report import write_report
 from adaptation.rounds.snapshot import SNAPSHOT_FILE, freeze, source_frames
 from adaptation.rounds.start import ADAPTATION_FILE, AdaptationRecord, Start, open_start
-from adaptation.rounds.steps import claim, step
+from adaptation.rounds.steps import claimed, step
 from adaptation.rounds.trainings import plan, rectify, self_train
 from adaptation.rounds.work import OnProgress, Round, Work
 from exchange.releases import file_sha256
@@ -30,17 +30,21 @@ def adapt(round_: Round, on_progress: OnProgress) -> Path:
     Raises:
         DataError: frames or labels that are missing or damaged.
         CheckpointError, ReleaseError, ValueError: a start that cannot be opened at this frame size.
-        RoundError: `out` holds another round, the source changed since it began, or a loss is not finite.
+        RoundError: `out` holds another round or is at work, the source changed since it began, or a loss is not finite.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = open_start(round_.start, round_.frame_size, device)
     work = Work(round_, start, device, on_progress)
-    out, settings = round_.out, round_.config.self_training
-    claim(out, _identity(round_, start))
+    with claimed(round_.out, _identity(round_, start)):
+        return _take_steps(work, round_.out)
+
+
+def _take_steps(work: Work, out: Path) -> Path:
+    settings = work.config.self_training
     step(out, "snapshot", lambda folder: _freeze(work, folder))
     step(out, "prior", lambda folder: _measure_prior(work, folder))
     budget = Budget.read(step(out, "budget", lambda folder: plan(work, folder)))
-    trained = round_.start
+    trained = work.round.start
     if budget.rectification_iterations:
         trained = step(out, "rectification", lambda folder: rectify(work, folder, budget))
     if settings is not None:

@@ -89,7 +89,10 @@ class SelfTraining:
             self.self_labeler.load_state_dict(state["self_labeler"])
 
     def step(self, batch: RoundCrops, iteration: int) -> Numbers:
-        """Teacher update, source loss, target labels, mixed loss, one optimizer step on the sum of gradients."""
+        """Teacher update, source loss, target labels, mixed loss, one optimizer step on the sum of gradients.
+
+        The accuracy is estimated by the teacher's mean confidence on the target crops.
+        """
         crops = SelfTrainingBatch(
             normalize(self._tensor(batch.source.images_NHWC)),
             self._tensor(batch.source.labels_NHW),

@@ -1,10 +1,13 @@
 """The steps of a round on disk: each leaves a folder under the round's, whole or not at all."""
 
+import fcntl
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 ROUND_FILE = "round.json"
+_LOCK_FILE = "lock"
 
 
 class RoundError(Exception):
@@ -26,24 +29,34 @@ def step(out: Path, name: str, work: Callable[[Path], None]) -> Path:
     return result
 
 
-def claim(out: Path, identity: Mapping[str, str]) -> None:
-    """Makes a folder this round's, or recognises it as such.
+@contextmanager
+def claimed(out: Path, identity: Mapping[str, str]) -> Iterator[None]:
+    """Makes a folder this round's, or recognises it as such, and keeps other processes out of it.
 
     Raises:
-        RoundError: it holds another round, or something else.
+        RoundError: it holds another round or something else, or a process is at work on it.
     """
-    path = out / ROUND_FILE
-    if path.exists():
-        known = json.loads(path.read_text())
-        if differing := [key for key, value in identity.items() if known.get(key) != value]:
-            raise RoundError(
-                f"{out} holds a round with another {', '.join(differing)}: repeat its options to go on with it, or"
-                " choose another --out"
-            )
-        return
     out.mkdir(parents=True, exist_ok=True)
+    path, lock_path = out / ROUND_FILE, out / _LOCK_FILE
     partial = path.with_suffix(".partial")
-    if any(found != partial for found in out.iterdir()):
+    if not path.exists() and any(found not in (partial, lock_path) for found in out.iterdir()):
         raise RoundError(f"{out} is not empty and holds no round: choose another --out")
-    partial.write_text(json.dumps(dict(identity), indent=2) + "\n")
-    partial.replace(path)
+    with lock_path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel gives it back when the process ends
+        except BlockingIOError:
+            raise RoundError(f"another process works on the round in {out}: wait for it, or end it") from None
+        if path.exists():
+            _recognise(out, json.loads(path.read_text()), identity)
+        else:
+            partial.write_text(json.dumps(dict(identity), indent=2) + "\n")
+            partial.replace(path)
+        yield
+
+
+def _recognise(out: Path, known: Mapping[str, str], identity: Mapping[str, str]) -> None:
+    if differing := [key for key, value in identity.items() if known.get(key) != value]:
+        raise RoundError(
+            f"{out} holds a round with another {', '.join(differing)}: repeat its options to go on with it, or choose"
+            " another --out"
+        )

@@ -158,6 +158,16 @@ def test_another_round_is_not_continued(
         adapt(small.small_round(start, day, dusk, tmp_path), small.ignore)
 
 
+def test_one_process_at_a_time_works_on_a_round(start: Path, day: Path, dusk: Path, tmp_path: Path) -> None:
+    round_ = small.small_round(start, day, dusk, tmp_path / "out")
+
+    def meddle(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        adapt(round_, small.ignore)
+
+    with pytest.raises(RoundError, match="another process works on the round"):
+        adapt(round_, meddle)
+
+
 def test_a_source_that_changed_is_noticed(start: Path, day: Path, dusk: Path, tmp_path: Path) -> None:
     source = tmp_path / "day"
     shutil.copytree(day, source)
