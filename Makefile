@@ -21,6 +21,7 @@ setup: .venv/.installed  ## create .venv with everything the project needs
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --editable '.[server,adaptation,dev]'
+	$(BIN)/pip install --quiet --no-deps tensorrt-stubs==10.13.0.35.1  # its only dependency is TensorRT itself
 	@touch $@
 
 setup-system:  ## install the Debian packages that some tests need (as root)

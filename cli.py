@@ -20,8 +20,8 @@ COMMANDS = {
     "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),
     "adapt": ("adaptation.cli", "adapt", "Adapt a network to a folder of unlabelled frames."),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
-    "export": ("adaptation.cli", "export", "Build a release: weights, engine and manifest."),
-    "parity": ("adaptation.cli", "parity", "Compare a release's engine with the torch reference."),
+    "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
+    "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),
 }
 
 

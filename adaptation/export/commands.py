@@ -1,0 +1,143 @@
+"""`roadshift export` and `roadshift parity`."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn, get_args
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from adaptation.data.class_statistics import count_classes
+from adaptation.data.data_choice import choose_data
+from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
+from adaptation.evaluation.evaluate import parse_size, spread
+from adaptation.export.build_tensorrt import TensorRTError
+from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
+from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
+from adaptation.networks.checkpoints import CheckpointError
+from adaptation.source_training.record import RECORD_NAME
+from exchange.frame_fitting import fit_frame
+from exchange.label_space import CLASS_NAMES
+from exchange.networks import WindowConfig, whole_frame_windows
+from exchange.releases import Engine, Precision, ReleaseError, verify_release
+
+_ERRORS = (CheckpointError, DataError, ReleaseError, TensorRTError, ValueError)
+_console = Console(stderr=True)
+
+Data = Annotated[
+    list[Path] | None, typer.Option("--data", help="Labelled frames to compare on; smooth noise where there are none.")
+]
+Split = Annotated[str, typer.Option(help="A split's name, or all.")]
+Limit = Annotated[int, typer.Option(min=1, help="Compare on this many frames, evenly spread.")]
+
+
+def export(
+    network: Annotated[Path, typer.Argument(help="A network's folder.")],
+    out: Annotated[Path, typer.Option(help="The release's folder; it must not exist.")],
+    engine: Annotated[str, typer.Option(help=", ".join(get_args(Engine)))] = "openvino",
+    precision: Annotated[str, typer.Option(help=", ".join(get_args(Precision)))] = "fp32",
+    frame_size: Annotated[str, typer.Option(help="ROWSxCOLUMNS of the frames that the engine takes.")] = "512x1024",
+    outer_crop: Annotated[str | None, typer.Option(help="Outer windows, every half of that; else the frame.")] = None,
+    detail_crop: Annotated[str | None, typer.Option(help="Detail windows, every half of that.")] = None,
+    half_weights: Annotated[bool, typer.Option(help="Round the weights to float16: half the space.")] = False,
+    data: Data = None,
+    split: Split = "val",
+    limit: Limit = 8,
+) -> None:
+    """Build a release: weights, engine and manifest. Nothing is written unless engine and reference agree."""
+    if engine not in get_args(Engine):
+        _fail(f"there is no engine {engine}: choose one of {', '.join(get_args(Engine))}")
+    if precision not in get_args(Precision):
+        _fail(f"there is no precision {precision}: choose one of {', '.join(get_args(Precision))}")
+    try:
+        size = parse_size(frame_size)
+        windows = _windows(size, outer_crop, detail_crop)
+        settings = ExportSettings(engine, precision, size, windows, half_weights)  # type: ignore[arg-type]  # checked
+        labelled = _labelled(data, split)
+        if labelled and not (network / RECORD_NAME).exists():
+            statistics = SourceStatistics.of_labels(np.stack([_class_counts(frame) for frame in labelled]))
+        else:
+            statistics = SourceStatistics.of_training(network)
+        frames = _frames(labelled, size, limit)
+        _, parity = export_release(network, out, settings, statistics, frames, on_frame=_say_progress)
+    except ParityError as error:
+        Console().print(parity_table(error.parity))
+        _fail(str(error))
+    except _ERRORS as error:
+        _fail(str(error))
+    Console().print(parity_table(parity))
+    _console.print(escape(f"{out} holds the release"), soft_wrap=True)
+
+
+def parity(
+    release: Annotated[Path, typer.Argument(help="A release's folder.")],
+    data: Data = None,
+    split: Split = "val",
+    limit: Limit = 8,
+) -> None:
+    """Compare a release's engine with the torch reference, overall and class by class."""
+    try:
+        manifest = verify_release(release)
+        frames = _frames(_labelled(data, split), manifest.frame_size, limit)
+        measured = measure_parity(release, manifest, frames, _say_progress)
+    except _ERRORS as error:
+        _fail(str(error))
+    Console().print(parity_table(measured))
+    if not measured.passes:
+        _fail(f"{release} does not compute what its weights say: do not serve it; export it again")
+
+
+def parity_table(parity: Parity) -> Table:
+    table = Table("class", "IoU with the reference %", "reference pixels")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    pixels = parity.confusion_KK.sum(axis=1)
+    for name, iou, count, judged in zip(CLASS_NAMES, parity.class_iou, pixels, parity.judged, strict=True):
+        if not math.isnan(iou):
+            table.add_row(name, f"{100 * iou:.3f}", f"{count:,}" if judged else f"{count:,} (not judged)")
+    table.add_section()
+    table.add_row("equal labels", f"{100 * parity.agreement:.4f}", f"{int(pixels.sum()):,}")
+    table.add_row("largest logit error", "-" if parity.logit_error is None else f"{parity.logit_error:.2g}", "")
+    table.add_row("largest confidence error", f"{parity.confidence_error} of 255", "")
+    table.add_row("largest statistics error", f"{parity.statistics_error:.2g}", "")
+    table.caption = f"{parity.frames} frames, {parity.precision}: {'passes' if parity.passes else 'FAILS'}"
+    return table
+
+
+def _windows(size: tuple[int, int], outer_crop: str | None, detail_crop: str | None) -> WindowConfig:
+    windows = whole_frame_windows(size)
+    changes: dict[str, tuple[int, int]] = {}
+    for name, text in (("outer", outer_crop), ("detail", detail_crop)):
+        if text is not None:
+            crop = parse_size(text)
+            changes |= {f"{name}_crop": crop, f"{name}_stride": (crop[0] // 2, crop[1] // 2)}
+    return windows.model_copy(update=changes)
+
+
+def _labelled(folders: list[Path] | None, split: str) -> list[LabelledFrame]:
+    choices = choose_data(folders, split) if folders else []
+    return [frame for choice in choices for frame in choice.frames()]
+
+
+def _class_counts(frame: LabelledFrame) -> np.ndarray:
+    return count_classes(read_frame(frame)[1])
+
+
+def _frames(labelled: list[LabelledFrame], size: tuple[int, int], limit: int) -> Iterator[FrameAndValid]:
+    if not labelled:
+        yield from noise_frames(size)
+    for frame in spread(labelled, limit):
+        yield fit_frame(read_frame(frame)[0], size)
+
+
+def _say_progress(done: int) -> None:
+    _console.print(f"compared on {done} frames", end="\r")
+
+
+def _fail(message: str) -> NoReturn:
+    _console.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)

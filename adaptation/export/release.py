@@ -1,0 +1,177 @@
+"""From a trained network's folder to a release: weights, engine and manifest, or nothing at all."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from adaptation.data.class_statistics import is_present, pixel_frequency
+from adaptation.export.build_openvino import build_openvino
+from adaptation.export.build_tensorrt import build_tensorrt
+from adaptation.export.build_torch import build_torch
+from adaptation.export.graph import FrameGraph, for_inference
+from adaptation.export.parity import FrameAndValid, Parity, measure_parity
+from adaptation.label_shift import class_distribution
+from adaptation.networks.checkpoints import load_network, load_network_config
+from adaptation.networks.hrda import HRDA
+from adaptation.source_training.record import RECORD_NAME, TrainingRecord
+from exchange.networks import WindowConfig
+from exchange.releases import (
+    ENGINE_FOLDER,
+    WEIGHTS_NAME,
+    Engine,
+    Manifest,
+    Precision,
+    ReleaseError,
+    hash_files,
+    write_manifest,
+)
+
+Size = tuple[int, int]
+
+_TORCH_TYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class ParityError(Exception):
+    """The engine does not compute what the torch reference computes; nothing was written."""
+
+    def __init__(self, parity: Parity) -> None:
+        super().__init__(
+            f"the engine gives only {100 * parity.agreement:.3f} % of the reference's labels, or misses a class:"
+            " nothing was written; choose a higher --precision or another --engine"
+        )
+        self.parity = parity
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is built from a network."""
+
+    engine: Engine
+    precision: Precision
+    frame_size: Size
+    windows: WindowConfig
+    half_weights: bool = False
+    """Round the weights to float16 before everything else, so that they take half the space."""
+
+
+@dataclass(frozen=True)
+class SourceStatistics:
+    """What a manifest says of the data that the network was trained on; both lists have 19 entries that sum to 1."""
+
+    pixel_frequency: list[float]
+    output_prior: list[float]
+    """The image-level class distribution of the training stream, which is what raw outputs follow."""
+    seed: int | None
+
+    @classmethod
+    def of_training(cls, network_dir: Path) -> "SourceStatistics":
+        """Reads a training's record.
+
+        Raises:
+            ReleaseError: the folder has none, as an imported checkpoint's.
+        """
+        if not (network_dir / RECORD_NAME).exists():
+            raise ReleaseError(
+                f"{network_dir} has no {RECORD_NAME} that says what it was trained on: give its labelled source data by"
+                " --data"
+            )
+        record = TrainingRecord.read(network_dir)
+        prior = class_distribution(record.stream_presence_counts)
+        return cls(record.source_pixel_frequency, prior.tolist(), record.seed)
+
+    @classmethod
+    def of_labels(cls, counts_NK: NDArray[np.int64]) -> "SourceStatistics":
+        """From the pixels by class of every labelled source frame, for a network whose training left no record."""
+        frequency_K = pixel_frequency(counts_NK)
+        prior = class_distribution(is_present(counts_NK, frequency_K).sum(axis=0))
+        return cls(frequency_K.tolist(), prior.tolist(), None)
+
+
+def export_release(
+    network_dir: Path,
+    out: Path,
+    settings: ExportSettings,
+    statistics: SourceStatistics,
+    frames: Iterable[FrameAndValid],
+    on_frame: Callable[[int], None] = lambda _: None,
+) -> tuple[Manifest, Parity]:
+    """Builds a release beside `out` and renames it there once its engine agrees with the reference on the frames.
+
+    Raises:
+        ValueError: the network cannot take the frame size or the windows; the message names the nearest that it can.
+        ReleaseError: `out` exists.
+        CheckpointError: the network cannot be read.
+        TensorRTError: TensorRT is needed and missing.
+        ParityError: the engine and the reference differ.
+    """
+    with _folder_or_nothing(out) as partial:
+        network = load_network(network_dir)
+        if settings.half_weights:
+            network.half().float()
+        _save_weights(network, partial / WEIGHTS_NAME, torch.float16 if settings.half_weights else torch.float32)
+        _build_engine(network, settings, partial / ENGINE_FOLDER)
+        manifest = Manifest(
+            created_at=datetime.now(UTC),
+            engine=settings.engine,
+            precision=settings.precision,
+            network=load_network_config(network_dir),
+            windows=settings.windows,
+            frame_size=settings.frame_size,
+            source_pixel_frequency=statistics.pixel_frequency,
+            output_prior=statistics.output_prior,
+            seed=statistics.seed,
+            files_sha256=hash_files(partial),
+        )
+        parity = measure_parity(partial, manifest, frames, on_frame)
+        if not parity.passes:
+            raise ParityError(parity)
+        write_manifest(partial, manifest)
+    return manifest, parity
+
+
+@contextmanager
+def _folder_or_nothing(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name at the end, or is removed if anything goes wrong before."""
+    if out.exists():
+        raise ReleaseError(f"{out} exists: a release is never changed; name another folder")
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _save_weights(network: HRDA, path: Path, dtype: torch.dtype) -> None:
+    state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in network.state_dict().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    path.chmod(0o644)
+
+
+def _build_engine(network: HRDA, settings: ExportSettings, engine_dir: Path) -> None:
+    engine_dir.mkdir()
+    # OpenVINO chooses its precision when it compiles; the other engines carry theirs in the graph.
+    in_graph: Precision = "fp32" if settings.engine == "openvino" else settings.precision
+    fast = for_inference(network, _TORCH_TYPES[in_graph])
+    on_cpu = settings.engine == "openvino" or not torch.cuda.is_available()
+    graph = FrameGraph(fast, settings.frame_size, settings.windows, tiled=on_cpu)
+    if settings.engine == "openvino":
+        build_openvino(graph, engine_dir)
+    elif settings.engine == "torch":
+        build_torch(graph if on_cpu else graph.cuda(), engine_dir)
+    else:
+        build_tensorrt(graph, engine_dir)
