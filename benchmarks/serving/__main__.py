@@ -9,6 +9,7 @@ Triton nor engine, and "load" the vehicles, where they have a process of their o
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the dated file")
     arguments = parser.parse_args()
+    load_before = os.getloadavg()[0]
     run = Run(arguments.release, arguments.seconds, arguments.overload_seconds)
     try:
         rows_hw = read_manifest(run.release).frame_size
@@ -72,6 +74,7 @@ def main() -> None:
         "overload_seconds": run.overload_seconds,
         "overload_factor": OVERLOAD_FACTOR,
         "overload_vehicles": OVERLOAD_VEHICLES,
+        "load_average_before": load_before,
     }
     print(write_report("serving", [*rows, *must], settings, arguments.results))
 
