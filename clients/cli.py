@@ -139,7 +139,7 @@ def demo(
 ) -> None:
     """Serve the starter release and drive a simulated fleet through day and then dusk."""
     domains = ("sim-day", "sim-dusk")
-    plan = FleetPlan(vehicles, frames, min(frames, 8), (512, 1024), seed=9000, pictures=out)
+    plan = FleetPlan(vehicles, frames, min(frames, 8), (512, 1024), seed=9000, pictures=out, timeout_s=30.0)
     options = ["--metrics", "", "--run-dir", str(out / "gateway"), *(f"--domain={name}" for name in domains)]
     try:
         with fleet_progress() as progress:

@@ -29,6 +29,8 @@ class FleetPlan:
     size_hw: tuple[int, int]
     seed: int
     pictures: Path | None = None
+    timeout_s: float = 5.0
+    """How long a vehicle waits for an answer."""
 
     def render(self, domain: str, progress: Progress) -> list[list[RenderedFrame]]:
         """One rendered drive for each vehicle.
@@ -52,4 +54,4 @@ class FleetPlan:
             self.pictures.mkdir(parents=True, exist_ok=True)
         bar = progress.add_task(f"{domain}: driving", total=self.vehicles * self.frames)
         drives = Drives(domain, rendered, self.frames, fps, self.pictures)
-        return asyncio.run(drive_fleet(connection, drives, on_frame=partial(progress.advance, bar)))
+        return asyncio.run(drive_fleet(connection, drives, self.timeout_s, partial(progress.advance, bar)))
