@@ -21,6 +21,8 @@ _CHANNEL_OPTIONS = [
 ]
 HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
 _RETRY_AFTER_KEY = "retry-after-ms"
+_GATEWAY_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""CANCELLED, which only the gateway can cause here, meets a call in the instant in which its port closes."""
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 2.0
 
@@ -120,7 +122,7 @@ class Attempts:
         trailing: Any = error.trailing_metadata() or ()
         hint_ms = dict(trailing).get(_RETRY_AFTER_KEY)
         overloaded = failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED and hint_ms is not None
-        if not overloaded and failure.status is not grpc.StatusCode.UNAVAILABLE:
+        if not overloaded and failure.status not in _GATEWAY_GONE:
             raise failure from error
         if hint_ms is None:
             wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failures - 1))

@@ -63,7 +63,8 @@ def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Fra
             assert sorted(call.result().frame_id for call in calls) == [str(number) for number in range(6)]
         with pytest.raises(grpc.RpcError) as refusal:
             ask(7)
-        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        # CANCELLED is gRPC's word for a call in the instant in which the port closes; clients retry both.
+        assert refusal.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
         assert process.wait(30) == 0
 
 
