@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from adaptation.export.build_torch import traced
 from adaptation.export.graph import FrameGraph
 from exchange.contract import INPUTS, OUTPUTS
+from exchange.label_space import NUM_CLASSES
 
 MODEL_NAME = "model.xml"
 LOGITS = "LOGITS"
@@ -35,5 +36,6 @@ def build_openvino(graph: FrameGraph, engine_dir: Path) -> None:
     for port, name in zip([*model.inputs, *model.outputs], [*names, LOGITS], strict=True):
         port.get_tensor().set_names({name})
         port.get_node().set_friendly_name(name)
+    model.reshape({spec.name: spec.shape(graph.frame_size, NUM_CLASSES) for spec in INPUTS})  # VALID_HW's is lost
     model.remove_result(model.get_results()[-1])
     openvino.save_model(model, engine_dir / MODEL_NAME, compress_to_fp16=False)

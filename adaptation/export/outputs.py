@@ -50,26 +50,28 @@ class TiledOutputs(nn.Module):
     A frame is cut where the set of outer windows changes. In such a tile the mean of the enlarged logits is the
     enlarged mean of the logits, with one cell of margin in which each window's own edge is repeated. Enlarging by s
     gives s x s phases: all pixels at one place within their cells are the same blend of the same neighbouring cells.
-    Softmax, argmax and sums run phase by phase on a band of rows (a few hundred kilobytes), and only the labels and
-    confidences, a byte each, are interleaved. One softmax serves both: adjusted probabilities are p * ratio, scaled.
+    Softmax, argmax and sums read the s phases of one column on a band of rows (2.5 MB at 19 classes), and only labels
+    and confidences, a byte each, are interleaved. One softmax serves both: adjusted, p becomes p * ratio, normalised.
 
-    Everything after the network's last convolution is elementwise here, no resize: what OpenVINO leaves in float32
-    when it runs a network in bfloat16. Labels from bfloat16 logits would tie.
+    Enlarging is elementwise here, no resize. OpenVINO, running a network in bfloat16, rounds a resize too but leaves
+    elementwise operations after the last convolution in float32; labels from rounded full-size logits would tie.
     """
 
-    def __init__(self, frame_size: tuple[int, int], stride: int, outer: Sequence[Box], band_rows: int = 32) -> None:
+    def __init__(
+        self, frame_size: tuple[int, int], stride: int, outer: Sequence[Box], pixels_at_once: int = 32768
+    ) -> None:
         super().__init__()
         self.frame_size = frame_size
         self.stride = stride
         self.outer = [box.divided(stride) for box in outer]
-        self.band_rows = band_rows
+        self.pixels_at_once = pixels_at_once
 
     def forward(self, fused_NKHW: Tensor, log_prior_ratio_K: Tensor, valid_hw: Tensor) -> Outputs:
         # Rows and columns as [cell, phase].
         rows, columns = (
             _valid(side, valid_hw[axis]).view(-1, self.stride) for axis, side in enumerate(self.frame_size)
         )
-        bands = _Bands(self.stride, self.band_rows, log_prior_ratio_K.exp()[:, None, None])
+        bands = _Bands(self.stride, self.pixels_at_once, log_prior_ratio_K.exp()[:, None, None])
         margined = _margined(_margined(fused_NKHW, 2), 3).split(1)
         label_rows, confidence_rows = [], []
         for ys, tiles in self._tiles():
@@ -101,9 +103,9 @@ class TiledOutputs(nn.Module):
 class _Bands:
     """Reads tiles band by band and phase by phase, and adds up their statistics."""
 
-    def __init__(self, stride: int, band_rows: int, ratio_K11: Tensor) -> None:
+    def __init__(self, stride: int, pixels_at_once: int, ratio_K11: Tensor) -> None:
         self.stride = stride
-        self.band_rows = band_rows
+        self.pixels_at_once = pixels_at_once
         self.ratio_K11 = ratio_K11
         self.sum_K: Tensor | float = 0.0
         self.excess_K: Tensor | float = 0.0
@@ -112,9 +114,10 @@ class _Bands:
         """LABEL and CONFIDENCE of a tile from its logits with one cell of margin all around."""
         height, width = len(rows_HS), len(columns_WS)
         strips = _phases(margined_1KHW, 3, self.stride)
+        band_rows = max(self.pixels_at_once // (self.stride * width), 1)
         labels, confidences = [], []
-        for start in range(0, height, self.band_rows):
-            end = min(start + self.band_rows, height)
+        for start in range(0, height, band_rows):
+            end = min(start + band_rows, height)
             read = [
                 self._read_phases(
                     torch.cat(_phases(strip[:, :, start : end + 2], 2, self.stride)),
