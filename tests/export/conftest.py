@@ -34,7 +34,7 @@ CONFIGS = {
     ),
 }
 
-    """small_network(name) builds a network of CONFIGS whose labels vary, with batch norms not at their start."""
+
 @pytest.fixture(scope="session")
 def small_network() -> Callable[[str], tuple[NetworkConfig, HRDA]]:
     """small_network(name) builds a network of CONFIGS with varied labels, batch norms not at their start."""
