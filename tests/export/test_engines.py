@@ -1,0 +1,134 @@
+"""Each builder's engine computes what the plain torch graph does."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from adaptation.export.build_onnx import IN_FLOAT32, build_onnx
+from adaptation.export.build_openvino import LOGITS, build_openvino
+from adaptation.export.build_tensorrt import TensorRTError, build_tensorrt
+from adaptation.export.build_torch import build_torch
+from adaptation.export.engines import compile_openvino, open_onnx, open_openvino, open_torch
+from adaptation.export.graph import FrameGraph, for_inference, reference_graph
+from adaptation.export.loaded_engine import FrameOutputs, run_eagerly
+from adaptation.networks.hrda import HRDA
+from exchange.contract import INPUTS, OUTPUTS
+from exchange.label_space import NUM_CLASSES
+from exchange.networks import NetworkConfig, WindowConfig, whole_frame_windows
+
+SIZE = (64, 128)
+WHOLE = whole_frame_windows(SIZE)
+NESTED = WindowConfig(outer_crop=(64, 64), outer_stride=(64, 64), detail_crop=(32, 32), detail_stride=(32, 32))
+BuildNetwork = Callable[[str], tuple[NetworkConfig, HRDA]]
+Inputs = Callable[[tuple[int, int]], dict[str, Any]]
+
+
+def assert_same(ours: FrameOutputs, reference: FrameOutputs) -> None:
+    assert len(np.unique(reference.label_HW)) > 2
+    assert np.mean(ours.label_HW == reference.label_HW) >= 0.9999
+    assert np.abs(ours.confidence_HW.astype(int) - reference.confidence_HW).max() <= 1
+    np.testing.assert_allclose(ours.presence_K, reference.presence_K, atol=1e-5)
+    np.testing.assert_allclose(ours.mean_probability_K, reference.mean_probability_K, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "windows"), [("efficientnet, light, no detail", WHOLE), ("mit, daformer", NESTED)])
+def test_openvino(
+    name: str, windows: WindowConfig, small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path
+) -> None:
+    network = small_network(name)[1]
+    build_openvino(FrameGraph(for_inference(network), SIZE, windows, tiled=True), tmp_path)
+    reference = reference_graph(network, SIZE, windows)
+    inputs = random_inputs(SIZE)
+    assert_same(
+        open_openvino(tmp_path, "fp32", threads=1).infer(**inputs),
+        run_eagerly(reference).infer(**inputs),
+    )
+    model = compile_openvino(tmp_path, "fp32", threads=1, with_logits=True)
+    for port, spec in zip([*model.inputs, *model.outputs], [*INPUTS, *OUTPUTS], strict=False):
+        assert port.any_name == spec.name
+        assert tuple(port.shape) == spec.shape(SIZE, NUM_CLASSES)
+        assert port.element_type.to_dtype() == spec.dtype
+    arrays = [inputs["frame_HW3"], inputs["log_prior_ratio_K"], np.array(inputs["valid_hw"], np.int32)]
+    with torch.inference_mode():
+        logits = reference.fused(torch.from_numpy(inputs["frame_HW3"])).numpy()
+    np.testing.assert_allclose(model(arrays)[LOGITS], logits, atol=1e-3)
+
+
+def test_torch_needs_nothing_but_torch(small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path) -> None:
+    network = small_network("mit, light")[1]
+    build_torch(FrameGraph(for_inference(network), SIZE, WHOLE, tiled=True), tmp_path)
+    inputs = random_inputs(SIZE)
+    assert_same(
+        open_torch(tmp_path, SIZE).infer(**inputs),
+        run_eagerly(reference_graph(network, SIZE, WHOLE)).infer(**inputs),
+    )
+    host = (
+        "import sys, torch; program = torch.export.load('model.pt2').module();"
+        f"outputs = program(torch.zeros({SIZE[0]}, {SIZE[1]}, 3, dtype=torch.uint8), torch.zeros({NUM_CLASSES}),"
+        f" torch.tensor({SIZE}, dtype=torch.int32));"
+        "print([tuple(output.shape) for output in outputs], 'adaptation' in sys.modules)"
+    )
+    shapes = [spec.shape(SIZE, NUM_CLASSES) for spec in OUTPUTS]
+    answer = subprocess.run([sys.executable, "-c", host], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == f"{shapes} False"
+
+
+def test_outputs_of_a_network_in_bfloat16_are_computed_in_float32(
+    small_network: BuildNetwork, random_inputs: Inputs
+) -> None:
+    network = small_network("mit, light")[1]
+    low = FrameGraph(for_inference(network, torch.bfloat16), SIZE, WHOLE, tiled=True)
+    ours, reference = (
+        run_eagerly(graph).infer(**random_inputs(SIZE)) for graph in (low, reference_graph(network, SIZE, WHOLE))
+    )
+    assert np.mean(ours.label_HW == reference.label_HW) > 0.95
+    np.testing.assert_allclose(ours.mean_probability_K.sum(), 1, atol=1e-5)
+
+
+def test_onnx(small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path) -> None:
+    network = small_network("mit, light")[1]
+    path = build_onnx(FrameGraph(for_inference(network), SIZE, WHOLE, tiled=False), tmp_path)
+    model = onnx.load(path)
+    assert {node.op_type for node in model.graph.node} >= {"LayerNormalization"}
+    assert model.opset_import[0].version >= 17
+    inputs = random_inputs(SIZE)
+    assert_same(
+        open_onnx(tmp_path).infer(**inputs),
+        run_eagerly(reference_graph(network, SIZE, WHOLE)).infer(**inputs),
+    )
+
+
+def test_onnx_in_float16_normalises_in_float32(
+    small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path
+) -> None:
+    network = small_network("mit, light")[1]
+    path = build_onnx(FrameGraph(for_inference(network, torch.float16), SIZE, WHOLE, tiled=False), tmp_path)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+    kept = [node for node in graph.node if node.op_type in IN_FLOAT32]
+    assert {node.op_type for node in kept} == {"LayerNormalization", "Softmax"}
+    assert all(kinds[node.output[0]] == onnx.TensorProto.FLOAT for node in kept)
+    assert any(kinds.get(node.output[0]) == onnx.TensorProto.FLOAT16 for node in graph.node if node.op_type == "Conv")
+    inputs = random_inputs(SIZE)
+    reference = run_eagerly(reference_graph(network, SIZE, WHOLE)).infer(**inputs)
+    assert np.mean(open_onnx(tmp_path).infer(**inputs).label_HW == reference.label_HW) > 0.99
+
+
+def test_without_tensorrt_the_builder_says_how_to_get_it(small_network: BuildNetwork, tmp_path: Path) -> None:
+    try:
+        import tensorrt
+    except ImportError:
+        tensorrt = None
+    if hasattr(tensorrt, "__version__"):
+        pytest.skip("TensorRT is installed here")
+    graph = FrameGraph(small_network("mit, light")[1], SIZE, WHOLE, tiled=False)
+    with pytest.raises(TensorRTError, match="pip install 'tensorrt>=10'"):
+        build_tensorrt(graph, tmp_path)
+    assert not list(tmp_path.iterdir())
