@@ -34,10 +34,11 @@ from adaptation.rounds.run import adapt as run_round
 from adaptation.rounds.steps import RoundError
 from adaptation.rounds.work import Round
 from adaptation.source_training import recipes
+from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.processes import Processes, join_processes, leave_processes
 from adaptation.source_training.source_data import SourceData, open_source_data
 from adaptation.source_training.start import starting_network
-from adaptation.source_training.train import Run, SourceTraining, TrainingError, train
+from adaptation.source_training.train import Run, SourceTraining, train
 from exchange.label_space import SCORED_CLASSES
 from exchange.releases import ReleaseError
 

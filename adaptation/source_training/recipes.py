@@ -28,6 +28,8 @@ class TrainingConfig(BaseModel):
     """Of the encoder; the head and the attention take ten times as much."""
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_iterations: int = Field(ge=0)
+    frozen_stages: int | None = Field(default=None, ge=0)
+    """Keeps EfficientNet-Lite0's stem and this many stages as they are pretrained: they cost a third of the time."""
     average_decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the running average of the weights, which is what is saved; 0 saves the last weights."""
 
@@ -42,18 +44,19 @@ def starter() -> TrainingConfig:
         recipe="starter",
         network=NetworkConfig(encoder="efficientnet_lite0", head="light"),
         crops=CropSettings(
-            crop_hw=(512, 512),
+            crop_hw=(384, 512),
             fit_hw=(512, 1024),
             scale_range=(0.7, 1.6),
             photometric="wide",
             rare_class_temperature=0.1,
             rare_class_min_pixels=250,
         ),
-        detail_hw=(256, 256),
+        detail_hw=(192, 256),
         loss_step=2,
         batch_size=8,
-        learning_rate=3e-4,
-        warmup_iterations=50,
+        learning_rate=2e-3,
+        warmup_iterations=30,
+        frozen_stages=2,
         average_decay=0.995,
     )
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 
 from adaptation.networks.checkpoints import load_network, load_network_config
+from adaptation.networks.efficientnet_lite import EfficientNetLite0
 from adaptation.networks.hrda import HRDA, build_network
 from adaptation.networks.imagenet import load_imagenet_weights
+from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.recipes import TrainingConfig
-from adaptation.source_training.train import TrainingError
 
 
 def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> HRDA:
@@ -47,3 +48,15 @@ def _load_encoder(network: HRDA, path: Path) -> None:
         network.backbone.load_state_dict(encoder)
     except RuntimeError as error:
         raise TrainingError(f"{path} does not hold this recipe's encoder: {error}") from error
+
+
+def freeze_first_stages(network: HRDA, stages: int) -> None:
+    """Keeps the stem and the first stages of EfficientNet-Lite0 from learning, their batch norms included.
+
+    Raises:
+        TrainingError: the network has another encoder.
+    """
+    if not isinstance(network.backbone, EfficientNetLite0):
+        raise TrainingError("frozen_stages is for encoder efficientnet_lite0: leave it out of the recipe")
+    for part in (network.backbone.stem, *network.backbone.stages[:stages]):
+        part.eval().requires_grad_(False)

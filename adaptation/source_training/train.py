@@ -19,19 +19,17 @@ from adaptation.data.normalization import normalize
 from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import HRDA, hrda_loss
 from adaptation.source_training.checkpoint import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
+from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.optimization import WeightAverage, parameter_groups, rate_factor, set_rates
 from adaptation.source_training.processes import Processes
 from adaptation.source_training.recipes import TrainingConfig
 from adaptation.source_training.record import RECORD_NAME, TrainingRecord
 from adaptation.source_training.source_data import SourceData
+from adaptation.source_training.start import freeze_first_stages
 from exchange.label_space import NUM_CLASSES
 
 LOSS_EVERY = 20
 _DRAW_BOX, _DRAW_LOSS_CORNER, _SEED_TORCH = 1, 2, 3
-
-
-class TrainingError(Exception):
-    """A training that cannot start or go on; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,8 @@ class SourceTraining:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         self.network = network.to(processes.device).train()
         config = run.config
+        if config.frozen_stages is not None:
+            freeze_first_stages(self.network, config.frozen_stages)
         groups = parameter_groups(self.network, config.learning_rate, config.weight_decay)
         self.optimizer = torch.optim.AdamW(groups)
         self.average = WeightAverage(self.network, config.average_decay)

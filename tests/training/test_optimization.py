@@ -8,10 +8,10 @@ from torch import nn
 
 from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import build_hrda, build_network
+from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.optimization import WeightAverage, parameter_groups, rate_factor
 from adaptation.source_training.recipes import RECIPES, starter
-from adaptation.source_training.start import starting_network
-from adaptation.source_training.train import TrainingError
+from adaptation.source_training.start import freeze_first_stages, starting_network
 
 
 def test_groups_of_mit_b0_are_the_authors() -> None:
@@ -77,6 +77,18 @@ def test_every_recipe_is_valid_and_named_by_its_function() -> None:
     hrda = RECIPES["hrda_mit_b5"]()
     assert hrda.crop_settings("gta5").fit_hw == (1440, 2560)
     assert hrda.crop_settings("cityscapes").fit_hw == (1024, 2048)
+
+
+def test_frozen_stages_neither_learn_nor_move_their_statistics() -> None:
+    network = build_hrda("efficientnet_lite0", "light")
+    freeze_first_stages(network, 2)
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    first = ("backbone.stem.", "backbone.stages.0.", "backbone.stages.1.")
+    assert frozen == {name for name, _ in network.named_parameters() if name.startswith(first)}
+    assert not network.backbone.stages[1].training
+    assert network.backbone.stages[2].training
+    with pytest.raises(TrainingError, match="is for encoder efficientnet_lite0"):
+        freeze_first_stages(build_hrda("mit_b0", "light"), 2)
 
 
 def test_a_training_starts_from_imagenet_a_network_or_encoder_weights(tmp_path: Path) -> None:

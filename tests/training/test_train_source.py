@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 import cli
 from adaptation.networks.checkpoints import load_network, load_network_config
 from adaptation.source_training.checkpoint import CHECKPOINT_NAME
+from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.record import TrainingRecord
-from adaptation.source_training.train import TrainingError, train
+from adaptation.source_training.train import train
 
 PROGRAM = Path(__file__).with_name("small_training.py")
 
