@@ -45,7 +45,7 @@ def build_onnx(graph: FrameGraph, engine_dir: Path) -> Path:
 
 def keep_in_float32(model: onnx.ModelProto) -> None:
     """Puts each `IN_FLOAT32` operation of a lower precision between casts to float32 and back, in place."""
-    values = [*model.graph.value_info, *model.graph.output]
+    values = [*model.graph.input, *model.graph.value_info, *model.graph.output]
     kinds = {value.name: value.type.tensor_type.elem_type for value in values}
     kinds |= {weight.name: weight.data_type for weight in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
