@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_PLAIN_SHARE = 0.5
 _GAMMA = (0.5, 3.0)
 _GAIN = (0.35, 1.2)
 _CHANNEL_GAIN = (0.8, 1.25)
@@ -19,9 +20,9 @@ _NORMAL_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in ran
 def vary_widely(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Gives a crop another exposure, white balance, saturation, sharpness and sensor noise, uint8 [H, W, 3].
 
-    One crop in five is left as it is, so that the plain look stays the most frequent one.
+    Every other crop is left as it is: the plain look is what the network meets most, and small ones forget it.
     """
-    if rng.random() < 0.2:
+    if rng.random() < _PLAIN_SHARE:
         return image
     image = _expose(_saturate(image, rng.uniform(*_SATURATION)), rng)
     if rng.random() < 0.3:

@@ -48,21 +48,21 @@ def starter() -> TrainingConfig:
             fit_hw=(512, 1024),
             scale_range=(0.7, 1.6),
             photometric="wide",
-            rare_class_temperature=0.1,
+            rare_class_temperature=0.03,
             rare_class_min_pixels=250,
         ),
         detail_hw=(192, 256),
         loss_step=2,
         batch_size=8,
-        learning_rate=2e-3,
-        warmup_iterations=30,
+        learning_rate=1e-3,
+        warmup_iterations=100,
         frozen_stages=2,
         average_decay=0.995,
     )
 
 
 def starter_no_detail() -> TrainingConfig:
-    """The starter without HRDA's detail branch: the same encoder and head on the full-resolution frame alone."""
+    """The starter without HRDA's detail branch: the same encoder and head on the half-resolution frame alone."""
     plain = starter()
     network = plain.network.model_copy(update={"detail": False})
     return plain.model_copy(update={"recipe": "starter_no_detail", "network": network})
