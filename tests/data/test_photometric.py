@@ -12,9 +12,10 @@ def test_wide_changes_are_seeded_and_leave_the_crop_itself_alone() -> None:
     kept = image.copy()
     varied = [vary_widely(image, np.random.default_rng(seed)) for seed in range(50)]
     np.testing.assert_array_equal(image, kept)
-    np.testing.assert_array_equal(varied[7], vary_widely(image, np.random.default_rng(7)))
+    for seed, crop in enumerate(varied):
+        np.testing.assert_array_equal(crop, vary_widely(image, np.random.default_rng(seed)))
     unchanged = sum(np.array_equal(image, crop) for crop in varied)
-    assert 3 <= unchanged <= 20
+    assert 15 <= unchanged <= 35
 
 
 def test_wide_changes_reach_dusk_and_keep_the_order_of_brightness() -> None:
