@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from server import assembly
 from server.errors import InvalidRequest, StartupError
+from server.next_steps import next_steps
 from server.settings import GatewaySettings
 
 
@@ -45,7 +46,8 @@ def serve(
         options["domains"] = tuple(options.pop("domain"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        asyncio.run(assembly.serve(GatewaySettings(**options), on_ready=_announce))
+        settings = GatewaySettings(**options)
+        asyncio.run(assembly.serve(settings, on_ready=lambda gateway: _announce(settings, gateway)))
     except ValidationError as error:
         first = error.errors()[0]
         raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -53,10 +55,12 @@ def serve(
         raise _failure(str(error)) from error
 
 
-def _announce(gateway: assembly.Gateway) -> None:
-    typer.echo(f"serving on port {gateway.port}")
+def _announce(settings: GatewaySettings, gateway: assembly.Gateway) -> None:
+    unix = settings.listen.startswith("unix:")
+    typer.echo(f"serving on {settings.listen}" if unix else f"serving on port {gateway.port}")
     if gateway.metrics_port:
         typer.echo(f"metrics on port {gateway.metrics_port}")
+    typer.echo("\n".join(["", *next_steps(settings, gateway.port, gateway.metrics_port)]))
 
 
 def _failure(message: str) -> typer.Exit:

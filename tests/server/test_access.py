@@ -5,7 +5,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-import trustme
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
@@ -16,35 +15,12 @@ from server.routing import ServingPlan
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 from tests.gateways import StartGateway
-
-
-class Files:
-    """An authority, the gateway's certificate, and those of callers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._authority = trustme.CA()
-        self.ca = folder / "ca.pem"
-        self._authority.cert_pem.write_to_path(self.ca)
-        self.certificate, self.key = self.issue("127.0.0.1", None)
-
-    def issue(self, identity: str, common_name: str | None) -> tuple[Path, Path]:
-        issued = self._authority.issue_cert(identity, common_name=common_name)
-        certificate, key = (self._folder / f"{common_name}.{kind}.pem" for kind in ("certificate", "key"))
-        issued.private_key_pem.write_to_path(key)
-        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        return certificate, key
-
-    def client_credentials(self, common_name: str | None = None) -> grpc.ChannelCredentials:
-        if common_name is None:
-            return grpc.ssl_channel_credentials(self.ca.read_bytes())
-        certificate, key = self.issue("car@example.org", common_name)
-        return grpc.ssl_channel_credentials(self.ca.read_bytes(), key.read_bytes(), certificate.read_bytes())
+from tests.tls_files import TlsFiles
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
+def files(tmp_path: Path) -> TlsFiles:
+    return TlsFiles(tmp_path)
 
 
 async def status_of(
@@ -59,7 +35,7 @@ async def status_of(
 
 
 async def test_tls_answers_those_who_trust_the_authority(
-    start_gateway: StartGateway, files: Files, frame_message: pb.Frame
+    start_gateway: StartGateway, files: TlsFiles, frame_message: pb.Frame
 ) -> None:
     served = await start_gateway(tls_certificate=files.certificate, tls_key=files.key)
     async with grpc.aio.secure_channel(served.address, files.client_credentials()) as channel:
@@ -68,7 +44,7 @@ async def test_tls_answers_those_who_trust_the_authority(
 
 
 async def test_mutual_tls_gives_the_role_of_the_certificate(
-    start_gateway: StartGateway, files: Files, frame_message: pb.Frame
+    start_gateway: StartGateway, files: TlsFiles, frame_message: pb.Frame
 ) -> None:
     served = await start_gateway(tls_certificate=files.certificate, tls_key=files.key, tls_client_ca=files.ca)
     for common_name, expected in {
