@@ -29,9 +29,9 @@ class TritonConnection:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._metadata = ((f"triton-grpc-protocol-{access[0]}", access[1]),) if access else ()
 
-    async def is_live(self) -> bool:
+    async def is_live(self, timeout_s: float = CONTROL_TIMEOUT_S) -> bool:
         try:
-            reply = await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=CONTROL_TIMEOUT_S)
+            reply = await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError:
             return False
         return bool(reply.live)

@@ -22,6 +22,8 @@ class LoadedVersion:
     manifest: Manifest
     heard_s: float = field(default_factory=time.monotonic)
     """When it last answered, or got something to do after a rest; on the monotonic clock."""
+    proof_s: float = 0.0
+    """How long its last proof took."""
     used_s: float = float("-inf")
     """When a frame was last sent to it; probes do not count."""
     in_flight: set[Inference] = field(default_factory=set)

@@ -29,6 +29,7 @@ from server.triton.transport import Transport
 HANG_LIMIT_S = 30.0
 """An inference that takes longer than this will not end."""
 BUSY_PAUSE_S = 0.02
+LIVENESS_TIMEOUT_S = 1.0
 RESIDENT_VERSIONS = 2
 """The most recent versions stay loaded though nobody routes to them: a rollback is then a change of routing."""
 
@@ -132,6 +133,10 @@ class TritonVersions:
         except Unavailable as error:
             self.loaded.mark_down(version, str(error))
             raise
+
+    async def is_live(self) -> bool:
+        """Whether the server answers at all: costs next to nothing, and does not show that a version works."""
+        return await self._connection.is_live(LIVENESS_TIMEOUT_S)
 
     async def probe(self, version: LoadedVersion) -> None:
         """Finds out whether a version works."""
@@ -242,12 +247,13 @@ class TritonVersions:
 
     async def _prove(self, version: LoadedVersion) -> None:
         """Raises ServingError unless the version answers a black frame sensibly."""
-        size = version.frame_size
+        size, start_s = version.frame_size, time.monotonic()
         inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
         inference = version.start(self._transport.start(version.number, size, inputs))
         await asyncio.wait((inference,), timeout=HANG_LIMIT_S)
         if not inference.done():
             raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s")
         output = inference.result()
+        version.proof_s = time.monotonic() - start_s
         if output.labels_HW.max() >= NUM_CLASSES or not np.isfinite(output.mean_probability_K).all():
             raise EngineFailed(f"version {version.number} answers nonsense: export it again")

@@ -61,7 +61,7 @@ async def test_it_serves_adds_and_comes_back_after_its_own_restart(
     assert triton.process is None
 
     os.kill(process.pid, signal.SIGKILL)
-    await until(lambda: not triton.segmenter.ready_versions)
+    assert await until(lambda: not triton.segmenter.ready_versions) < 2.0
     await process.kill()
     await process.start()
     await until(lambda: list(triton.segmenter.ready_versions) == [1, 2])

@@ -14,6 +14,7 @@ from server.errors import Overloaded, Unavailable
 from server.triton.assembly import Triton, start_embedded
 from server.triton.shared_memory import FAMILY, SHM_DIR
 from server.triton.stubs import find_stubs
+from server.triton.watch import LONGEST_SILENCE_S, PROBE_SHARE, longest_silence_s
 
 NOTICED_WITHIN_S = 2.0
 
@@ -85,8 +86,10 @@ async def test_killed_under_load_it_is_noticed_repaired_and_no_frame_is_lost(
 
 
 async def test_a_version_that_nobody_uses_is_noticed_and_repaired_too(
-    triton: Triton, back_within_s: float, until: Callable
+    triton: Triton, release: Any, back_within_s: float, random_frame: Callable, until: Callable
 ) -> None:
+    """No probe would find out in time: version 1 is in use, so that 2 is on standby and seldom probed."""
+    await triton.segmenter.infer(1, random_frame(release.frame_size), np.zeros(19, np.float32), release.frame_size)
     os.kill(pid_of_version(triton, 2), signal.SIGKILL)
 
     assert await until(lambda: 2 not in triton.segmenter.ready_versions) < NOTICED_WITHIN_S
@@ -109,3 +112,11 @@ async def test_a_version_that_cannot_be_brought_back_keeps_no_other_down(
     assert triton.versions.loaded.numbers() == [1, 2, 3]
     await triton.versions.drop(3)
     assert list(triton.segmenter.ready_versions) == [1, 2]
+
+
+@pytest.mark.parametrize("proof_s", [0.001, 0.1, 0.4, 30.0])
+async def test_probes_take_a_small_share_of_an_idle_engines_time(proof_s: float) -> None:
+    silence_s = longest_silence_s(proof_s, standby=False)
+    assert 1.0 <= silence_s <= LONGEST_SILENCE_S
+    assert proof_s / silence_s <= PROBE_SHARE or silence_s == LONGEST_SILENCE_S
+    assert longest_silence_s(proof_s, standby=True) == LONGEST_SILENCE_S
