@@ -148,7 +148,11 @@ async def _open_segmenter(settings: GatewaySettings) -> AsyncIterator[tuple[Segm
             raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
         else:
             triton = await connect_external(
-                settings.triton, settings.triton_repository, settings.release, version=version
+                settings.triton,
+                settings.triton_repository,
+                settings.release,
+                version=version,
+                frames_in_flight=settings.in_flight,
             )
     except (ReleaseError, RepositoryError, TritonSetupError, VersionLoadFailed) as error:
         raise StartupError(str(error)) from error

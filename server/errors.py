@@ -8,6 +8,7 @@
     ├── Overloaded            RESOURCE_EXHAUSTED  try again after `retry_after_s`
     │   ├── QueueFull                             too many frames wait
     │   ├── VehicleShareUsed                      too many frames of this vehicle wait
+    │   ├── DeadlineTooNear                       the frames before it leave no time to answer by its deadline
     │   └── Overtaken                             a newer frame of the same stream came (`latest_wins`)
     ├── DeadlinePassed        DEADLINE_EXCEEDED   the answer would have come too late
     ├── Unavailable           UNAVAILABLE         try again, here or at another gateway
@@ -72,6 +73,10 @@ class QueueFull(Overloaded):
 
 class VehicleShareUsed(Overloaded):
     reason = "vehicle_share"
+
+
+class DeadlineTooNear(Overloaded):
+    reason = "deadline_near"
 
 
 class Overtaken(Overloaded):

@@ -44,7 +44,9 @@ class GatewaySettings(BaseSettings):
 
     in_flight: int = Field(default=3, ge=1, le=256)
     """Frames being decoded, inferred or encoded: one in each keeps a single engine busy."""
-    queued: int = Field(default=8, ge=0, le=1024)
+    queued: int = Field(default=4, ge=0, le=1024)
+    """Frames that wait. With those in flight they bound how old an answer can be: 7 frames are 2.8 s where each takes
+    the engine 0.4 s. A longer queue answers no more frames, only older ones; raise it with the engine's speed."""
     queued_per_vehicle: int = Field(default=2, ge=1)
     max_frame_pixels: int = Field(default=1 << 24, ge=1, le=1 << 26)
     max_message_bytes: int = Field(default=32 << 20, ge=1 << 16, le=1 << 30)

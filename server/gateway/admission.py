@@ -2,7 +2,8 @@
 
 A late answer is worthless to a vehicle, so the queue is short. Vehicles take turns; within one vehicle the newest
 frame goes first, but each frame is overtaken at most once, so that none starves behind a vehicle that sends too fast.
-A newcomer is refused rather than an old frame thrown out: whoever is refused learns it at once.
+A newcomer is refused rather than an old frame thrown out: whoever is refused learns it at once. A frame that cannot be
+answered by its deadline any more, behind those in flight, is refused too: the engine would label it in vain.
 """
 
 import asyncio
@@ -10,13 +11,21 @@ from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from server.errors import DeadlinePassed, Draining, Overtaken, QueueFull, ServingError, VehicleShareUsed
+from server.errors import (
+    DeadlinePassed,
+    DeadlineTooNear,
+    Draining,
+    Overtaken,
+    QueueFull,
+    ServingError,
+    VehicleShareUsed,
+)
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, Any]]
 
-_SMOOTHING = 0.1
-"""Weight of the latest frame in the running mean of a frame's duration, which only feeds the retry hint."""
+_SMOOTHING = 0.2
+"""Weight of the latest frame in the running mean of the time that each frame takes."""
 _LONGEST_HINT_S = 5.0
 
 
@@ -24,6 +33,7 @@ _LONGEST_HINT_S = 5.0
 class _Waiting:
     work: Work
     vehicle: str
+    deadline: float | None
     stream: Hashable | None
     started: asyncio.Future[asyncio.Task[Any]]
     was_overtaken: bool = False
@@ -38,7 +48,8 @@ class Admission:
         self._max_queued_per_vehicle = queued_per_vehicle
         self._vehicles: dict[str, list[_Waiting]] = {}  # in the order of their turns; each the oldest frame first
         self._running: set[asyncio.Task[Any]] = set()
-        self._mean_work_s = 0.1
+        self._frame_s = 0.1
+        """What each frame adds to the wait of the next: its time in flight, shared among those in flight."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = asyncio.Event()
@@ -72,6 +83,7 @@ class Admission:
             QueueFull, VehicleShareUsed: refused at once.
             Overtaken: a later frame with the same `latest_of` came while this one waited.
             DeadlinePassed: the deadline passed before the turn came.
+            DeadlineTooNear: the turn came, but the frames in flight leave no time to answer by the deadline.
             Draining: `drain` was called before this frame came.
         """
         loop = asyncio.get_running_loop()
@@ -81,11 +93,13 @@ class Admission:
             raise DeadlinePassed("the deadline had passed when the frame arrived")
         took_over = self._overtake(vehicle, latest_of)
         if self.in_flight < self._max_in_flight:
+            if self._is_too_near(deadline):
+                raise self._deadline_too_near()
             task: asyncio.Task[T] = self._start(work)
         else:
             if not took_over:
                 self._refuse_if_full(vehicle)
-            task = await self._wait(_Waiting(work, vehicle, latest_of, loop.create_future()), deadline)
+            task = await self._wait(_Waiting(work, vehicle, deadline, latest_of, loop.create_future()), deadline)
         return await asyncio.shield(task)
 
     def drain(self) -> None:
@@ -98,7 +112,7 @@ class Admission:
 
     def _refuse_if_full(self, vehicle: str) -> None:
         queued = self.queued
-        hint_s = min(_LONGEST_HINT_S, self._mean_work_s * (queued + 1) / self._max_in_flight)
+        hint_s = min(_LONGEST_HINT_S, self._frame_s * (queued + 1))
         if queued >= self._max_queued:
             raise QueueFull(f"{queued} frames wait already: send a newer frame later", retry_after_s=hint_s)
         # From half full on, a vehicle may have one frame waiting, which leaves room for the others.
@@ -106,6 +120,15 @@ class Admission:
         if len(self._vehicles.get(vehicle, ())) >= share:
             message = f"{share} frames of this vehicle wait already: send a newer frame later"
             raise VehicleShareUsed(message, retry_after_s=hint_s)
+
+    def _is_too_near(self, deadline: float | None) -> bool:
+        if deadline is None or not self._running:  # with nothing before it a frame is tried: that is how time is told
+            return False
+        return asyncio.get_running_loop().time() + self._frame_s * (self.in_flight + 1) > deadline
+
+    def _deadline_too_near(self) -> DeadlineTooNear:
+        message = f"{self.in_flight} frames in flight leave no time to answer by the deadline: send a newer frame later"
+        return DeadlineTooNear(message, retry_after_s=min(_LONGEST_HINT_S, self._frame_s * self.in_flight))
 
     async def _wait(self, waiting: _Waiting, deadline: float | None) -> asyncio.Task[Any]:
         self._vehicles.setdefault(waiting.vehicle, []).append(waiting)
@@ -150,7 +173,9 @@ class Admission:
                 older.was_overtaken = True
             if frames:
                 self._vehicles[vehicle] = frames  # its next turn comes after everyone else's
-            if not chosen.started.done():
+            if self._is_too_near(chosen.deadline):
+                self._give_up(chosen, self._deadline_too_near())
+            elif not chosen.started.done():
                 chosen.started.set_result(self._start(chosen.work))
 
     def _start(self, work: Work) -> asyncio.Task[Any]:
@@ -162,11 +187,10 @@ class Admission:
 
     async def _timed(self, work: Work) -> Any:
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        try:
-            return await work()
-        finally:
-            self._mean_work_s += _SMOOTHING * (loop.time() - started - self._mean_work_s)
+        started, sharing = loop.time(), self.in_flight
+        outcome = await work()
+        self._frame_s += _SMOOTHING * ((loop.time() - started) / sharing - self._frame_s)
+        return outcome
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

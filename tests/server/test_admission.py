@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from server.errors import DeadlinePassed, Draining, Overtaken, QueueFull, ServingError, VehicleShareUsed
+from server.errors import (
+    DeadlinePassed,
+    DeadlineTooNear,
+    Draining,
+    Overtaken,
+    QueueFull,
+    ServingError,
+    VehicleShareUsed,
+)
 from server.gateway.admission import Admission
 
 
@@ -130,6 +138,30 @@ async def test_work_whose_deadline_passes_while_it_waits_is_never_started(engine
     assert engine.started == ["busy"]
 
 
+async def test_a_frame_that_would_be_answered_too_late_is_refused_when_its_turn_comes(engine: Engine) -> None:
+    admission = Admission(in_flight=2, queued=4, queued_per_vehicle=2)
+    now = asyncio.get_running_loop().time
+    frame_s = 0.2
+    for _ in range(5):  # each takes so long
+        await admission.run(lambda: asyncio.sleep(frame_s), vehicle="a")
+    running = await start(admission, engine, "a1")
+    with pytest.raises(DeadlineTooNear, match="1 frames in flight") as refusal:
+        await admission.run(engine.work("late"), vehicle="b", deadline=now() + frame_s)
+    assert refusal.value.retry_after_s is not None
+    others = [await start(admission, engine, name, deadline=now() + 60) for name in ("b1", "c1")]
+    waiting = await start(admission, engine, "d1", deadline=now() + frame_s)
+    await engine.finish("a1")  # c1's turn
+    await engine.finish("b1")  # d1's turn, behind c1
+    with pytest.raises(DeadlineTooNear):
+        await waiting
+    await engine.finish("c1")
+    assert [await task for task in (running, *others)] == ["a1", "b1", "c1"]
+    alone = await start(admission, engine, "e1", deadline=now() + frame_s / 4)  # nothing is before it: tried
+    await engine.finish("e1")
+    assert await alone == "e1"
+    assert engine.started == ["a1", "b1", "c1", "e1"]
+
+
 async def test_a_caller_that_gives_up_frees_its_place_in_the_queue_but_not_in_the_engine(engine: Engine) -> None:
     admission = small()
     running = await start(admission, engine, "a1")
@@ -239,5 +271,6 @@ async def test_under_random_load_the_bounds_hold_and_every_frame_has_one_outcome
     assert (admission.in_flight, admission.queued) == (0, 0)
     kinds = {outcome if isinstance(outcome, str) else type(outcome).__name__ for outcome in outcomes}
     assert {"answered", "QueueFull"} <= kinds <= {
-        "answered", "QueueFull", "VehicleShareUsed", "DeadlinePassed", "Overtaken", "ValueError", "CancelledError",
+        "answered", "QueueFull", "VehicleShareUsed", "DeadlinePassed", "DeadlineTooNear",
+        "Overtaken", "ValueError", "CancelledError",
     }  # fmt: skip
