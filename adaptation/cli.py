@@ -144,8 +144,9 @@ def adapt(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     frame_size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS; a release's own, or 512x1024.")] = None,
     classes: Annotated[str, typer.Option(help=f"What is scored: {', '.join(SCORED_CLASSES)}")] = "19",
+    export: Annotated[bool, typer.Option(help="Build a release of the adapted network.")] = True,
 ) -> None:
-    """Adapt a network to where the fleet drives: one round, from a folder of frames to a network and a report."""
+    """Adapt a network to where the fleet drives: one round, from a folder of frames to a release and a report."""
     if recipe not in ROUND_RECIPES:
         _fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
     if classes not in SCORED_CLASSES:
@@ -172,6 +173,7 @@ def adapt(
             asked=labels,
             frame_size=parse_size(frame_size) if frame_size else None,
             classes=classes,
+            export=export,
         )
         report = _adapt_with_progress(round_)
     except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:
@@ -179,7 +181,8 @@ def adapt(
     evaluation = Report.read(report).evaluation
     if evaluation.scores_after is not None:
         Console().print(scores_table(evaluation.scores_after))
-    _say(f"{out / 'network'} holds the network, {report / PAGE_FILE} the report")
+    result = out / ("release" if export else "network")
+    _say(f"{result} holds the adapted {result.name}, {report / PAGE_FILE} the report")
 
 
 def import_checkpoint(

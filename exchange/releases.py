@@ -25,6 +25,7 @@ ENGINE_FOLDER = "engine"
 
 Engine = Literal["openvino", "torch", "tensorrt"]
 Precision = Literal["fp32", "bf16", "fp16"]
+OutputPriorIs = Literal["the source's prior", "the target's prior, applied once"]
 
 
 class ReleaseError(Exception):
@@ -55,9 +56,15 @@ class Manifest(BaseModel):
     """Share of source frames in which this model, by the serving estimator, sees each class."""
     output_prior: list[float] = Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
     """The image-level class distribution that the raw outputs follow; sums to 1."""
+    output_prior_is: OutputPriorIs = "the source's prior"
+    """Whose that distribution is. Serving adds log P_target - log `output_prior`, so that no prior acts twice."""
     calibration_temperature: float = Field(default=1.0, gt=0)
     atc_threshold: float | None = None
     evaluation: dict[str, float] = {}
+    recipe: str | None = None
+    """Of the training or of the round that made the weights."""
+    parent_sha256: str | None = None
+    """Of the weights that a round started from."""
     round_digest: str | None = None
     snapshot_digest: str | None = None
     seed: int | None = None

@@ -14,11 +14,12 @@ from rich.table import Table
 from adaptation.data.class_statistics import count_classes
 from adaptation.data.data_choice import choose_data
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
-from adaptation.evaluation.evaluate import parse_size, spread
+from adaptation.evaluation.evaluate import DEFAULT_FRAME_SIZE, parse_size, spread
 from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.networks.checkpoints import CheckpointError
+from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME
 from exchange.frame_fitting import fit_frame
 from exchange.label_space import CLASS_NAMES
@@ -40,7 +41,10 @@ def export(
     out: Annotated[Path, typer.Option(help="The release's folder; it must not exist.")],
     engine: Annotated[str, typer.Option(help=", ".join(get_args(Engine)))] = "openvino",
     precision: Annotated[str, typer.Option(help=", ".join(get_args(Precision)))] = "fp32",
-    frame_size: Annotated[str, typer.Option(help="ROWSxCOLUMNS of the frames that the engine takes.")] = "512x1024",
+    frame_size: Annotated[
+        str | None,
+        typer.Option(help="ROWSxCOLUMNS of the engine's frames; those of its round by default, or 512x1024."),
+    ] = None,
     outer_crop: Annotated[str | None, typer.Option(help="Outer windows, every half of that; else the frame.")] = None,
     detail_crop: Annotated[str | None, typer.Option(help="Detail windows, every half of that.")] = None,
     half_weights: Annotated[bool, typer.Option(help="Round the weights to float16: half the space.")] = False,
@@ -54,11 +58,12 @@ def export(
     if precision not in get_args(Precision):
         _fail(f"there is no precision {precision}: choose one of {', '.join(get_args(Precision))}")
     try:
-        size = parse_size(frame_size)
+        adapted = AdaptationRecord.read(network) if (network / ADAPTATION_FILE).exists() else None
+        size = parse_size(frame_size) if frame_size else adapted.frame_size if adapted else DEFAULT_FRAME_SIZE
         windows = _windows(size, outer_crop, detail_crop)
         settings = ExportSettings(engine, precision, size, windows, half_weights)  # type: ignore[arg-type]  # checked
         labelled = _labelled(data, split)
-        if labelled and not (network / RECORD_NAME).exists():
+        if labelled and not adapted and not (network / RECORD_NAME).exists():
             statistics = SourceStatistics.of_labels(np.stack([_class_counts(frame) for frame in labelled]))
         else:
             statistics = SourceStatistics.of_training(network)

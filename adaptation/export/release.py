@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from adaptation.export.parity import FrameAndValid, Parity, measure_parity
 from adaptation.label_shift import class_distribution
 from adaptation.networks.checkpoints import load_network, load_network_config
 from adaptation.networks.hrda import HRDA
+from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME, TrainingRecord
 from exchange.networks import WindowConfig
 from exchange.releases import (
@@ -28,6 +29,7 @@ from exchange.releases import (
     WEIGHTS_NAME,
     Engine,
     Manifest,
+    OutputPriorIs,
     Precision,
     ReleaseError,
     hash_files,
@@ -68,20 +70,39 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class SourceStatistics:
-    """What a manifest says of the data that the network was trained on; both lists have 19 entries that sum to 1."""
+    """What a manifest says of how a network came about; both lists have 19 entries that sum to 1."""
 
     pixel_frequency: list[float]
     output_prior: list[float]
-    """The image-level class distribution of the training stream, which is what raw outputs follow."""
+    """The image-level class distribution that raw outputs follow: the training stream's, or what a round made it."""
     seed: int | None
+    output_prior_is: OutputPriorIs = "the source's prior"
+    recipe: str | None = None
+    parent_sha256: str | None = None
+    round_sha256: str | None = None
+    snapshot_sha256: str | None = None
+    evaluation: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of_training(cls, network_dir: Path) -> "SourceStatistics":
-        """Reads a training's record.
+    def of_training(cls, network_dir: Path, evaluation: dict[str, float] | None = None) -> "SourceStatistics":
+        """Reads the record of the round or the training that made a network.
 
         Raises:
-            ReleaseError: the folder has none, as an imported checkpoint's.
+            ReleaseError: the folder has neither, as an imported checkpoint's.
         """
+        if (network_dir / ADAPTATION_FILE).exists():
+            adapted = AdaptationRecord.read(network_dir)
+            return cls(
+                adapted.source_pixel_frequency,
+                adapted.output_prior,
+                adapted.seed,
+                adapted.output_prior_is,
+                adapted.recipe,
+                adapted.parent_sha256,
+                adapted.round_sha256,
+                adapted.snapshot_sha256,
+                evaluation or {},
+            )
         if not (network_dir / RECORD_NAME).exists():
             raise ReleaseError(
                 f"{network_dir} has no {RECORD_NAME} that says what it was trained on: give its labelled source data by"
@@ -89,7 +110,7 @@ class SourceStatistics:
             )
         record = TrainingRecord.read(network_dir)
         prior = class_distribution(record.stream_presence_counts)
-        return cls(record.source_pixel_frequency, prior.tolist(), record.seed)
+        return cls(record.source_pixel_frequency, prior.tolist(), record.seed, recipe=record.config.recipe)
 
     @classmethod
     def of_labels(cls, counts_NK: NDArray[np.int64]) -> "SourceStatistics":
@@ -131,6 +152,12 @@ def export_release(
             frame_size=settings.frame_size,
             source_pixel_frequency=statistics.pixel_frequency,
             output_prior=statistics.output_prior,
+            output_prior_is=statistics.output_prior_is,
+            evaluation=statistics.evaluation,
+            recipe=statistics.recipe,
+            parent_sha256=statistics.parent_sha256,
+            round_digest=statistics.round_sha256,
+            snapshot_digest=statistics.snapshot_sha256,
             seed=statistics.seed,
             files_sha256=hash_files(partial),
         )

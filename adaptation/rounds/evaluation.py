@@ -38,6 +38,13 @@ class Evaluation(BaseModel):
     def read(cls, folder: Path) -> Self:
         return cls.model_validate_json((folder / EVALUATION_FILE).read_text())
 
+    def figures(self) -> dict[str, float]:
+        """What a release's manifest tells of it, by name."""
+        figures = {"agreement": self.agreement, "mean_confidence": self.mean_confidence_after}
+        if self.scores_before is not None and self.scores_after is not None:
+            figures |= {"mean_iou_before": self.scores_before.mean_iou, "mean_iou": self.scores_after.mean_iou}
+        return figures
+
 
 def evaluate_round(
     folder: Path,

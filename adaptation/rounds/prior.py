@@ -49,6 +49,7 @@ class PriorRecord(BaseModel):
     log_ratio: list[float]
     """log target - log source, believed by the number of effective frames and clipped."""
     output_prior_before: list[float]
+    """The source's: what outputs follow that are trained on it without `log_ratio`."""
     output_prior_rectified: list[float]
     """What outputs follow that `log_ratio` has moved, once."""
     source_pixel_frequency: list[float]
@@ -75,7 +76,7 @@ def measure_prior(
     target: Sequence[NamedImage],
     source: Sequence[Path],
     source_counts: NDArray[np.int64],
-    output_prior: list[float] | None,
+    source_prior: list[float] | None,
     seed: int,
     on_frame: Callable[[int, int], None],
 ) -> None:
@@ -83,7 +84,7 @@ def measure_prior(
 
     Args:
         source_counts: pixels by class of all source frames, [N, 19].
-        output_prior: what the start's outputs follow; None takes the source's labels for it.
+        source_prior: what outputs trained on the source follow; None takes it from the source's labels.
 
     Raises:
         DataError: a frame cannot be read.
@@ -108,7 +109,7 @@ def measure_prior(
     estimator = _estimator(name, _evidence(source_readings, [""] * len(source)), torch.from_numpy(frequency), labelled)
     estimate = estimate_prior(estimator, evidence, torch.Generator().manual_seed(seed))
     log_ratio = estimate.log_ratio()
-    before = labelled if output_prior is None else torch.tensor(output_prior, dtype=torch.float64)
+    before = labelled if source_prior is None else torch.tensor(source_prior, dtype=torch.float64)
     moved = before * log_ratio.exp()
     record = PriorRecord(
         estimator=name,

@@ -11,13 +11,24 @@ from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation
 from adaptation.rounds.learning import HISTORY_FILE
 from adaptation.rounds.prior import PriorRecord
+from adaptation.rounds.record import AdaptationRecord
 from adaptation.rounds.report_page import report_page
 from adaptation.rounds.report_pictures import read_pictures
-from adaptation.rounds.start import AdaptationRecord
 from adaptation.rounds.steps import ROUND_FILE
+from exchange.releases import MANIFEST_NAME, file_sha256
 
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
+
+
+class ReleaseLink(BaseModel):
+    """Where the round's release lies, and what proves that it is this one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest: str
+    """Path from the report's folder."""
+    manifest_sha256: str
 
 
 class Report(BaseModel):
@@ -31,6 +42,8 @@ class Report(BaseModel):
     histories: dict[str, list[dict[str, float]]]
     """By training: iterations, and the means of each stretch that ends there."""
     evaluation: Evaluation
+    release: ReleaseLink | None
+    """None where the round was asked to build none."""
     threads: int
     torch_version: str
 
@@ -54,10 +67,25 @@ def write_report(folder: Path, out: Path) -> None:
             if (out / name).exists()
         },
         evaluation=Evaluation.read(out / "evaluation"),
+        release=_link(out / "release" / MANIFEST_NAME),
         threads=torch.get_num_threads(),
         torch_version=torch.__version__,
     )
     (folder / REPORT_FILE).write_text(report.model_dump_json(indent=2) + "\n")
     pictures = read_pictures(out / "snapshot", out / "prior" / "labels", out / "evaluation" / "labels")
-    page = report_page(report.network, report.prior, report.budget, report.histories, report.evaluation, pictures)
+    page = report_page(
+        report.network,
+        report.prior,
+        report.budget,
+        report.histories,
+        report.evaluation,
+        report.release.manifest if report.release else None,
+        pictures,
+    )
     (folder / PAGE_FILE).write_text(page)
+
+
+def _link(manifest: Path) -> ReleaseLink | None:
+    if not manifest.exists():
+        return None
+    return ReleaseLink(manifest=f"../{manifest.parent.name}/{manifest.name}", manifest_sha256=file_sha256(manifest))

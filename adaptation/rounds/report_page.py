@@ -6,8 +6,8 @@ from html import escape
 from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation
 from adaptation.rounds.prior import PriorRecord
+from adaptation.rounds.record import AdaptationRecord
 from adaptation.rounds.report_pictures import Pictures
-from adaptation.rounds.start import AdaptationRecord
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 
 _STYLE = """
@@ -40,12 +40,14 @@ def report_page(
     budget: Budget,
     histories: Mapping[str, Sequence[Mapping[str, float]]],
     evaluation: Evaluation,
+    manifest: str | None,
     pictures: Sequence[Pictures],
 ) -> str:
-    """The whole page."""
+    """The whole page; `manifest` is the path of the release's from the page's folder."""
     parts = [
         f"<h1>Adaptation round: {escape(network.recipe)}</h1>",
         f"<p>The plain outputs follow {escape(network.output_prior_is)}. Seed {network.seed}.</p>",
+        _release(manifest),
         _facts(network, budget, evaluation),
         "<h2>Frames: labels before and after</h2>",
         *map(_frame_row, pictures),
@@ -57,6 +59,12 @@ def report_page(
     ]
     head = f'<meta charset="utf-8"><title>Adaptation round</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _release(manifest: str | None) -> str:
+    if manifest is None:
+        return "<p>No release was built of the network.</p>"
+    return f'<p>The release that was built of it: <a href="{escape(manifest)}">{escape(manifest)}</a></p>'
 
 
 def _facts(network: AdaptationRecord, budget: Budget, evaluation: Evaluation) -> str:

@@ -1,24 +1,34 @@
-"""A whole round: snapshot, prior, budget, rectification, prototypes, self-training, network, evaluation, report."""
+"""A whole round: snapshot, prior, budget, rectification, prototypes, self-training, network, evaluation,
+release, report.
+"""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from adaptation.data.labelled_frames import read_image
 from adaptation.evaluation.evaluate import spread
+from adaptation.export.build_tensorrt import TensorRTError
+from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.networks.checkpoints import load_network, save_network
 from adaptation.rounds.budget import Budget
-from adaptation.rounds.evaluation import evaluate_round
+from adaptation.rounds.evaluation import Evaluation, evaluate_round
 from adaptation.rounds.prior import NamedImage, measure_prior
 from adaptation.rounds.prototypes import measure_prototypes
 from adaptation.rounds.recipes import SelfLabelingConfig
+from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.rounds.report import write_report
 from adaptation.rounds.snapshot import SNAPSHOT_FILE, freeze, source_frames
-from adaptation.rounds.start import ADAPTATION_FILE, AdaptationRecord, Start, open_start
-from adaptation.rounds.steps import claimed, step
+from adaptation.rounds.start import Start, open_start
+from adaptation.rounds.steps import ROUND_FILE, RoundError, claimed, step
 from adaptation.rounds.trainings import plan, rectify, self_train
 from adaptation.rounds.work import OnProgress, Round, Work
+from exchange.frame_fitting import fit_frame
 from exchange.releases import file_sha256
+
+_COMPARED_FRAMES = 4
 
 
 def adapt(round_: Round, on_progress: OnProgress) -> Path:
@@ -30,7 +40,8 @@ def adapt(round_: Round, on_progress: OnProgress) -> Path:
     Raises:
         DataError: frames or labels that are missing or damaged.
         CheckpointError, ReleaseError, ValueError: a start that cannot be opened at this frame size.
-        RoundError: `out` holds another round or is at work, the source changed since it began, or a loss is not finite.
+        RoundError: `out` holds another round or is at work, the source changed since it began, a loss is not finite,
+            or no engine can be built that agrees with the network (which is kept).
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = open_start(round_.start, round_.frame_size, device)
@@ -54,7 +65,10 @@ def _take_steps(work: Work, out: Path) -> Path:
         both = step(out, "self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
         trained = both / settings.ships
     network = step(out, "network", lambda folder: _ship(work, folder, trained, budget))
-    step(out, "evaluation", lambda folder: _evaluate(work, folder, network))
+    evaluation = step(out, "evaluation", lambda folder: _evaluate(work, folder, network))
+    if work.round.export and not (out / "release").exists():
+        shutil.rmtree(out / "report", ignore_errors=True)  # a report of before does not link to it
+        _release(work, out / "release", network, Evaluation.read(evaluation))
     return step(out, "report", lambda folder: write_report(folder, out))
 
 
@@ -89,7 +103,7 @@ def _measure_prior(work: Work, folder: Path) -> None:
         [NamedImage(frame.name, work.snapshot / frame.image, frame.drive) for frame in work.measured_frames],
         spread(source, work.config.measured_frames),
         np.concatenate([counts for _, counts in opened]),
-        work.start.output_prior,
+        work.start.source_prior,
         work.round.seed,
         work.counter("measuring the prior"),
     )
@@ -109,10 +123,11 @@ def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
         seed=work.round.seed,
         iterations=budget.rectification_iterations + budget.self_training_iterations,
         parent_sha256=work.start.sha256,
+        round_sha256=file_sha256(work.round.out / ROUND_FILE),
         snapshot_sha256=file_sha256(work.snapshot / SNAPSHOT_FILE),
         frame_size=work.start.labeller.frame_size,
         output_prior=work.prior.output_prior_rectified if rectified else work.prior.output_prior_before,
-        output_prior_is="the target's prior, applied once" if rectified else "the prior that the start's follow",
+        output_prior_is="the target's prior, applied once" if rectified else "the source's prior",
         source_pixel_frequency=work.prior.source_pixel_frequency,
     )
     save_network(folder, work.start.config, load_network(trained, work.start.config).state_dict())
@@ -130,3 +145,20 @@ def _evaluate(work: Work, folder: Path, network: Path) -> None:
         work.round.classes,
         work.counter("evaluating"),
     )
+
+
+def _release(work: Work, out: Path, network: Path, evaluation: Evaluation) -> None:
+    """Builds the release, whole or not at all, once its engine agrees with torch on some of the target's frames."""
+    labeller = work.start.labeller
+    settings = ExportSettings(work.start.engine, work.start.precision, labeller.frame_size, labeller.windows)
+    compared = spread(work.measured_frames, _COMPARED_FRAMES)
+    frames = (fit_frame(read_image(work.snapshot / frame.image), labeller.frame_size) for frame in compared)
+    counter = work.counter("comparing the engine with torch")
+    statistics = SourceStatistics.of_training(network, evaluation.figures())
+    try:
+        export_release(network, out, settings, statistics, frames, lambda done: counter(done, len(compared)))
+    except (ParityError, TensorRTError) as error:
+        raise RoundError(
+            f"{error}; {network} holds the adapted network: build it another way by roadshift export, and repeat this"
+            " command with --no-export for the report"
+        ) from error

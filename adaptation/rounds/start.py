@@ -2,42 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from adaptation.evaluation.evaluate import FrameLabeller, open_labeller
 from adaptation.label_shift import class_distribution
 from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network_config
+from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME, TrainingRecord
-from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig
-from exchange.releases import MANIFEST_NAME, file_sha256, read_manifest
-
-ADAPTATION_FILE = "adaptation.json"
-
-
-class AdaptationRecord(BaseModel):
-    """Lies beside an adapted network: how it came about, and the class distributions that its release needs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recipe: str
-    ships: str
-    seed: int
-    iterations: int
-    parent_sha256: str
-    snapshot_sha256: str
-    frame_size: tuple[int, int]
-    output_prior: list[float] = Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
-    """The image-level class distribution that the plain outputs follow."""
-    output_prior_is: str
-    source_pixel_frequency: list[float] = Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        return cls.model_validate_json((folder / ADAPTATION_FILE).read_text())
+from exchange.releases import MANIFEST_NAME, Engine, OutputPriorIs, Precision, file_sha256, read_manifest
 
 
 @dataclass(frozen=True)
@@ -46,8 +20,12 @@ class Start:
     config: NetworkConfig
     sha256: str
     """Of the weights."""
-    output_prior: list[float] | None
-    """None where nothing beside the network tells what it was trained on."""
+    engine: Engine
+    precision: Precision
+    """As the release that it is; OpenVINO in float32 for a network's folder."""
+    source_prior: list[float] | None
+    """What its plain outputs follow, where that is a source's prior; None where they follow a target's, or nothing
+    beside the network tells."""
 
 
 def open_start(folder: Path, frame_size: tuple[int, int] | None, device: torch.device) -> Start:
@@ -57,21 +35,23 @@ def open_start(folder: Path, frame_size: tuple[int, int] | None, device: torch.d
         CheckpointError, ReleaseError, ValueError: as `open_labeller`.
     """
     labeller = open_labeller(folder, frame_size, device)
-    is_release = (folder / MANIFEST_NAME).exists()
-    return Start(
-        labeller,
-        read_manifest(folder).network if is_release else load_network_config(folder),
-        file_sha256(folder / WEIGHTS_FILE),
-        _output_prior(folder),
-    )
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    if not (folder / MANIFEST_NAME).exists():
+        return Start(labeller, load_network_config(folder), sha256, "openvino", "fp32", _recorded_prior(folder))
+    manifest = read_manifest(folder)
+    prior = _of_source(manifest.output_prior, manifest.output_prior_is)
+    return Start(labeller, manifest.network, sha256, manifest.engine, manifest.precision, prior)
 
 
-def _output_prior(folder: Path) -> list[float] | None:
-    if (folder / MANIFEST_NAME).exists():
-        return read_manifest(folder).output_prior
+def _recorded_prior(folder: Path) -> list[float] | None:
     if (folder / ADAPTATION_FILE).exists():
-        return AdaptationRecord.read(folder).output_prior
+        record = AdaptationRecord.read(folder)
+        return _of_source(record.output_prior, record.output_prior_is)
     if (folder / RECORD_NAME).exists():
         counts = TrainingRecord.read(folder).stream_presence_counts
         return list(class_distribution(counts).tolist())
     return None
+
+
+def _of_source(prior: list[float], whose: OutputPriorIs) -> list[float] | None:
+    return prior if whose == "the source's prior" else None

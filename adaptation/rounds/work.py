@@ -44,6 +44,8 @@ class Round:
     frame_size: tuple[int, int] | None = None
     classes: str = "19"
     """The subset that is scored, where the target has labels."""
+    export: bool = True
+    """Whether a release is built of the network, with the start's engine."""
     checkpoint_every_s: float = 60.0
 
 

@@ -25,6 +25,15 @@ NETWORK = NetworkConfig(
 )
 
 
+PLAIN_NETWORK = NetworkConfig(
+    encoder="mit_custom",
+    head="light",
+    detail=False,
+    dims={name: size for name, size in NETWORK.dims.items() if name != "attention_channels"},
+)
+"""Without detail windows, so that its engine is built in a few seconds."""
+
+
 def write_frames(root: Path, brightness: float, cars: int) -> Path:
     """Six CamVid frames of 60x80: sky over road, with cars of their own colour."""
     rng = np.random.default_rng(0)
@@ -57,7 +66,15 @@ def dusk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
+    return write_network(tmp_path_factory.mktemp("start"), NETWORK)
+
+
+@pytest.fixture(scope="session")
+def plain_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_network(tmp_path_factory.mktemp("plain_start"), PLAIN_NETWORK)
+
+
+def write_network(folder: Path, config: NetworkConfig) -> Path:
     torch.manual_seed(0)
-    save_network(folder, NETWORK, build_network(NETWORK).state_dict())
+    save_network(folder, config, build_network(config).state_dict())
     return folder

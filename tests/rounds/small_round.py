@@ -37,10 +37,23 @@ CONFIG = RoundConfig(
 )
 
 
-def small_round(start: Path, source: Path, target: Path, out: Path, config: RoundConfig = CONFIG) -> Round:
+def small_round(
+    start: Path, source: Path, target: Path, out: Path, config: RoundConfig = CONFIG, *, export: bool = False
+) -> Round:
     torch.set_num_threads(1)
     sources = choose_data([source], "train")
-    return Round(config, start, sources, target, out, 3, frame_size=(64, 96), classes="camvid11", checkpoint_every_s=0)
+    return Round(
+        config,
+        start,
+        sources,
+        target,
+        out,
+        seed=3,
+        frame_size=(64, 96),
+        classes="camvid11",
+        export=export,
+        checkpoint_every_s=0,
+    )
 
 
 def ignore(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
