@@ -1,0 +1,162 @@
+"""A root on a disk: objects are files that appear by rename or link, whole and synced.
+
+<root>/.lock       held for the moment in which a content is compared and replaced
+<root>/.partial/   files being written; what a killed process left is removed by a later one
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exchange.storage.objects import (
+    ABSENT,
+    Condition,
+    IfEtag,
+    ObjectChanged,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    StorageRefused,
+    StorageUnavailable,
+    StoredObject,
+)
+
+_LOCK_PAUSE_S = 0.005
+_PARTIAL_IS_LEFT_AFTER_S = 3600.0
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+
+
+class DiskBackend:
+    """Safe for any number of processes on one machine, and on a file system with POSIX locks for several machines."""
+
+    def __init__(self, folder: Path, patience_s: float) -> None:
+        self._folder = folder
+        self._patience_s = patience_s
+        self._partial = folder / ".partial"
+        with _explained(str(folder)):
+            self._partial.mkdir(parents=True, exist_ok=True)
+            for left in self._partial.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - left.stat().st_mtime > _PARTIAL_IS_LEFT_AFTER_S:
+                        left.unlink()
+
+    def get(self, key: str) -> StoredObject:
+        with _explained(key):
+            try:
+                data = (self._folder / key).read_bytes()
+            except (FileNotFoundError, IsADirectoryError):
+                raise ObjectMissing(f"{key} is not in {self._folder}") from None
+        return StoredObject(data, _etag(data))
+
+    def put(self, key: str, data: bytes, condition: Condition) -> str:
+        target = self._folder / key
+        with _explained(key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._written(data) as partial:
+                if condition == ABSENT:
+                    self._link(partial, target, key)
+                elif isinstance(condition, IfEtag):
+                    with self._locked():
+                        self._check(key, condition)
+                        partial.rename(target)
+                else:
+                    with self._locked():
+                        partial.rename(target)
+            _sync_folder(target.parent)
+        return _etag(data)
+
+    def delete(self, key: str) -> None:
+        with _explained(key), self._locked():
+            (self._folder / key).unlink(missing_ok=True)
+
+    def list_objects(self, folder: str, after: str) -> list[ObjectInfo]:
+        found = []
+        with _explained(folder):
+            for parent, folders, files in os.walk(self._folder / folder):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                for name in files:
+                    path = Path(parent, name)
+                    key = path.relative_to(self._folder).as_posix()
+                    if key > after and not name.startswith("."):
+                        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                            found.append(ObjectInfo(key, path.stat().st_size))
+        return sorted(found, key=lambda info: info.key)
+
+    def list_folders(self, folder: str) -> list[str]:
+        with _explained(folder):
+            try:
+                inside = list(os.scandir(self._folder / folder))
+            except FileNotFoundError:
+                return []
+            return sorted(entry.name for entry in inside if entry.is_dir() and not entry.name.startswith("."))
+
+    @contextmanager
+    def _written(self, data: bytes) -> Iterator[Path]:
+        """A synced file outside everyone's sight, gone afterwards unless it was renamed."""
+        path = self._partial / uuid.uuid4().hex
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _link(partial: Path, target: Path, key: str) -> None:
+        try:
+            target.hardlink_to(partial)
+        except FileExistsError:
+            raise ObjectExists(f"{key} exists") from None
+
+    def _check(self, key: str, condition: IfEtag) -> None:
+        try:
+            current = self.get(key).etag
+        except ObjectMissing:
+            current = ABSENT
+        if current != condition.etag:
+            raise ObjectChanged(f"{key} was changed by somebody else")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        give_up_s = time.monotonic() + self._patience_s
+        with (self._folder / ".lock").open("wb") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > give_up_s:
+                        raise StorageUnavailable(f"{self._folder}/.lock is held by a process that hangs") from None
+                    time.sleep(_LOCK_PAUSE_S)
+            yield  # closing the file gives the lock back
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """The operating system's errors as those of a storage."""
+    try:
+        yield
+    except OSError as error:
+        kind = StorageRefused if error.errno in _REFUSALS else StorageUnavailable
+        raise kind(f"{what}: {error.strerror} ({error.filename})") from error

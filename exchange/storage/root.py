@@ -1,0 +1,170 @@
+"""A storage root as both halves use it: checked keys, retries with a deadline, and writes whose outcome is known."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from exchange.storage.disk import DiskBackend
+from exchange.storage.objects import (
+    ABSENT,
+    Backend,
+    Condition,
+    IfEtag,
+    ObjectChanged,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    StorageRefused,
+    StorageUnavailable,
+    StoredObject,
+    check_key,
+)
+
+T = TypeVar("T")
+
+PATIENCE_S = 20.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+
+class StorageRoot:
+    """Objects by key below one root. Every call blocks until it worked, or failed with a `StorageError`.
+
+    Calls may come from several threads.
+    """
+
+    def __init__(self, url: str, backend: Backend, patience_s: float) -> None:
+        self.url = url
+        self._backend = backend
+        self._patience_s = patience_s
+
+    def read(self, key: str) -> StoredObject:
+        """Raises ObjectMissing where there is nothing by this key."""
+        return self._retried(lambda: self._backend.get(check_key(key)))
+
+    def read_if_any(self, key: str) -> StoredObject | None:
+        try:
+            return self.read(key)
+        except ObjectMissing:
+            return None
+
+    def write(self, key: str, data: bytes) -> str:
+        """Whatever was there before; for keys with one writer. Returns the etag."""
+        return self._put(key, data, None)
+
+    def create(self, key: str, data: bytes) -> str:
+        """Writes what must be new; returns the etag.
+
+        Where several may create one key, their contents must differ: after a lost reply, the same content there is
+        taken for what this call wrote.
+
+        Raises:
+            ObjectExists: there is something by this key.
+        """
+        return self._put(key, data, ABSENT)
+
+    def replace(self, key: str, data: bytes, etag: str) -> str:
+        """Compare-and-swap: writes where the object still has the etag that was read; returns the new one.
+
+        Contents of different writers must differ, as for `create`. After ObjectChanged this call's content may still
+        have been there for a moment, where its reply was lost and somebody else wrote next.
+
+        Raises:
+            ObjectChanged: somebody else changed or deleted it.
+        """
+        return self._put(key, data, IfEtag(etag))
+
+    def delete(self, key: str) -> None:
+        """Deletes an object, or finds it gone."""
+        self._retried(lambda: self._backend.delete(check_key(key)))
+
+    def list_objects(self, folder: str, after: str = "") -> list[ObjectInfo]:
+        """All objects below a folder by key, those above the key `after`."""
+        return self._retried(lambda: self._backend.list_objects(check_key(folder), after))
+
+    def list_folders(self, folder: str) -> list[str]:
+        """Names of the folders directly below a folder; one may be empty by now."""
+        return self._retried(lambda: self._backend.list_folders(check_key(folder)))
+
+    def check_conditional_writes(self) -> None:
+        """Shows that conditions hold here: some stores that speak S3 ignore them, and two learners would both write.
+
+        Raises:
+            StorageRefused: they do not hold.
+        """
+        key = f"checks/{uuid.uuid4().hex}"
+        etag = self.create(key, b"first")
+        try:
+            with self._expected(ObjectExists):
+                self.create(key, b"second")
+            with self._expected(ObjectChanged):
+                self.replace(key, b"third", f"{etag}0")
+        finally:
+            self.delete(key)
+
+    @contextmanager
+    def _expected(self, refusal: type[Exception]) -> Iterator[None]:
+        with suppress(refusal):
+            yield
+            raise StorageRefused(f"{self.url} ignores If-None-Match or If-Match: use a store that keeps to them")
+
+    def _put(self, key: str, data: bytes, condition: Condition) -> str:
+        check_key(key)
+        a_reply_was_lost = False
+
+        def attempt() -> str:
+            nonlocal a_reply_was_lost
+            try:
+                return self._backend.put(key, data, condition)
+            except StorageUnavailable:
+                a_reply_was_lost = True
+                raise
+            except (ObjectExists, ObjectChanged):
+                if a_reply_was_lost and (found := self._backend.get(key)).data == data:
+                    return found.etag
+                raise
+
+        return self._retried(attempt)
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        """Runs until it works or the patience is over, with growing pauses of random length."""
+        give_up_s = time.monotonic() + self._patience_s
+        longest_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return attempt()
+            except StorageUnavailable:
+                pause_s = random.uniform(0, longest_s)  # noqa: S311 - no secret
+                if time.monotonic() + pause_s > give_up_s:
+                    raise
+            time.sleep(pause_s)
+            longest_s = min(_LONGEST_PAUSE_S, 2 * longest_s)
+
+
+def open_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
+    """Opens a root; a `file://` one is created where it is missing.
+
+    Args:
+        url: file:///folder, a plain path, or s3://bucket/prefix.
+        patience_s: how long a call may take with its retries; one attempt gets as long, so at most twice this.
+
+    Raises:
+        StorageError: it cannot be opened; the message says what to change.
+    """
+    parts = urlsplit(url)
+    prefix = parts.path.strip("/")
+    if parts.scheme == "s3" and parts.netloc:
+        try:
+            from exchange.storage.s3 import S3Backend
+        except ImportError:
+            raise StorageRefused(f"{url} needs the package obstore: pip install 'roadshift[s3]'") from None
+        return StorageRoot(url, S3Backend(parts.netloc, check_key(prefix) if prefix else "", patience_s), patience_s)
+    if parts.scheme == "file" and not parts.netloc and prefix:
+        return StorageRoot(url, DiskBackend(Path(unquote(parts.path)), patience_s), patience_s)
+    if not parts.scheme and url:
+        return StorageRoot(url, DiskBackend(Path(url).absolute(), patience_s), patience_s)
+    raise StorageRefused(f"{url!r} is no storage root: give file:///folder or s3://bucket/prefix")

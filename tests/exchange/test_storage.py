@@ -1,0 +1,269 @@
+"""One storage root on a disk and in a bucket: the same calls, conditions that hold, and errors that say what to do."""
+
+import fcntl
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from exchange.storage import (
+    ObjectChanged,
+    ObjectExists,
+    ObjectMissing,
+    StorageRefused,
+    StorageRoot,
+    StorageUnavailable,
+    open_root,
+)
+from tests.storage_roots import S3Server
+
+
+def test_an_object_is_written_read_listed_and_deleted(root: StorageRoot) -> None:
+    with pytest.raises(ObjectMissing, match=r"frames/a/1\.tar"):
+        root.read("frames/a/1.tar")
+    assert root.read_if_any("frames/a/1.tar") is None
+    etag = root.write("frames/a/1.tar", b"one")
+    assert root.read("frames/a/1.tar") == root.read_if_any("frames/a/1.tar")
+    assert (root.read("frames/a/1.tar").data, root.read("frames/a/1.tar").etag) == (b"one", etag)
+    assert root.write("frames/a/1.tar", b"two!") != etag
+    root.write("frames/b/2.tar", b"")
+    root.write("framesque/c", b"")
+    assert [(info.key, info.size_bytes) for info in root.list_objects("frames")] == [
+        ("frames/a/1.tar", 4),
+        ("frames/b/2.tar", 0),
+    ]
+    assert [info.key for info in root.list_objects("frames", after="frames/a/1.tar")] == ["frames/b/2.tar"]
+    assert root.list_folders("frames") == ["a", "b"]
+    assert root.list_folders("nothing") == []
+    assert root.list_objects("nothing") == []
+    for key in ("frames/a/1.tar", "frames/a/1.tar", "never/was"):
+        root.delete(key)
+    assert [info.key for info in root.list_objects("frames")] == ["frames/b/2.tar"]
+
+
+def test_what_exists_is_not_created_again(root: StorageRoot) -> None:
+    etag = root.create("ledger/1.json", b"mine")
+    with pytest.raises(ObjectExists, match=r"ledger/1\.json"):
+        root.create("ledger/1.json", b"yours")
+    assert root.read("ledger/1.json") == root.read_if_any("ledger/1.json")
+    assert (root.read("ledger/1.json").data, root.read("ledger/1.json").etag) == (b"mine", etag)
+
+
+def test_only_what_was_read_is_replaced(root: StorageRoot) -> None:
+    first = root.create("plan.json", b"1")
+    second = root.replace("plan.json", b"2", first)
+    with pytest.raises(ObjectChanged, match=r"plan\.json"):
+        root.replace("plan.json", b"3", first)
+    assert root.read("plan.json").data == b"2"
+    root.delete("plan.json")
+    with pytest.raises(ObjectChanged):
+        root.replace("plan.json", b"3", second)
+
+
+def test_conditional_writes_are_shown_to_hold(root: StorageRoot) -> None:
+    root.check_conditional_writes()
+    assert root.list_objects("checks") == []
+
+
+def test_of_many_that_create_one_key_one_does(root: StorageRoot) -> None:
+    def create(number: int) -> bool:
+        try:
+            root.create("ledger/1.json", f"{number}".encode())
+        except ObjectExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(24)))
+    assert sum(created) == 1
+    assert root.read("ledger/1.json").data == f"{created.index(True)}".encode()
+
+
+def test_no_compare_and_swap_is_lost_among_many_writers(root_url: str, root: StorageRoot) -> None:
+    """Each process adds 1 until it has done so 10 times; the sum is right only if no update overwrote another."""
+    root.create("count", b"0 start")
+    code = (
+        "import os, sys\n"
+        "from exchange.storage import ObjectChanged, open_root\n"
+        f"root, done = open_root({root_url!r}), 0\n"
+        "while done < 10:\n"
+        "    found = root.read('count')\n"
+        "    count = int(found.data.split()[0]) + 1\n"
+        "    try:\n"
+        "        root.replace('count', f'{count} {os.getpid()}'.encode(), found.etag)\n"
+        "        done += 1\n"
+        "    except ObjectChanged:\n"
+        "        pass\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert root.read("count").data.split()[0] == b"30"
+
+
+def test_a_reader_never_sees_half_an_object(root: StorageRoot) -> None:
+    """While two contents of 1 MiB replace each other, every read gives one of them whole."""
+    contents = [bytes([letter]) * (1 << 20) for letter in b"ab"]
+    root.write("big", contents[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for content in contents:
+                root.write("big", content)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        seen = {root.read("big").data for _ in range(30)}
+        stop.set()
+        writing.result()
+    assert seen <= set(contents)
+
+
+def test_a_killed_writer_leaves_nothing_visible(tmp_path: Path) -> None:
+    """kill -9 in the middle of writes of 8 MiB: what is visible is whole, and a later process removes what was left."""
+    code = (
+        "import itertools, sys\n"
+        "from exchange.storage import open_root\n"
+        f"root = open_root({str(tmp_path)!r})\n"
+        "for number in itertools.count():\n"
+        "    root.create(f'shards/{number}', bytes([number % 256]) * (8 << 20))\n"
+        "    print(number, flush=True)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    with writer:
+        writer.stdout.readline()
+        partial = tmp_path / ".partial"
+        while not any(path.stat().st_size for path in partial.iterdir() if path.exists()):
+            pass
+        writer.send_signal(signal.SIGKILL)
+    root = open_root(str(tmp_path))
+    shards = root.list_objects("shards")
+    assert shards
+    for info in shards:
+        data = root.read(info.key).data
+        assert data == data[:1] * (8 << 20)
+    for left in partial.iterdir():
+        os.utime(left, (0, 0))
+    open_root(str(tmp_path))
+    assert not any(partial.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "../up", "a/../b", "a//b", "a/", "a/.hidden", "a b", "ä", "a\n", "x" * 129]
+)
+def test_a_key_never_leaves_the_root(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="is no storage key"):
+        open_root(str(tmp_path)).write(key, b"")
+
+
+@pytest.mark.parametrize("url", ["", "file://", "file://host/folder", "s3://", "http://host/folder", "s3:bucket"])
+def test_what_is_no_root_is_refused(url: str) -> None:
+    with pytest.raises(StorageRefused, match="is no storage root: give file:///folder or s3://bucket/prefix"):
+        open_root(url)
+
+
+def test_a_root_that_is_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(StorageRefused, match="taken"):
+        open_root(f"file://{tmp_path}/taken/root")
+
+
+def test_a_missing_bucket_is_named(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StorageRefused, match="s3://no-such-bucket/x has no such bucket: create it"):
+        open_root("s3://no-such-bucket/x").write("key", b"")
+
+
+def test_a_dead_and_a_hanging_store_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.socket() as hanging, socket.socket() as dead:
+        for place in (hanging, dead):
+            place.bind(("127.0.0.1", 0))
+        hanging.listen()  # takes connections, and never answers
+        for place in (hanging, dead):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{place.getsockname()[1]}")
+            root = open_root("s3://fleet/x", patience_s=0.5)
+            started = time.monotonic()
+            with pytest.raises(StorageUnavailable, match="s3://fleet/x did not answer for plan"):
+                root.read("plan")
+            assert time.monotonic() - started < 2.0
+
+
+def test_a_store_that_comes_back_is_met_by_the_retries(tmp_path: Path) -> None:
+    root = open_root(str(tmp_path), patience_s=20.0)
+    with ThreadPoolExecutor(1) as pool:
+        with (tmp_path / ".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            writing = pool.submit(root.write, "key", b"data")
+            assert not wait([writing], timeout=0.05).done
+        assert writing.result() == root.read("key").etag
+
+
+class ForgetfulProxy(BaseHTTPRequestHandler):
+    """Passes every request on, but hangs up instead of answering the first PUT of each key and condition."""
+
+    target = ""
+    answered: set[tuple[str, str | None]]
+
+    def do_PUT(self) -> None:
+        self.pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def do_GET(self) -> None:
+        self.pass_on(b"")
+
+    def pass_on(self, body: bytes) -> None:
+        proxied = http.client.HTTPConnection(self.target)
+        proxied.request(self.command, self.path, body, dict(self.headers))
+        reply = proxied.getresponse()
+        content = reply.read()
+        proxied.close()
+        what = (self.path, self.headers["If-Match"])
+        if self.command == "GET" or what in self.answered:
+            self.send_response(reply.status)
+            for name in ("ETag", "Last-Modified"):
+                if name in reply.headers:
+                    self.send_header(name, reply.headers[name])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        self.answered.add(what)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_write_whose_reply_was_lost_is_known_to_have_worked(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Proxy(ForgetfulProxy):
+        target = s3_server.endpoint.removeprefix("http://")
+        answered: set[tuple[str, str | None]] = set()  # noqa: RUF012
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        for name, value in s3_server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+        root = open_root("s3://fleet/forgetful", patience_s=10.0)
+        created = root.create("ledger", b"mine")
+        replaced = root.replace("ledger", b"mine, too", created)
+        assert root.read("ledger").etag == replaced
+        with pytest.raises(ObjectExists):
+            root.create("ledger", b"yours")
+        with pytest.raises(ObjectChanged):
+            root.replace("ledger", b"yours", created)
+        proxy.shutdown()
+    assert len(Proxy.answered) == 2
