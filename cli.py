@@ -19,6 +19,11 @@ COMMANDS = {
     "train-source": ("adaptation.cli", "train_source", "Train a network on labelled source data."),
     "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),
     "adapt": ("adaptation.cli", "adapt", "Adapt a network to a folder of unlabelled frames."),
+    "select-regions": (
+        "adaptation.rounds.region_commands",
+        "select_regions",
+        "Ask people for the labels that teach most.",
+    ),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
     "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
     "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),

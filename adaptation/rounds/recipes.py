@@ -26,6 +26,20 @@ class SelfLabelingConfig(BaseModel):
     marginal_momentum: float = Field(default=0.99, ge=0, le=1)
 
 
+class AskedLabelsConfig(BaseModel):
+    """RIPU's losses in a round with labels from people (Xie et al., CVPR 2022). Defaults are the authors'."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cross_entropy_weight: float = Field(default=1.0, ge=0)
+    """Of the mean over the asked pixels of the plain target crops."""
+    boundary_weight: float = Field(default=0.1, ge=0)
+    """Of the consistency at the source labels' boundaries."""
+    negative_weight: float = Field(default=1.0, ge=0)
+    """Of what pushes improbable classes of all target pixels further down."""
+    negative_below: float = Field(default=0.05, gt=0, lt=1)
+
+
 class SelfTrainingConfig(BaseModel):
     """A mean teacher with class mixing (DACS, DAFormer, HRDA). Defaults are the authors'."""
 
@@ -41,7 +55,9 @@ class SelfTrainingConfig(BaseModel):
     """Of the distance to the encoder that the round started from; 0 leaves it out."""
     self_labeling: SelfLabelingConfig | None = None
     asked_pixel_weight: float = Field(default=5.0, gt=0)
-    """Of a pixel that a person labelled; a pseudo-label weighs at most 1."""
+    """Of a pixel that a person labelled in the mixed images; a pseudo-label weighs at most 1."""
+    asked_labels: AskedLabelsConfig | None = None
+    """None learns from what people labelled in the mixed images alone, and saves a third pass of the student."""
     ships: Literal["student", "teacher"] = "student"
 
 
@@ -110,7 +126,13 @@ def full() -> RoundConfig:
         learning_rate=1e-4,
         warmup_iterations=50,
         rectified_share=0.1,
-        self_training=SelfTrainingConfig(frozen_statistics=True, self_labeling=SelfLabelingConfig(), ships="teacher"),
+        self_training=SelfTrainingConfig(
+            frozen_statistics=True,
+            self_labeling=SelfLabelingConfig(),
+            asked_pixel_weight=1.0,
+            asked_labels=AskedLabelsConfig(),
+            ships="teacher",
+        ),
         budget=1000,
         budget_in="iterations",
     )

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from adaptation.data.normalization import normalize
 from adaptation.networks.hrda import HRDA, HRDALoss, hrda_loss
 from adaptation.networks.layers import resized
-from adaptation.networks.windows import Size
+from adaptation.networks.windows import Box, Size
+from adaptation.rounds.asked_losses import source_boundary_loss, target_losses
 from adaptation.rounds.crops import RoundCrops
 from adaptation.rounds.learning import Numbers, seed_of
 from adaptation.rounds.recipes import RoundConfig, SelfTrainingConfig
@@ -19,10 +20,10 @@ from adaptation.self_training import (
     SelfTrainingBatch,
     SelfTrainingSettings,
     draw_choices,
+    labelled_losses,
     mix,
     pseudo_label_weight,
     pseudo_labels,
-    source_losses,
 )
 from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
 from exchange.label_space import IGNORE_ID
@@ -47,8 +48,11 @@ class SelfTraining:
         self_labeler: SelfLabeler | None,
         iterations: int,
         seed: int,
+        *,
+        people_labelled: bool = False,
     ) -> None:
         self.config, self.settings, self.iterations, self.seed = config, settings, iterations, seed
+        self.asked_labels = settings.asked_labels if people_labelled else None
         self.device = next(network.parameters()).device
         self.offset_C = None if log_ratio_C is None else -log_ratio_C
         self.reference = None
@@ -104,11 +108,9 @@ class SelfTraining:
         set_rates(self.optimizer, rate_factor(iteration, self.iterations, self.config.warmup_iterations))
         self.teacher.update(self.student)
         self.optimizer.zero_grad(set_to_none=True)
-        source, distance = source_losses(
-            self.student, self.reference, crops, choices.source_box, self.step_settings, self.offset_C
-        )
-        (source.total if distance is None else source.total + distance).backward()
+        source_loss = self._learn_from_source(crops, choices.source_box)
         asked_NHW = self._tensor(batch.target.asked_NHW)
+        asked_loss = self._learn_what_was_asked(crops, asked_NHW, choices.mixed_box)
         labels_NHW, weights_NHW, confidence = self._target_labels(
             crops, asked_NHW, choices.mixed_box.size, self._generator(iteration, PIXELS)
         )
@@ -122,11 +124,32 @@ class SelfTraining:
         if self.self_labeler is not None:
             self.self_labeler.follow()
         return {
-            "loss": source.total.item() + mixed.total.item(),
-            "source loss": source.total.item(),
+            "loss": source_loss + asked_loss + mixed.total.item(),
+            "source loss": source_loss,
             "target loss": mixed.total.item(),
             "estimated accuracy": confidence,
         }
+
+    def _learn_from_source(self, crops: SelfTrainingBatch, box: Box) -> float:
+        """Gradients of the labelled loss, the feature distance and, with asked labels, of L_cr; returns the first."""
+        logits = self.student.forward_train(crops.source_N3HW, box)
+        source, distance = labelled_losses(
+            self.student, logits, self.reference, crops, self.step_settings, self.offset_C
+        )
+        loss = source.total if distance is None else source.total + distance
+        if self.asked_labels is not None:
+            loss = loss + source_boundary_loss(self.asked_labels, logits.fused_NKHW, crops.labels_NHW)
+        loss.backward()
+        return source.total.item()
+
+    def _learn_what_was_asked(self, crops: SelfTrainingBatch, asked_NHW: Tensor, box: Box) -> float:
+        """Gradients of the losses on plain target crops, in a round with labels from people."""
+        if self.asked_labels is None:
+            return 0.0
+        logits = self.student.forward_train(crops.target_N3HW, box)
+        loss = target_losses(self.asked_labels, logits.fused_NKHW, asked_NHW)
+        loss.backward()
+        return loss.item()
 
     def _target_labels(
         self, crops: SelfTrainingBatch, asked_NHW: Tensor, detail_hw: Size, generator: torch.Generator

@@ -84,4 +84,5 @@ def _student(
         labeler,
         iterations,
         work.seed(SELF_TRAINING),
+        people_labelled=work.round.asked is not None,
     )

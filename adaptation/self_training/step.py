@@ -151,6 +151,18 @@ def source_losses(
     the target (classifier rectification).
     """
     logits = student.forward_train(batch.source_N3HW, box)
+    return labelled_losses(student, logits, reference_encoder, batch, settings, offset_C)
+
+
+def labelled_losses(
+    student: HRDA,
+    logits: HRDALogits,
+    reference_encoder: nn.Module | None,
+    batch: SelfTrainingBatch,
+    settings: SelfTrainingSettings,
+    offset_C: Tensor | None = None,
+) -> tuple[HRDALoss, Tensor | None]:
+    """`source_losses` of a training forward that others read as well."""
     if offset_C is not None:
         logits = _shifted(logits, offset_C)
     loss = hrda_loss(logits, batch.labels_NHW.long(), detail_weight=settings.detail_weight)
