@@ -17,6 +17,8 @@ from adaptation.data.rare_class_sampling import RareClassSampler
 from adaptation.data.wide_photometric import vary_widely
 
 Batch = TypeVar("Batch")
+Restyle = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+"""Gives a whole frame another look before it is cut."""
 
 _RARE_CLASS_TRIES = 10
 
@@ -57,8 +59,11 @@ class LabelledCrops:
 class CropStream:
     """Draws labelled crops from several data sets; crop number n is the same whenever and wherever it is drawn."""
 
-    def __init__(self, sources: Sequence[FrameSource], cache: FrameCache, seed: int) -> None:
+    def __init__(
+        self, sources: Sequence[FrameSource], cache: FrameCache, seed: int, restyle: Restyle | None = None
+    ) -> None:
         self._sources = sources
+        self._restyle = restyle
         self._cache = cache
         self._seed = seed
         self._samplers = [_sampler(source) for source in sources]
@@ -77,6 +82,8 @@ class CropStream:
         drawn_class, index = self._samplers[place].draw(rng)
         image, labels = self._cache.read(source.frames[index])
         box, crop_labels = _draw_crop_with_class(rng, labels, source.settings, drawn_class)
+        if self._restyle is not None:
+            image = self._restyle(image, rng)
         crop = box.cut_image(image)
         return vary_widely(crop, rng) if source.settings.photometric == "wide" else crop, crop_labels
 

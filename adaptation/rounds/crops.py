@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptation.data.crop_stream import CropSettings, CropStream, FrameSource, LabelledCrops
+from adaptation.data.appearance import transfer_appearance
+from adaptation.data.crop_stream import CropSettings, CropStream, FrameSource, LabelledCrops, Restyle
 from adaptation.data.cropping import draw_crop
 from adaptation.data.data_choice import DataChoice
 from adaptation.data.frame_cache import FrameCache
@@ -46,39 +47,37 @@ def open_source_stream(snapshot: Path, choices: Sequence[DataChoice], config: Ro
         FrameSource(frames, counts, _settings(config, choice.layout), choice.weight)
         for choice, (frames, counts) in zip(choices, source_frames(snapshot, choices), strict=True)
     ]
-    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed)
+    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed, _restyle(snapshot, config))
+
+
+def _restyle(snapshot: Path, config: RoundConfig) -> Restyle | None:
+    """Gives each source frame the look of a target frame drawn at random."""
+    if config.appearance == "none":
+        return None
+    target = TargetFrames(snapshot)
+
+    def restyle(image_HW3: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        return transfer_appearance(config.appearance, image_HW3, target.draw(rng)[0])
+
+    return restyle
 
 
 def _settings(config: RoundConfig, layout: str) -> CropSettings:
     return config.crops.model_copy(update={"fit_hw": config.fit_hw_by_layout.get(layout, config.crops.fit_hw)})
 
 
-class TargetStream:
-    """Crops of frames drawn uniformly; where people labelled regions, crops that show some of them are preferred."""
+class TargetFrames:
+    """The snapshot's frames with what was asked of them, the first read kept in memory up to a bound."""
 
-    def __init__(self, snapshot: Path, settings: CropSettings, seed: int) -> None:
+    def __init__(self, snapshot: Path) -> None:
         self._folder = snapshot
         self._frames = Snapshot.read(snapshot).frames
-        self._settings = settings
-        self._seed = seed
         self._kept: dict[FrozenFrame, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._free_bytes = TARGET_CACHE_BYTES
 
-    def crops(self, numbers: range) -> TargetCrops:
-        images, asked, valid = zip(*(self._crop(number) for number in numbers), strict=True)
-        return TargetCrops(np.stack(images), np.stack(asked), np.stack(valid))
-
-    def _crop(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-        rng = np.random.default_rng((self._seed, number))
-        image, asked = self._read(self._frames[int(rng.integers(len(self._frames)))])
-        settings = self._settings
-        box, asked_crop = draw_crop(
-            rng, asked, fit_hw=settings.fit_hw, crop_hw=settings.crop_hw, scale_range=settings.scale_range
-        )
-        inside = box.cut_labels(np.zeros_like(asked)) != IGNORE_ID
-        return box.cut_image(image), asked_crop, inside.astype(np.uint8)
-
-    def _read(self, frame: FrozenFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """RGB and asked train ids of one frame, each as likely as another; not to be written to."""
+        frame = self._frames[int(rng.integers(len(self._frames)))]
         if (kept := self._kept.get(frame)) is not None:
             return kept
         image = read_image(self._folder / frame.image)
@@ -89,3 +88,26 @@ class TargetStream:
             self._kept[frame] = (image, asked)
             self._free_bytes -= size_bytes
         return image, asked
+
+
+class TargetStream:
+    """Crops of frames drawn uniformly; where people labelled regions, crops that show some of them are preferred."""
+
+    def __init__(self, snapshot: Path, settings: CropSettings, seed: int) -> None:
+        self._frames = TargetFrames(snapshot)
+        self._settings = settings
+        self._seed = seed
+
+    def crops(self, numbers: range) -> TargetCrops:
+        images, asked, valid = zip(*(self._crop(number) for number in numbers), strict=True)
+        return TargetCrops(np.stack(images), np.stack(asked), np.stack(valid))
+
+    def _crop(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        rng = np.random.default_rng((self._seed, number))
+        image, asked = self._frames.draw(rng)
+        settings = self._settings
+        box, asked_crop = draw_crop(
+            rng, asked, fit_hw=settings.fit_hw, crop_hw=settings.crop_hw, scale_range=settings.scale_range
+        )
+        inside = box.cut_labels(np.zeros_like(asked)) != IGNORE_ID
+        return box.cut_image(image), asked_crop, inside.astype(np.uint8)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from adaptation.data.appearance import Appearance
 from adaptation.data.crop_stream import CropSettings
 from adaptation.rounds.prior import EstimatorName
 
@@ -73,6 +74,8 @@ class RoundConfig(BaseModel):
     """At most this many frames of each domain are labelled for the prior, and of the target for the evaluation."""
     crops: CropSettings
     """Of the source; target crops are cut alike, but keep their look."""
+    appearance: Appearance = "none"
+    """The look of target frames that source frames are given: Lab statistics, or low-frequency Fourier amplitudes."""
     fit_hw_by_layout: dict[str, tuple[int, int]] = {}
     """Source layouts whose frames are fitted into another size than `crops.fit_hw`."""
     detail_hw: tuple[int, int]

@@ -1,0 +1,34 @@
+"""The crops of a round: source frames in the target's look, and each crop the same whenever it is drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adaptation.data.appearance import Appearance
+from adaptation.data.data_choice import choose_data
+from adaptation.rounds.crops import open_source_stream
+from adaptation.rounds.snapshot import freeze
+from tests.rounds.small_round import CONFIG
+
+PLAIN = CONFIG.crops.model_copy(update={"photometric": "none"})
+
+
+@pytest.fixture(scope="module")
+def snapshot(day: Path, dusk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("snapshot")
+    freeze(folder, choose_data([day], "train"), dusk, "train", None, lambda *_: None)
+    return folder
+
+
+@pytest.mark.parametrize("appearance", ["lab", "fourier"])
+def test_source_crops_take_the_targets_look(appearance: Appearance, day: Path, snapshot: Path) -> None:
+    crops = []
+    for look in ("none", appearance):
+        config = CONFIG.model_copy(update={"crops": PLAIN, "appearance": look})
+        stream = open_source_stream(snapshot, choose_data([day], "train"), config, seed=1)
+        crops.append(stream.crops(range(6)))
+        np.testing.assert_array_equal(stream.crops(range(4, 5)).images_NHWC[0], crops[-1].images_NHWC[4])
+    plain, restyled = crops
+    np.testing.assert_array_equal(plain.labels_NHW, restyled.labels_NHW)
+    assert restyled.images_NHWC.mean() < 0.7 * plain.images_NHWC.mean()  # dusk is half as bright
