@@ -154,7 +154,7 @@ async def _open_segmenter(settings: GatewaySettings) -> AsyncIterator[tuple[Segm
                 version=version,
                 frames_in_flight=settings.in_flight,
             )
-    except (ReleaseError, RepositoryError, TritonSetupError, VersionLoadFailed) as error:
+    except (ReleaseError, RepositoryError, TritonSetupError, VersionLoadFailed, OSError) as error:
         raise StartupError(str(error)) from error
     try:
         yield triton.segmenter, version

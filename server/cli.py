@@ -10,6 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is loaded: what m
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from server import assembly
 from server.errors import InvalidRequest, StartupError
@@ -48,6 +49,8 @@ def serve(
     try:
         settings = GatewaySettings(**options)
         asyncio.run(assembly.serve(settings, on_ready=lambda gateway: _announce(settings, gateway)))
+    except SettingsError as error:
+        raise _failure(f"{error}: a list is written as JSON, such as '[\"zurich-night\"]'") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

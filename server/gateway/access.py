@@ -110,6 +110,8 @@ def _read_tokens(path: Path) -> dict[bytes, str]:
                 tokens[_digest(token)] = role
             case _:
                 raise StartupError(f"{path}:{number} is not 'ROLE TOKEN' with ROLE one of {', '.join(sorted(roles))}")
+    if not tokens:
+        raise StartupError(f"token file {path} holds no token: nobody could call; give it lines of 'ROLE TOKEN'")
     return tokens
 
 

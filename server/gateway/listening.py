@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import ssl
 from pathlib import Path
 
 import grpc
@@ -11,26 +12,28 @@ from server.settings import GatewaySettings
 
 _CONCURRENT_CALLS = 512
 """Calls that the server works on at once, health checks included; beyond it RESOURCE_EXHAUSTED."""
+_HIGHEST_PORT = 65535
 
 
 def check_free(address: str, option: str) -> None:
     """Finds an occupied port before anything slow is started; the port is free again when this returns.
 
     Raises:
-        StartupError: another process listens there, or it is no address of this machine.
+        StartupError: no address, none of this machine, or another process listens there.
     """
-    host, _, port = address.rpartition(":")
     if not address or address.startswith("unix:"):
         return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _HIGHEST_PORT:
+        raise StartupError(f"{option} {address} is not HOST:PORT: give one such as 127.0.0.1:8500")
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
             probe.bind(place)
-    except (OSError, ValueError) as error:
-        raise StartupError(
-            f"cannot listen on {address} ({error}): stop the process that is there, or choose another {option}"
-        ) from error
+    except OSError as error:
+        remedy = f"stop the process that is there, or choose another {option}"
+        raise StartupError(f"cannot listen on {address} ({error.strerror}): {remedy}") from error
 
 
 def new_server(settings: GatewaySettings) -> grpc.aio.Server:
@@ -54,13 +57,14 @@ def open_port(server: grpc.aio.Server, settings: GatewaySettings) -> int:
     Raises:
         StartupError: no TLS beyond loopback, unreadable files, or a port that is taken.
     """
-    if settings.tls_certificate is None and not settings.insecure and not _is_loopback(settings.listen):
+    tls = settings.tls_certificate is not None or settings.tls_key is not None or settings.tls_client_ca is not None
+    if not tls and not settings.insecure and not _is_loopback(settings.listen):
         raise StartupError(
             f"{settings.listen} is reachable from other machines: give --tls-certificate and --tls-key, "
             "or say --insecure if the network itself is trusted"
         )
     try:
-        if settings.tls_certificate is None:
+        if not tls:
             return server.add_insecure_port(settings.listen)
         return server.add_secure_port(settings.listen, _credentials(settings))
     except RuntimeError as error:
@@ -82,16 +86,39 @@ def _is_loopback(listen: str) -> bool:
 def _credentials(settings: GatewaySettings) -> grpc.ServerCredentials:
     if settings.tls_certificate is None or settings.tls_key is None:
         raise StartupError("TLS needs both --tls-certificate and --tls-key")
-    client_ca = None if settings.tls_client_ca is None else _read(settings.tls_client_ca)
+    _check_pair(settings.tls_certificate, settings.tls_key)
+    client_ca = None if settings.tls_client_ca is None else _read_authority(settings.tls_client_ca)
     return grpc.ssl_server_credentials(
-        [(_read(settings.tls_key), _read(settings.tls_certificate))],
+        [(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())],
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
 
 
-def _read(path: Path) -> bytes:
+def _check_pair(certificate: Path, key: Path) -> None:
+    """gRPC says of bad files only that the port cannot be opened, or fails at each handshake."""
+    _check_readable(certificate, key)
     try:
-        return path.read_bytes()
+        ssl.create_default_context().load_cert_chain(certificate, key, password="")  # or OpenSSL asks for it
     except OSError as error:
-        raise StartupError(f"{path} cannot be read: {error.strerror}") from error
+        raise StartupError(
+            f"{certificate} and {key} are not a certificate and its key: give PEM files that belong together, "
+            f"the key without a password ({error.strerror})"
+        ) from error
+
+
+def _read_authority(path: Path) -> bytes:
+    _check_readable(path)
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise StartupError(f"{path} holds no certificate: give the authority's as a PEM file") from error
+    return path.read_bytes()
+
+
+def _check_readable(*paths: Path) -> None:
+    for path in paths:
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise StartupError(f"{path} cannot be read: {error.strerror}") from error

@@ -62,7 +62,6 @@ async def start_embedded(
         VersionLoadFailed, RepositoryError, ReleaseError: the release cannot be served.
     """
     async with AsyncExitStack() as stack:
-        run_dir.mkdir(parents=True, exist_ok=True)
         stack.callback(_lock(run_dir))
         regions = RegionOwner()
         stack.callback(regions.close)
@@ -122,10 +121,14 @@ async def _serve(stack: AsyncExitStack, versions: TritonVersions, number: int, r
 
 def _lock(run_dir: Path) -> Callable[[], None]:
     """Takes a folder for this process; returns what gives it back."""
-    descriptor = os.open(run_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(run_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise TritonSetupError(f"{run_dir} cannot be written ({error.strerror}): choose another --run-dir") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise TritonSetupError(f"another gateway uses {run_dir}: stop it, or choose another folder") from None
+        raise TritonSetupError(f"another gateway uses {run_dir}: stop it, or choose another --run-dir") from None
     return lambda: os.close(descriptor)

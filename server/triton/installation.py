@@ -68,7 +68,7 @@ def find_installation(python_version: str = PYTHON_VERSION) -> TritonInstallatio
     """
     spec = importlib.util.find_spec("pytriton")
     if spec is None or spec.origin is None:
-        raise TritonSetupError("nvidia-pytriton is not installed: pip install 'roadshift[server]'")
+        raise TritonSetupError("nvidia-pytriton is not installed: run make setup, or pip install -e '.[server]'")
     package = Path(spec.origin).parent
     root = package / "tritonserver"
     stubs = root / "python_backend_stubs"

@@ -1,12 +1,14 @@
 """`roadshift serve` as a process: what it prints, how it drains, and how it says why it cannot start."""
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,8 +70,9 @@ def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Fra
         assert process.wait(30) == 0
 
 
-def failing_start(*arguments: str) -> tuple[int, list[str]]:
-    ended = subprocess.run([ROADSHIFT, "serve", *arguments], capture_output=True, text=True)
+def failing_start(*arguments: str | Path, **environment: str) -> tuple[int, list[str]]:
+    command = [ROADSHIFT, "serve", *arguments]
+    ended = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
     return ended.returncode, ended.stderr.splitlines()
 
 
@@ -87,16 +90,55 @@ def test_an_occupied_port_gets_one_clear_line() -> None:
         assert lines[0].endswith(f"or choose another {option}")
 
 
-def test_other_reasons_not_to_start_get_one_clear_line_each(tmp_path: Path) -> None:
-    for arguments, message in (
-        (("--release", str(tmp_path)), f"{tmp_path}/manifest.json is missing"),
-        (("--fake", "--domain", "Not A Domain"), "'Not A Domain' is not a domain name"),
-    ):
-        code, lines = failing_start(*arguments, "--metrics", "")
-        assert code == 1
-        assert len(lines) == 1
-        assert lines[0].startswith("error: ")
-        assert message in lines[0]
+STARTER = Path(__file__).parents[2] / "model_repository" / "starter"
+
+
+def incomplete_release(folder: Path) -> Path:
+    shutil.copytree(STARTER, folder / "incomplete")
+    (folder / "incomplete" / "engine" / "model.bin").unlink()
+    return folder / "incomplete"
+
+
+def one_token_too_few(folder: Path) -> Path:
+    (folder / "tokens").write_text("# ROLE TOKEN\n")
+    return folder / "tokens"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda folder: ("--release", folder), r"/manifest\.json is missing: .* is no complete release"),
+        (lambda folder: ("--release", __file__), r"Not a directory: .*/manifest\.json"),
+        (lambda folder: ("--release", incomplete_release(folder)), r"/engine/model\.bin is missing: copy the release"),
+        (lambda folder: ("--run-dir", __file__), r"cannot be written .* choose another --run-dir$"),
+        (lambda folder: ("--triton", "127.0.0.1:1"), "--triton needs --triton-repository"),
+        (lambda folder: ("--fake", "--domain", "Not A Domain"), "'Not A Domain' is not a domain name"),
+        (lambda folder: ("--fake", "--listen", "8500"), "--listen 8500 is not HOST:PORT"),
+        (lambda folder: ("--fake", "--listen", "127.0.0.1:70000"), "127.0.0.1:70000 is not HOST:PORT"),
+        (lambda folder: ("--fake", "--tls-key", __file__), "TLS needs both --tls-certificate and --tls-key"),
+        (lambda folder: ("--fake", "--tls-client-ca", __file__), "TLS needs both --tls-certificate and --tls-key"),
+        (
+            lambda folder: ("--fake", "--tls-certificate", __file__, "--tls-key", __file__),
+            "are not a certificate and its key: give PEM files that belong together",
+        ),
+        (lambda folder: ("--fake", "--token-file", one_token_too_few(folder)), "holds no token: nobody could call"),
+    ],
+)
+def test_other_reasons_not_to_start_get_one_clear_line_each(
+    arguments: Callable[[Path], tuple[str | Path, ...]], message: str, tmp_path: Path
+) -> None:
+    code, lines = failing_start("--listen", "127.0.0.1:0", "--metrics", "", *arguments(tmp_path))
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert re.search(message, lines[0])
+
+
+def test_a_list_in_the_environment_that_is_none_gets_one_clear_line() -> None:
+    code, lines = failing_start("--fake", "--metrics", "", ROADSHIFT_DOMAINS="zurich-night")
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].endswith("""a list is written as JSON, such as '["zurich-night"]'""")
 
 
 def test_serving_never_loads_torch() -> None:
