@@ -86,7 +86,8 @@ class DiskBackend:
                     key = path.relative_to(self._folder).as_posix()
                     if key > after and not name.startswith("."):
                         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                            found.append(ObjectInfo(key, path.stat().st_size))
+                            status = path.stat()
+                            found.append(ObjectInfo(key, status.st_size, status.st_mtime))
         return sorted(found, key=lambda info: info.key)
 
     def list_folders(self, folder: str) -> list[str]:

@@ -51,6 +51,8 @@ class StoredObject:
 class ObjectInfo:
     key: str
     size_bytes: int
+    modified_s: float
+    """By the storage's own clock; on S3 in whole seconds."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,11 @@ class S3Backend:
     def list_objects(self, folder: str, after: str) -> list[ObjectInfo]:
         with self._explained(folder):
             chunks = self._store.list(folder, offset=after or None)
-            found = [ObjectInfo(meta["path"], meta["size"]) for chunk in chunks for meta in chunk]
+            found = [
+                ObjectInfo(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                for chunk in chunks
+                for meta in chunk
+            ]
         return sorted(found, key=lambda info: info.key)
 
     def list_folders(self, folder: str) -> list[str]:

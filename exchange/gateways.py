@@ -1,0 +1,64 @@
+"""Each gateway's heartbeat: what it has loaded, which plan it serves, and how its versions do."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from exchange.locations import GATEWAYS, GatewayName, heartbeat_key
+from exchange.records import PerClass, Record
+from exchange.storage import ObjectMissing, StorageRoot
+
+
+class VersionHealth(Record):
+    """One version at one gateway, since the gateway started."""
+
+    loaded: bool
+    last_success: datetime | None
+    requests: int = Field(ge=0)
+    errors: int = Field(ge=0)
+    """Requests that the engine failed or was not there for; a refused frame is none."""
+    p50_s: float | None
+    """Of the last answered frames, from arrival to answer; None before the first."""
+    p99_s: float | None
+    disagreement: PerClass | None = None
+    """Share of each class's pixels that this version, as a shadow, labels otherwise."""
+
+
+class Heartbeat(Record):
+    """Written every second; an old one says that the gateway is gone or cannot reach the root."""
+
+    format: Literal[1] = 1
+    gateway: GatewayName
+    started_at: datetime
+    written_at: datetime
+    plan_revision: int = Field(ge=0)
+    """Applied; 0 for the release that it was started with."""
+    versions: dict[int, VersionHealth]
+    free_bytes: int
+    """On the disk of its spool."""
+    presence_dropped: int = Field(ge=0)
+    """Served frames without a row, since the start."""
+    capture_dropped: int = Field(ge=0)
+    """Served frames that nobody looked at for capture, since the start."""
+    erasures_applied: int = Field(ge=0)
+    """How many of the root's erasures it has heard of."""
+
+
+def write_heartbeat(root: StorageRoot, heartbeat: Heartbeat) -> None:
+    root.write(heartbeat_key(heartbeat.gateway), heartbeat.encode())
+
+
+def read_heartbeats(root: StorageRoot) -> list[Heartbeat]:
+    """The last one of every gateway there ever was, by name.
+
+    Raises:
+        RecordError, StorageError: one cannot be read.
+    """
+    found = []
+    for info in root.list_objects(GATEWAYS):
+        try:
+            found.append(Heartbeat.decode(root.read(info.key).data, info.key))
+        except ObjectMissing:
+            continue
+    return found

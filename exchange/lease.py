@@ -1,0 +1,171 @@
+"""Who may write the serving plan: one holder, whose epoch is higher than that of everyone before.
+
+No two clocks are compared. A holder renews the lease every few seconds; whoever wants it watches it for as long as it
+lasts by the watcher's own clock, and takes it only if nothing changed in that time. A holder that could not renew for
+that long stops by itself, and the epoch fences whatever it may still try.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+
+from exchange.locations import LEASE
+from exchange.records import Record
+from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageRoot, StoredObject
+
+LASTS_S = 15.0
+_WATCH_PAUSE_S = 0.25
+
+
+class LeaseHeld(Exception):
+    """Somebody else holds the lease; the message says who."""
+
+
+class LeaseLost(Exception):
+    """This holder may write no more."""
+
+
+class LeaseRecord(Record):
+    format: Literal[1] = 1
+    epoch: int = Field(ge=1)
+    holder: str = Field(max_length=256)
+    lasts_s: float = Field(gt=0, le=3600)
+    released: bool = False
+    renewed_at: datetime
+    """For people; nothing is decided by it."""
+    nonce: str
+    """Makes each renewal another content, and so another etag."""
+
+
+class Lease:
+    """A lease that was acquired. Keep it by `renew`, and give it back by `release`."""
+
+    def __init__(self, root: StorageRoot, record: LeaseRecord, etag: str, renewed_s: float) -> None:
+        self._root = root
+        self._record = record
+        self._etag = etag
+        self._renewed_s = renewed_s
+        self._lost = False
+
+    @classmethod
+    def acquire(cls, root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: bool = False) -> "Lease":
+        """Takes the lease, after watching its holder for as long as it lasts.
+
+        Args:
+            holder: a name for people.
+            seize: take it at once, whoever holds it: for an operator who knows that the holder must stop.
+
+        Raises:
+            LeaseHeld: its holder renewed it, or somebody else was quicker.
+            StorageError, RecordError: it cannot be read or written.
+        """
+        root.check_conditional_writes()
+        found = root.read_if_any(LEASE)
+        epoch = 1
+        if found is not None:
+            current = LeaseRecord.decode(found.data, LEASE)
+            epoch = current.epoch + 1
+            if not (seize or current.released):
+                _watch(root, found, current)
+        started_s = time.monotonic()
+        record = _record(epoch, holder, lasts_s)
+        try:
+            if found is None:
+                etag = root.create(LEASE, record.encode())
+            else:
+                etag = root.replace(LEASE, record.encode(), found.etag)
+        except (ObjectExists, ObjectChanged):
+            raise LeaseHeld(f"somebody else has just taken {root.url}/{LEASE}: one learner for a root") from None
+        return cls(root, record, etag, started_s)
+
+    @property
+    def epoch(self) -> int:
+        return self._record.epoch
+
+    @property
+    def lasts_s(self) -> float:
+        return self._record.lasts_s
+
+    def check(self) -> None:
+        """Raises LeaseLost where it is known to be lost, or has not been renewed in time."""
+        if self._lost or time.monotonic() - self._renewed_s >= self.lasts_s:
+            raise LeaseLost(f"the lease of epoch {self.epoch} on {self._root.url} is lost: start anew")
+
+    def renew(self) -> None:
+        """Raises LeaseLost, or StorageError where it may work the next time."""
+        self.check()
+        started_s = time.monotonic()
+        record = _record(self.epoch, self._record.holder, self.lasts_s)
+        self._etag = self._replace(record)
+        self._renewed_s = started_s
+
+    def release(self) -> None:
+        """Lets the next one take it at once."""
+        self.check()
+        self._replace(_record(self.epoch, self._record.holder, self.lasts_s, released=True))
+        self._lost = True
+
+    def _replace(self, record: LeaseRecord) -> str:
+        try:
+            return self._root.replace(LEASE, record.encode(), self._etag)
+        except ObjectChanged:
+            self._lost = True
+            raise LeaseLost(f"somebody else took the lease on {self._root.url}: this learner stops") from None
+
+
+@contextmanager
+def holding(root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: bool = False) -> Iterator[Lease]:
+    """Holds the lease, renewed in the background; whoever writes learns from `Lease.check` when it is lost.
+
+    The root's patience should be a small part of what the lease lasts.
+
+    Raises what `Lease.acquire` raises.
+    """
+    lease = Lease.acquire(root, holder, lasts_s=lasts_s, seize=seize)
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.wait(lasts_s / 4):
+            try:
+                lease.renew()
+            except LeaseLost:
+                return
+            except StorageError:
+                continue  # until it has run out
+
+    renewing = threading.Thread(target=keep, name="lease", daemon=True)
+    renewing.start()
+    try:
+        yield lease
+    finally:
+        stop.set()
+        renewing.join()
+        with suppress(LeaseLost, StorageError):  # it runs out
+            lease.release()
+
+
+def _watch(root: StorageRoot, found: StoredObject, current: LeaseRecord) -> None:
+    """Returns when the lease has not changed for as long as it lasts."""
+    over_s = time.monotonic() + current.lasts_s
+    while time.monotonic() < over_s:
+        time.sleep(min(_WATCH_PAUSE_S, current.lasts_s / 4))
+        again = root.read_if_any(LEASE)
+        if again is None or again.etag != found.etag:
+            raise LeaseHeld(f"{current.holder} holds {root.url}/{LEASE}: stop it first; one learner for a root")
+
+
+def _record(epoch: int, holder: str, lasts_s: float, *, released: bool = False) -> LeaseRecord:
+    return LeaseRecord(
+        epoch=epoch,
+        holder=holder,
+        lasts_s=lasts_s,
+        released=released,
+        renewed_at=datetime.now(UTC),
+        nonce=uuid.uuid4().hex,
+    )

@@ -1,0 +1,91 @@
+"""One root -> every key below it.
+
+    frames/<domain>/<gateway>/<time>-<frames>.tar    captured shards; the name says how many frames at most
+    presence/<domain>/<gateway>/<hour>[-<part>].npz  a row for each served frame; a new part when one is full
+    serving_plan.json                                what the gateways serve
+    lease.json                                       who may write the plan
+    priors/<domain>.json                             how the domain's prior came about, and whether it may move
+    gateways/<gateway>.json                          heartbeats
+    erasures/<time>-<pseudonym>.json                 vehicles whose frames gateways must not hand out any more
+
+Times are UTC, and sort as text.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+SERVING_PLAN = "serving_plan.json"
+LEASE = "lease.json"
+FRAMES, PRESENCE, PRIORS, GATEWAYS, ERASURES = "frames", "presence", "priors", "gateways", "erasures"
+MAX_DOMAINS = 64
+
+DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+GatewayName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+_HOUR = "%Y%m%dT%H"
+_SHARD = re.compile(rf"{FRAMES}/([^/]+)/([^/]+)/([0-9T.]+Z)-([0-9]{{1,9}})\.tar")
+
+
+@dataclass(frozen=True)
+class ShardName:
+    """What a captured shard's key says."""
+
+    domain: str
+    gateway: str
+    closed_at: datetime
+    frames: int
+    """When it was written; erasure may have taken some away."""
+
+    @property
+    def key(self) -> str:
+        return f"{FRAMES}/{self.domain}/{self.gateway}/{self.closed_at.astimezone(UTC):{_TIME}}-{self.frames}.tar"
+
+    @classmethod
+    def parse(cls, key: str) -> "ShardName | None":
+        """None where the key is no shard's."""
+        found = _SHARD.fullmatch(key)
+        if found is None:
+            return None
+        closed_at = datetime.strptime(found[3], _TIME).replace(tzinfo=UTC)
+        return cls(found[1], found[2], closed_at, int(found[4]))
+
+
+def presence_folder(domain: str, gateway: str) -> str:
+    return f"{PRESENCE}/{domain}/{gateway}"
+
+
+def presence_key(domain: str, gateway: str, hour: datetime, part: int) -> str:
+    suffix = f"-{part}" if part else ""
+    return f"{presence_folder(domain, gateway)}/{hour.astimezone(UTC):{_HOUR}}{suffix}.npz"
+
+
+def before_hour(domain: str, gateway: str, hour: datetime) -> str:
+    """A key just before all of a gateway's presence in this hour and later ones."""
+    return f"{presence_folder(domain, gateway)}/{hour.astimezone(UTC):{_HOUR}}"
+
+
+def presence_hour(key: str) -> datetime:
+    """The hour that a presence key's rows were served in.
+
+    Raises:
+        ValueError: not a presence key.
+    """
+    name = key.rpartition("/")[2].removesuffix(".npz").partition("-")[0]
+    return datetime.strptime(name, _HOUR).replace(tzinfo=UTC)
+
+
+def prior_key(domain: str) -> str:
+    return f"{PRIORS}/{domain}.json"
+
+
+def heartbeat_key(gateway: str) -> str:
+    return f"{GATEWAYS}/{gateway}.json"
+
+
+def erasure_key(requested_at: datetime, pseudonym: str) -> str:
+    return f"{ERASURES}/{requested_at.astimezone(UTC):{_TIME}}-{pseudonym}.json"

@@ -1,0 +1,49 @@
+"""What serving left in the root is bounded: the oldest shards and presence parts go, whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from exchange.locations import FRAMES, PRESENCE, ShardName, presence_hour
+from exchange.storage import StorageRoot
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Of each domain, over all gateways."""
+
+    frames: int = 4096
+    frames_bytes: int = 4 << 30
+    frames_age: timedelta = timedelta(days=14)
+    presence_age: timedelta = timedelta(days=7)
+
+
+def trim(root: StorageRoot, retention: Retention, now: datetime) -> int:
+    """Deletes what is beyond the bounds; any number of gateways may do it at once. Returns the number of objects.
+
+    Raises:
+        StorageError: not everything could be listed or deleted.
+    """
+    doomed = [*_frames_beyond(root, retention, now), *_presence_beyond(root, retention, now)]
+    for key in doomed:
+        root.delete(key)
+    return len(doomed)
+
+
+def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:
+    for domain in root.list_folders(FRAMES):
+        named = [(ShardName.parse(info.key), info) for info in root.list_objects(f"{FRAMES}/{domain}")]
+        shards = sorted(((name, info) for name, info in named if name), key=lambda shard: shard[0].closed_at)
+        frames = size_bytes = 0
+        for name, info in reversed(shards):
+            frames += name.frames
+            size_bytes += info.size_bytes
+            too_many = frames > retention.frames or size_bytes > retention.frames_bytes
+            if too_many or now - name.closed_at > retention.frames_age:
+                yield info.key
+
+
+def _presence_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:
+    for info in root.list_objects(PRESENCE):
+        if now - presence_hour(info.key) > retention.presence_age + timedelta(hours=1):
+            yield info.key
