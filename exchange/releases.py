@@ -8,7 +8,6 @@ A release is immutable once its manifest is there.
 """
 
 import hashlib
-import json
 import os
 from datetime import datetime
 from pathlib import Path
@@ -109,10 +108,12 @@ def read_manifest(release_dir: Path) -> Manifest:
     path = release_dir / MANIFEST_NAME
     try:
         return Manifest.model_validate_json(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ReleaseError(f"{path} is missing: {release_dir} is no complete release; export it again") from None
-    except (ValidationError, json.JSONDecodeError) as error:
-        raise ReleaseError(f"{path} is not a release manifest of format 1: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ReleaseError(f"{path} is not a release manifest of format 1: {where} {first['msg']}".rstrip()) from error
 
 
 def verify_release(release_dir: Path) -> Manifest:

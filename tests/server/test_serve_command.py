@@ -108,7 +108,7 @@ def one_token_too_few(folder: Path) -> Path:
     ("arguments", "message"),
     [
         (lambda folder: ("--release", folder), r"/manifest\.json is missing: .* is no complete release"),
-        (lambda folder: ("--release", __file__), r"Not a directory: .*/manifest\.json"),
+        (lambda folder: ("--release", __file__), r"\.py is no complete release; export it again$"),
         (lambda folder: ("--release", incomplete_release(folder)), r"/engine/model\.bin is missing: copy the release"),
         (lambda folder: ("--run-dir", __file__), r"cannot be written .* choose another --run-dir$"),
         (lambda folder: ("--triton", "127.0.0.1:1"), "--triton needs --triton-repository"),
