@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
@@ -36,9 +36,18 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, (module_name, attribute, summary) in COMMANDS.items():
-        function = getattr(importlib.import_module(module_name), attribute) if name == called else _only_listed
+        function = _load(module_name, attribute) if name == called else _only_listed
         app.command(name, short_help=summary)(function)
     return app
+
+
+def _load(module_name: str, attribute: str) -> Callable[..., None]:
+    try:
+        function: Callable[..., None] = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        remedy = "run make setup, or pip install -e '.[server,adaptation]'"
+        raise SystemExit(f"error: the Python package {error.name} is not installed: {remedy}") from error
+    return function
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ class TritonProcess:
         Raises:
             TritonSetupError: it ended or did not answer in time; the message holds its own last error.
         """
-        check_free_space(STUB_REGION_BYTES)
+        self.check_room_for_stub()
         if self._metrics_port is not None:
             _check_port_is_free(self._metrics_port)
         launcher = Path(__file__).with_name("run_guarded.py")
@@ -122,6 +122,10 @@ class TritonProcess:
         self._deaths.close()
         await self.stop()
         self._log.close()
+
+    def check_room_for_stub(self) -> None:
+        """Raises TritonSetupError if /dev/shm cannot take what one more version needs."""
+        check_free_space(STUB_REGION_BYTES)
 
     def living_versions(self) -> set[int]:
         """The versions whose process lives; none when the server has ended."""

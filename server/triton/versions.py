@@ -51,6 +51,8 @@ class Server(Protocol):
 
     def look_after_stubs(self) -> None: ...
 
+    def check_room_for_stub(self) -> None: ...
+
 
 class TritonVersions:
     def __init__(
@@ -89,6 +91,8 @@ class TritonVersions:
             try:
                 self._check_engine(manifest)
                 await self._transport.open(manifest.frame_size)
+                if self._server is not None:
+                    self._server.check_room_for_stub()
                 await self._serve_exactly({*self.loaded.ready, number})
                 await self._prove_when_free(version)
             except ServingError as error:

@@ -141,6 +141,14 @@ def test_a_list_in_the_environment_that_is_none_gets_one_clear_line() -> None:
     assert lines[0].endswith("""a list is written as JSON, such as '["zurich-night"]'""")
 
 
+def test_a_package_that_is_not_installed_gets_one_clear_line() -> None:
+    program = "import sys; sys.modules['prometheus_client'] = None; import cli; cli.app_for(['serve'])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: the Python package prometheus_client is not installed: run make setup")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_serving_never_loads_torch() -> None:
     code = "import sys, server.cli; print([m for m in ('torch', 'adaptation', 'clients') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from server.triton.process import TritonProcess, find_free_port
 from server.triton.shared_memory import SHM_DIR, RegionOwner
 from server.triton.stubs import find_stubs
 
+ROADSHIFT = Path(sys.executable).with_name("roadshift")
+
 
 async def test_an_occupied_port(make_release: Callable, tmp_path: Path) -> None:
     with socket.socket() as listener:
@@ -32,6 +35,21 @@ async def test_an_occupied_port(make_release: Callable, tmp_path: Path) -> None:
 async def test_too_little_shared_memory(make_release: Callable, tmp_path: Path) -> None:
     with pytest.raises(TritonSetupError, match=r"MiB are needed: free some, or give it more"):
         await start_embedded(make_release((4096, 8192)).path, run_dir=tmp_path, frames_in_flight=1 << 20)
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
+    reason="this machine lets nobody mount a /dev/shm of his own",
+)
+@pytest.mark.parametrize("size_kib", [8 << 10, 16500])  # no room for Triton itself; none beside the frames
+def test_a_small_dev_shm_gets_one_clear_line(size_kib: int, make_release: Callable, tmp_path: Path) -> None:
+    serve = f"{ROADSHIFT} serve --listen 127.0.0.1:0 --metrics '' --release {make_release().path} --run-dir {tmp_path}"
+    mount = f"mount -t tmpfs -o size={size_kib}k tmpfs /dev/shm"
+    ended = subprocess.run(["unshare", "-rm", "sh", "-c", f"{mount} && {serve}"], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"error: /dev/shm has \d+ MiB free and 16 MiB are needed: free some, or give it more .*\n", ended.stderr
+    )
 
 
 async def test_a_folder_that_another_gateway_uses(make_release: Callable, tmp_path: Path) -> None:
@@ -61,7 +79,7 @@ def test_the_wheel_is_not_installed() -> None:
     program = "from server.triton.installation import find_installation; find_installation()"
     result = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=False)
 
-    assert "TritonSetupError: nvidia-pytriton is not installed: pip install" in result.stderr
+    assert "TritonSetupError: nvidia-pytriton is not installed: run make setup" in result.stderr
 
 
 async def test_no_triton_where_one_should_be(make_release: Callable, tmp_path: Path) -> None:

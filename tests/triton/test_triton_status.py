@@ -28,6 +28,10 @@ def test_what_a_repair_can_cure_is_retryable(code: str, details: str, kind: type
     assert (error.retry_after_s is None) == (kind is EngineFailed)
 
 
+def test_a_load_that_takes_too_long_says_where_to_look() -> None:
+    assert "look into triton.log" in load_failure(failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+
 def test_a_refused_load_is_one_line_without_the_traceback() -> None:
     details = "load failed: Internal: RuntimeError: no\n  such file\n\nAt:\n  model.py(31): initialize\n;\n"
 
