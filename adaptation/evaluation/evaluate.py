@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adaptation.data.labelled_frames import LabelledFrame, read_frame
 from adaptation.data.normalization import normalize
 from adaptation.evaluation.scores import count_confusion
+from adaptation.label_shift import adjust
 from adaptation.networks.checkpoints import load_network
 from adaptation.networks.hrda import HRDA
 from exchange.frame_fitting import fit_frame, restore_labels
@@ -33,12 +34,16 @@ class FrameLabeller:
     frame_size: tuple[int, int]
     windows: WindowConfig
     device: torch.device
+    log_ratio: tuple[float, ...] | None = None
+    """Added to the logits by `labels`, as serving does to follow another prior."""
 
     @torch.inference_mode()
     def labels(self, image_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Train ids uint8 [H, W] of an RGB image of any size."""
         frame, valid_hw = fit_frame(image_HW3, self.frame_size)
         logits = self.network.forward_frame(normalize(torch.from_numpy(frame)[None].to(self.device)), self.windows)
+        if self.log_ratio is not None:
+            logits = adjust(logits, self.log_ratio)
         labels = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
         return restore_labels(labels, valid_hw, (image_HW3.shape[0], image_HW3.shape[1]))
 

@@ -1,0 +1,87 @@
+"""The rows of the table: what each does with the same start, the same frames and the same number of iterations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from adaptation.data.appearance import Appearance
+from adaptation.rounds.prior import EstimatorName
+from adaptation.rounds.recipes import RoundConfig, full, naive_mean_teacher, rectify_only, self_label
+from adaptation.rounds.region_requests import RegionBudget
+
+SOURCE_ONLY, UPPER_BOUND = "source only", "upper bound"
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """Inference adjustment of the start by an estimator's ratio: as it is served, or believed fully."""
+
+    estimator: EstimatorName
+    fully: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    recipe: RoundConfig | None = None
+    adjustment: Adjustment | None = None
+    asked: Callable[[int], RegionBudget] | None = None
+    """What people may be asked, by the seed; such a row is trained once for each split."""
+
+    @property
+    def training(self) -> Literal["none", "round", "labels of the target"]:
+        if self.recipe is not None:
+            return "round"
+        return "labels of the target" if self.what == UPPER_BOUND else "none"
+
+
+def _hrda() -> RoundConfig:
+    """Self-training alone: neither prior nor prototypes."""
+    plain = self_label()
+    assert plain.self_training is not None  # noqa: S101  # by its definition
+    settings = plain.self_training.model_copy(update={"self_labeling": None})
+    return plain.model_copy(update={"recipe": "hrda", "self_training": settings})
+
+
+def _full_as(appearance: Appearance) -> RoundConfig:
+    return full().model_copy(update={"recipe": f"full, {appearance}", "appearance": appearance})
+
+
+def _adjustments() -> dict[str, Row]:
+    names: dict[str, EstimatorName] = {
+        "presence": "presence",
+        "labels": "presence against labels",
+        "em": "posterior maximization",
+    }
+    return {
+        f"ia-{short}{'-fully' if fully else ''}": Row(
+            f"+ IA, {name}{', believed fully' if fully else ''}", adjustment=Adjustment(name, fully)
+        )
+        for short, name in names.items()
+        for fully in (False, True)
+    }
+
+
+ROWS: MappingProxyType[str, Row] = MappingProxyType(
+    {
+        "source": Row(SOURCE_ONLY),
+        **_adjustments(),
+        "cr": Row("+ CR", rectify_only()),
+        "cpsl": Row("CPSL: self-labels", self_label()),
+        "hrda": Row("HRDA self-training", _hrda()),
+        "full": Row("all together", full()),
+        "full-lab": Row("all, source in Lab look", _full_as("lab")),
+        "full-fourier": Row("all, source in Fourier look", _full_as("fourier")),
+        "naive": Row("the trap: naive mean teacher", naive_mean_teacher()),
+        "ripu": Row("all + RIPU 2.2 %", full(), asked=lambda _: RegionBudget(pixel_share=0.022)),
+        "random": Row(
+            "all + random 2.2 %", full(), asked=lambda seed: RegionBudget(pixel_share=0.022, random_seed=seed)
+        ),
+        "ripu-clicks": Row("all + 50 clicks a frame", full(), asked=lambda _: RegionBudget(clicks=50)),
+        "random-clicks": Row(
+            "all + 50 random clicks", full(), asked=lambda seed: RegionBudget(clicks=50, random_seed=seed)
+        ),
+        "upper": Row(UPPER_BOUND),
+    }
+)
