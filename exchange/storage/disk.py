@@ -58,8 +58,8 @@ class DiskBackend:
     def put(self, key: str, data: bytes, condition: Condition) -> str:
         target = self._folder / key
         with _explained(key):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self._written(data) as partial:
+            with self._written(data) as partial:  # fails where the root is gone, which is not to be made anew
+                target.parent.mkdir(parents=True, exist_ok=True)
                 if condition == ABSENT:
                     self._link(partial, target, key)
                 elif isinstance(condition, IfEtag):

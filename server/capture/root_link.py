@@ -1,0 +1,125 @@
+"""One gateway's side of the storage root: follows the plan, and leaves presence, frames and heartbeats."""
+
+import asyncio
+import re
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
+from exchange.retention import Retention
+from exchange.storage import StorageError, open_root
+from server.capture.background import Background
+from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
+from server.capture.erased_vehicles import READ_EVERY_S, ErasedVehicles, Stage
+from server.capture.heartbeat_writer import BEAT_EVERY_S, HeartbeatWriter, VersionCounts
+from server.capture.presence_writer import PUBLISH_EVERY_S, PresenceWriter
+from server.capture.served_frame import ServedFrame
+from server.capture.shard_uploader import UPLOAD_EVERY_S, ShardUploader
+from server.capture.spool import Spool, SpoolTaken
+from server.errors import StartupError
+from server.plan_follower import PlanFollower
+from server.routing import Router
+from server.segmenter import Segmenter
+
+_CONTROL_PATIENCE_S = 1.0
+"""For the plan and heartbeats, which are worthless when late."""
+_DATA_PATIENCE_S = 20.0
+_LAST_STEP_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class RootSettings:
+    url: str
+    folder: Path
+    """For the spool, and for what is not given here; one gateway each."""
+    gateway: str | None = None
+    """Its name in the root; None makes one up from the host's, and remembers it."""
+    pseudonym_key: Path | None = None
+    """The same for all gateways of a root; None makes one up, and remembers it."""
+    capture_interval_s: float = 60.0
+
+
+class RootLink:
+    """Takes note of every frame on the event loop; all else is done by threads of low priority."""
+
+    def __init__(self, settings: RootSettings) -> None:
+        try:
+            self._control_root = open_root(settings.url, _CONTROL_PATIENCE_S)
+            self._data_root = open_root(settings.url, _DATA_PATIENCE_S)
+            settings.folder.mkdir(parents=True, exist_ok=True)
+            self.gateway = settings.gateway or _remembered_name(settings.folder / "gateway_name")
+            key_file = settings.pseudonym_key or settings.folder / "pseudonym.key"
+            pseudonyms = Pseudonyms.from_file(key_file, create=settings.pseudonym_key is None)
+            self._spool = Spool(settings.folder, self.gateway)
+        except (StorageError, PseudonymKeyError, SpoolTaken, OSError) as error:
+            raise StartupError(f"cannot join {settings.url}: {error}") from error
+        self._folder = settings.folder
+        self._counts = VersionCounts()
+        self._presence = PresenceWriter(self._data_root, self.gateway, pseudonyms)
+        self._capture = CaptureWriter(self._spool, self.gateway, pseudonyms, settings.capture_interval_s)
+        self._uploader = ShardUploader(self._data_root, self._spool, Retention())
+        self._erased = ErasedVehicles(self._data_root)
+        self._publishing = Stage(self._erased, self._presence.forget, self._presence.publish)
+        self._looking = Stage(self._erased, self._capture.forget, self._capture.look)
+        self._uploading = Stage(self._erased, lambda _: None, self._upload, after=self._looking)
+
+    def served(self, frame: ServedFrame) -> None:
+        self._counts.served(frame)
+        self._presence.add(frame)
+        self._capture.add(frame)
+
+    def failed(self, version: int) -> None:
+        self._counts.failed(version)
+
+    @asynccontextmanager
+    async def joined(self, router: Router, segmenter: Segmenter) -> AsyncIterator[None]:
+        """Works until the end, and then hands on what it still has, as far as the root takes it."""
+        heartbeat = HeartbeatWriter(
+            root=self._control_root,
+            gateway=self.gateway,
+            started_at=datetime.now(UTC),
+            folder=self._folder,
+            counts=self._counts,
+            loaded_versions=lambda: segmenter.ready_versions,
+            plan_revision=lambda: router.plan.revision,
+            presence_dropped=lambda: self._presence.dropped,
+            capture_dropped=lambda: self._capture.dropped,
+            erasures_applied=lambda: min(self._publishing.done, self._uploading.done),
+        )
+        threads = [
+            Background("erasures", self._erased.read, READ_EVERY_S),
+            Background("presence", self._publishing.step, PUBLISH_EVERY_S),
+            Background("capture", self._looking.step, LOOK_EVERY_S, at_the_end=self._capture.seal),
+            Background("shards", self._uploading.step, UPLOAD_EVERY_S),
+            Background("heartbeat", heartbeat.beat, BEAT_EVERY_S),
+        ]
+        follower = PlanFollower(self._control_root, router, segmenter)
+        await follower.start()
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            await follower.stop()
+            for thread in threads:
+                await asyncio.to_thread(thread.stop, _LAST_STEP_WITHIN_S)
+            self._spool.close()
+
+    def _upload(self) -> None:
+        if self._erased.are_known:  # the spool may hold frames from before somebody asked to erase them
+            self._uploader.upload()
+
+
+def _remembered_name(file: Path) -> str:
+    """The host's name and something that no other gateway has, the same each time."""
+    if not file.exists():
+        host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:48] or "gateway"
+        partial = file.with_suffix(".partial")
+        partial.write_text(f"{host}-{uuid.uuid4().hex[:8]}\n")
+        partial.rename(file)
+    return file.read_text().strip()

@@ -1,0 +1,51 @@
+"""What the gateway hands over after each answer, and who takes it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.gateway.frames import FrameAnswer, FrameRequest
+from server.segmenter import SegmenterOutput
+
+_OLDEST_S = 86_400.0
+_CLOCKS_DIFFER_S = 60.0
+
+
+@dataclass(frozen=True)
+class ServedFrame:
+    """A frame that was answered, with everything that was computed for it."""
+
+    request: FrameRequest
+    answer: FrameAnswer
+    output: SegmenterOutput
+    frame_HW3: NDArray[np.uint8]
+    """As the engine saw it: fitted and padded."""
+    valid_hw: tuple[int, int]
+    original_hw: tuple[int, int]
+    served_s: float
+    """Unix time."""
+    captured_s: float
+    """By the vehicle's clock where it gave one."""
+
+    @property
+    def size_bytes(self) -> int:
+        arrays = (self.frame_HW3, self.output.labels_HW, self.output.confidence_HW)
+        return len(self.request.frame.data) + sum(array.nbytes for array in arrays)
+
+
+class Recorder(Protocol):
+    """Called on the event loop for each frame: takes note in microseconds, or drops and counts."""
+
+    def served(self, frame: ServedFrame) -> None: ...
+
+    def failed(self, version: int) -> None:
+        """The engine failed a frame, or was not there for it."""
+
+
+def plausible_capture(given_s: float | None, served_s: float) -> float:
+    """The vehicle's time of capture, unless its clock cannot be right or it tells of another day."""
+    if given_s is None or not served_s - _OLDEST_S <= given_s <= served_s + _CLOCKS_DIFFER_S:
+        return served_s
+    return given_s

@@ -1,0 +1,36 @@
+"""Brings sealed shards from the spool to the root, and keeps the root within its bounds."""
+
+import contextlib
+import time
+from datetime import UTC, datetime
+
+from exchange.retention import Retention, trim
+from exchange.storage import ObjectExists, StorageRoot
+from server.capture.spool import Spool
+
+UPLOAD_EVERY_S = 1.0
+TRIM_EVERY_S = 60.0
+
+
+class ShardUploader:
+    """For one thread, so that a slow root keeps nobody from looking at frames."""
+
+    def __init__(self, root: StorageRoot, spool: Spool, retention: Retention) -> None:
+        self._root = root
+        self._spool = spool
+        self._retention = retention
+        self._next_trim_s = time.monotonic()
+
+    def upload(self) -> None:
+        """Raises StorageError; what was not uploaded is tried again the next time."""
+        for shard in self._spool.waiting():
+            try:
+                data = shard.read_bytes()
+            except FileNotFoundError:  # it was the oldest of too many
+                continue
+            with contextlib.suppress(ObjectExists):  # uploaded by a process that was killed before it deleted it here
+                self._root.create(self._spool.key_of(shard), data)
+            shard.unlink(missing_ok=True)
+        if time.monotonic() >= self._next_trim_s:
+            self._next_trim_s = time.monotonic() + TRIM_EVERY_S
+            trim(self._root, self._retention, datetime.now(UTC))
