@@ -26,6 +26,12 @@ COMMANDS = {
     ),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
     "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
+    "prior": (
+        "adaptation.live_prior.commands",
+        "prior",
+        "Show, freeze or reset the domains' live priors.",
+    ),
+    "erase": ("adaptation.erasure", "erase", "Erase one vehicle's frames from a storage root."),
     "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),
 }
 
@@ -36,22 +42,31 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, (module_name, attribute, summary) in COMMANDS.items():
-        function = _load(module_name, attribute) if name == called else _only_listed
-        app.command(name, short_help=summary)(function)
+        command = _load(module_name, attribute) if name == called else _only_listed
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, short_help=summary)
+        else:
+            app.command(name, short_help=summary)(command)
     return app
 
 
-def _load(module_name: str, attribute: str) -> Callable[..., None]:
+def _load(module_name: str, attribute: str) -> Callable[..., None] | typer.Typer:
+    """A command, or a group of them."""
     try:
-        function: Callable[..., None] = getattr(importlib.import_module(module_name), attribute)
+        command: Callable[..., None] | typer.Typer = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         remedy = "run make setup, or pip install -e '.[server,adaptation]'"
         raise SystemExit(f"error: the Python package {error.name} is not installed: {remedy}") from error
-    return function
+    return command
 
 
 def main() -> None:
-    app_for(sys.argv[1:])()
+    try:
+        app_for(sys.argv[1:])()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise SystemExit(f"error: {error.filename}: {error.strerror}") from error  # a file that its user named
 
 
 def _print_version(wanted: bool) -> None:

@@ -31,7 +31,6 @@ class Erasure(Record):
 class Erased:
     frames: int
     presence_rows: int
-    objects: int
 
 
 def request_erasure(root: StorageRoot, vehicle: str) -> int:
@@ -62,14 +61,10 @@ def erase_stored(root: StorageRoot, vehicle: str) -> Erased:
     Raises:
         RecordError, StorageError: something cannot be read or written; what was erased so far stays erased.
     """
-    frames = rows = objects = 0
-    for folder in (FRAMES, PRESENCE):
-        for info in root.list_objects(folder):
-            erased = _erase_from(root, info.key, vehicle)
-            objects += erased > 0
-            frames += erased if folder == FRAMES else 0
-            rows += erased if folder == PRESENCE else 0
-    return Erased(frames, rows, objects)
+    frames, rows = (
+        sum(_erase_from(root, info.key, vehicle) for info in root.list_objects(folder)) for folder in (FRAMES, PRESENCE)
+    )
+    return Erased(frames, rows)
 
 
 def _erase_from(root: StorageRoot, key: str, vehicle: str) -> int:

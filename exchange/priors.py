@@ -1,0 +1,87 @@
+"""How each domain's live prior came about, for operators; and what they decided about it.
+
+The learner writes the estimates, operators freeze and reset; both by compare-and-swap, so that neither undoes the
+other. Gateways read the serving plan alone.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from exchange.locations import PRIORS, DomainName, prior_key
+from exchange.records import PerClass, Record
+from exchange.serving_plan import LogRatio, Version
+from exchange.storage import ObjectChanged, ObjectExists, ObjectMissing, StorageRoot
+
+_ATTEMPTS = 8
+
+
+class LiveEstimate(Record):
+    """What one version's rows say about a domain. Shares are of frames that hold a class."""
+
+    estimated_at: datetime
+    frames: int
+    effective_frames: float
+    """Of how many independent recent frames they are worth."""
+    resampled: Literal["drives", "runs of 20 frames"]
+    share: PerClass
+    """Of frames in which the version sees the class, recent ones counting more."""
+    low: PerClass
+    """With `high`: the 90 % interval of the share of frames whose true labels hold the class."""
+    high: PerClass
+    log_ratio: LogRatio
+    """What follows for the logits: shrunk, floored, clipped."""
+
+
+class PriorRecord(Record):
+    format: Literal[1] = 1
+    domain: DomainName
+    frozen: bool = False
+    """The plan's ratio stays as it is."""
+    since: datetime | None = None
+    """Rows that were captured earlier do not count: the prior was reset."""
+    estimates: dict[Version, LiveEstimate] = Field(default={})
+
+
+def read_prior(root: StorageRoot, domain: str) -> PriorRecord:
+    """The record as it is; an empty one where there is none.
+
+    Raises:
+        RecordError, StorageError: it cannot be read.
+    """
+    found = root.read_if_any(prior_key(domain))
+    return PriorRecord(domain=domain) if found is None else PriorRecord.decode(found.data, prior_key(domain))
+
+
+def read_priors(root: StorageRoot) -> list[PriorRecord]:
+    """Raises RecordError or StorageError where one cannot be read."""
+    records = []
+    for info in root.list_objects(PRIORS):
+        try:
+            records.append(PriorRecord.decode(root.read(info.key).data, info.key))
+        except ObjectMissing:
+            continue
+    return records
+
+
+def change_prior(root: StorageRoot, domain: str, change: Callable[[PriorRecord], PriorRecord]) -> PriorRecord:
+    """Writes what `change` makes of the record as it is; may call it again where somebody else wrote in between.
+
+    Raises:
+        RecordError, StorageError: it cannot be read or written.
+    """
+    key = prior_key(domain)
+    for _ in range(_ATTEMPTS):
+        found = root.read_if_any(key)
+        record = change(PriorRecord(domain=domain) if found is None else PriorRecord.decode(found.data, key))
+        try:
+            if found is None:
+                root.create(key, record.encode())
+            else:
+                root.replace(key, record.encode(), found.etag)
+        except (ObjectExists, ObjectChanged):
+            continue
+        return record
+    raise ObjectChanged(f"{key} changes too quickly: try again")
