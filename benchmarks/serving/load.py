@@ -1,6 +1,7 @@
 """Vehicles that ask, and what became of their frames. Runs in a process of its own, whose CPU is counted apart."""
 
 import asyncio
+import math
 import os
 import time
 from collections import Counter
@@ -8,11 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from benchmarks.serving.known_frames import KnownFrame
 from benchmarks.serving.processes import ProcessTree
 from benchmarks.serving.targets import TIMEOUT_S, Ask, Lost, Refused, Request, Target
 
 _MEMORY_SAMPLES_APART_S = 1.0
+_WARM_UP_FRAMES = 2
+"""Sent before anything is counted: for the engine's caches, and for a server that was paused."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,28 @@ class Measurement:
     def frames_per_s(self) -> float:
         return len(self.latencies_s) / self.elapsed_s
 
+    def add(self, other: "Measurement") -> None:
+        """Counts another one's frames and seconds, too."""
+        self.elapsed_s += other.elapsed_s
+        self.latencies_s += other.latencies_s
+        self.refusals_s += other.refusals_s
+        self.lost += other.lost
+        self.wrong += other.wrong
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.cpu_s = {role: self.cpu_s.get(role, 0.0) + cpu_s for role, cpu_s in other.cpu_s.items()}
+        self.load_cpu_s += other.load_cpu_s
+        self.resident_bytes += other.resident_bytes
+
+    def percentile_ms(self, percentile: float) -> float:
+        """Of the answers' latencies; NaN of none."""
+        return percentile_ms(self.latencies_s, percentile)
+
+
+def percentile_ms(seconds: Sequence[float], percentile: float) -> float:
+    """NaN of nothing."""
+    return 1e3 * float(np.percentile(seconds, percentile)) if seconds else math.nan
+
 
 def measure(target: Target, load: Load, frames: Sequence[KnownFrame]) -> Measurement:
     return asyncio.run(_measure(target, load, frames))
@@ -56,8 +83,8 @@ def measure(target: Target, load: Load, frames: Sequence[KnownFrame]) -> Measure
 async def _measure(target: Target, load: Load, frames: Sequence[KnownFrame]) -> Measurement:
     async with target.open(load.vehicles) as (ask, root_pid):
         fleet = _Fleet(ask, frames, Measurement())
-        for vehicle in range(load.vehicles):
-            await fleet.send(vehicle, 0)  # opens the connection, warms the engine
+        for number in range(_WARM_UP_FRAMES):
+            await fleet.send(0, number)
         fleet.measurement = Measurement()
         async with asyncio.timeout(load.seconds + 2 * TIMEOUT_S), _watching(root_pid, fleet.measurement):
             if load.frames_per_s is None:

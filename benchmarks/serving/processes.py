@@ -24,6 +24,7 @@ def child(command: Sequence[str | Path], log: Path) -> Iterator[subprocess.Popen
     with process:
         try:
             yield process
+            ProcessTree(process.pid).go_on()  # else a paused one would not hear the next signal
             process.terminate()
             process.wait(_STOP_TIMEOUT_S)
         finally:
@@ -51,6 +52,18 @@ class ProcessTree:
                 self._ticks_of[pid] = int(user_ticks) + int(system_ticks)
             total[role] += self._ticks_of[pid] / _TICKS_PER_S
         return total
+
+    def pause(self) -> None:
+        """Takes the CPU from all of them until `go_on`: who is not measured must not slow down who is."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
+        for pid in self._role_of:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def resident_bytes(self) -> int:
         return sum(int(statm.split()[1]) for pid in self._role_of if (statm := _read(pid, "statm"))) * _PAGE_BYTES

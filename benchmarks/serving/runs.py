@@ -1,7 +1,8 @@
-"""One run: every way of serving under its load, one after the other."""
+"""One run: every way of serving under its load, in turns, so that whatever else the machine does meets all alike."""
 
 import multiprocessing
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from pathlib import Path
 
 from benchmarks.serving.known_frames import KnownFrame, label_frames
 from benchmarks.serving.load import Load, Measurement, measure
+from benchmarks.serving.processes import ProcessTree
+from benchmarks.serving.rounds import Rounds
 from benchmarks.serving.servers import gateway, litserve
-from benchmarks.serving.targets import EngineTarget, Target, TritonTarget
+from benchmarks.serving.targets import EngineTarget, GatewayTarget, LitServeTarget, Target, TritonTarget
 from benchmarks.serving.verdicts import (
     ENGINE,
     LITSERVE_4,
@@ -35,37 +38,50 @@ Report = Callable[[str, Measurement], None]
 @dataclass(frozen=True)
 class Run:
     release: Path
+    rounds: int
     seconds: float
+    """Of each way in each round; Triton alone is measured in the first one only."""
     overload_seconds: float
 
 
-def serve_every_way(run: Run, on_measured: Report = lambda _name, _measurement: None) -> dict[str, Measurement]:
+def serve_every_way(run: Run, on_measured: Report = lambda _way, _measurement: None) -> dict[str, Rounds]:
     """
     Raises:
         ReleaseError, ServerError: what was to be served cannot be.
     """
-    measured: dict[str, Measurement] = {}
     frames = _known_frames(run.release)
+    measured: dict[str, list[Measurement]] = defaultdict(list)
 
-    def under(load: Load, way: str, target: Target) -> None:
-        with _own_process() as process:
-            measured[way] = process.submit(measure, target, load, frames).result()
-        on_measured(way, measured[way])
+    def under(load: Load, way: str, target: Target, process: ProcessPoolExecutor) -> None:
+        measured[way].append(process.submit(measure, target, load, frames).result())
+        on_measured(way, measured[way][-1])
 
-    def pressed() -> Load:
-        return Load(OVERLOAD_VEHICLES, run.overload_seconds, OVERLOAD_FACTOR * capacity(measured))
+    def under_awake(load: Load, way: str, target: GatewayTarget | LitServeTarget) -> None:
+        ProcessTree(target.pid).go_on()
+        under(load, way, target, vehicles_process)
+        ProcessTree(target.pid).pause()
 
-    under(Load(1, run.seconds), ENGINE, EngineTarget(run.release))
-    under(Load(4, run.seconds), TRITON, TritonTarget(run.release))
-    with tempfile.TemporaryDirectory() as folder:
-        with gateway(run.release, Path(folder)) as ours:
+    with _own_process() as process:
+        under(Load(4, run.seconds), TRITON, TritonTarget(run.release), process)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        gateway(run.release, Path(folder)) as ours,
+        litserve(run.release, Path(folder)) as theirs,
+        _own_process() as engine_process,
+        _own_process() as vehicles_process,
+    ):
+        for server in (ours, theirs):
+            ProcessTree(server.pid).pause()
+        for _ in range(run.rounds):
+            under(Load(1, run.seconds), ENGINE, EngineTarget(run.release), engine_process)
             for vehicles in VEHICLES:
-                under(Load(vehicles, run.seconds), whole_path(vehicles), ours)
-            under(pressed(), OVERLOAD, ours)
-        with litserve(run.release, Path(folder)) as theirs:
-            under(Load(4, run.seconds), LITSERVE_4, theirs)
-            under(pressed(), LITSERVE_OVERLOAD, theirs)
-    return measured
+                under_awake(Load(vehicles, run.seconds), whole_path(vehicles), ours)
+            under_awake(Load(4, run.seconds), LITSERVE_4, theirs)
+        rate = OVERLOAD_FACTOR * capacity({way: Rounds(each) for way, each in measured.items()})
+        pressed = Load(OVERLOAD_VEHICLES, run.overload_seconds, rate)
+        under_awake(pressed, OVERLOAD, ours)
+        under_awake(pressed, LITSERVE_OVERLOAD, theirs)
+    return {way: Rounds(each) for way, each in measured.items()}
 
 
 def _known_frames(release: Path) -> list[KnownFrame]:
@@ -77,5 +93,5 @@ def _known_frames(release: Path) -> list[KnownFrame]:
 
 
 def _own_process() -> ProcessPoolExecutor:
-    """A fresh process: no engine, no channel and no memory of what ran before."""
+    """One process for all that is submitted: no engine, no channel and no memory of what ran before."""
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,12 +69,18 @@ class EngineTarget:
 
     @asynccontextmanager
     async def open(self, vehicles: int) -> AsyncIterator[tuple[Ask, int]]:
-        engine = BareEngine(self.release)
+        engine = _compiled(self.release)
 
         async def ask(request: Request) -> Answer:
             return Answer(request.frame_id, engine.label(request.frame.frame_HW3, request.frame.valid_hw))
 
         yield ask, os.getpid()
+
+
+@cache
+def _compiled(release: Path) -> BareEngine:
+    """Once for all rounds of a process."""
+    return BareEngine(release)
 
 
 @dataclass(frozen=True)
