@@ -1,6 +1,7 @@
 """Commands for those who send frames, and for driving through the simulated city."""
 
 import math
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,8 @@ from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
 from clients.simulated_city.drive import check_drive
 
 FRAMES_PER_DRIVE = 20
+_MOST_PIXELS = 1 << 24
+"""As many as a gateway takes by default."""
 
 _Server = Annotated[
     str,
@@ -41,6 +44,8 @@ def _parse_size(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
     if not (rows.isdecimal() and columns.isdecimal()):
         raise typer.BadParameter(f"give rows x columns such as 512x1024, not {text!r}", param_hint="--size")
+    if int(rows) * int(columns) > _MOST_PIXELS:
+        raise typer.BadParameter(f"{text} is more than {_MOST_PIXELS} pixels", param_hint="--size")
     return int(rows), int(columns)
 
 
@@ -74,7 +79,7 @@ def simulate(
 
 
 def segment(
-    files: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.", exists=True, dir_okay=False)],
+    files: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.")],
     out: Annotated[Path, typer.Option(help="Folder for <name>.labels.png and <name>.overlay.jpg.")],
     domain: Annotated[str, typer.Option(help="Where they were taken, such as zurich-night.")] = "",
     server: _Server = _DEFAULT_SERVER,
@@ -134,39 +139,50 @@ def fleet(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the gateway's log.")] = Path("runs/demo"),
     vehicles: Annotated[int, typer.Option(min=1, max=64)] = 4,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each vehicle in each domain.")] = 15,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each vehicle in each domain.")] = 10,
     fake: Annotated[bool, typer.Option(help="Label by nearest colour, without an engine.")] = False,
 ) -> None:
     """Serve the starter release and drive a simulated fleet through day and then dusk."""
     domains = ("sim-day", "sim-dusk")
-    plan = FleetPlan(vehicles, frames, min(frames, 8), (512, 1024), seed=9000, pictures=out, timeout_s=30.0)
+    plan = FleetPlan(vehicles, frames, min(frames, 6), (512, 1024), seed=9000, pictures=out, timeout_s=30.0)
     options = ["--metrics", "", "--run-dir", str(out / "gateway"), *(f"--domain={name}" for name in domains)]
     try:
-        with fleet_progress() as progress:
+        with (
+            fleet_progress() as progress,
+            own_gateway([*options, *(["--fake"] if fake else [])], out / "gateway.log") as address_when_ready,
+        ):
             rendered = {name: plan.render(name, progress) for name in domains}
             starting = progress.add_task("starting the gateway", total=None)
-            with own_gateway([*options, *(["--fake"] if fake else [])], out / "gateway.log") as address:
-                progress.remove_task(starting)
-                connection = Connection(address)
-                fps = sustainable_rate(connection, rendered[domains[0]][0], vehicles)
-                reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domains]
+            connection = Connection(address_when_ready())
+            progress.remove_task(starting)
+            fps = sustainable_rate(connection, rendered[domains[0]][0], vehicles)
+            reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domains]
     except DemoError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     Console().print(_fleet_table(reports))
     typer.echo(f"frame | labels | confidence of each vehicle: {out}/sim-*.png")
-    if any(report.failures for report in reports):
+    if failures := sum((report.failures for report in reports), Counter[str]()):
+        typer.echo(f"error: not every frame was answered: {dict(failures)}", err=True)
         raise typer.Exit(1)
 
 
 def _connect(server: str) -> Connection:
     """The connection to a gateway that serves; otherwise the command ends with one line."""
-    connection = Connection.from_environment(server)
+    connection = _connection(server)
     answer = ask_gateway(connection, metrics="")
     if not answer.is_serving:
         typer.echo(f"error: the gateway at {server} does not serve: {answer.health}", err=True)
         raise typer.Exit(1)
     return connection
+
+
+def _connection(server: str) -> Connection:
+    try:
+        return Connection.from_environment(server)
+    except ValueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _fleet_table(reports: list[FleetReport]) -> Table:
@@ -194,7 +210,7 @@ def status(
     ] = "127.0.0.1:9500",
 ) -> None:
     """Ask a gateway how it is; exit code 0 only when it serves."""
-    answer = ask_gateway(Connection.from_environment(server), metrics)
+    answer = ask_gateway(_connection(server), metrics)
     Console().print(_status_table(server, answer))
     if answer.metrics_error:
         typer.echo(f"no metrics at {metrics}: {answer.metrics_error}", err=True)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from clients.client import Connection, FrameSettings, RequestFailed, RoadshiftCl
 from clients.rendered_frames import RenderedFrame
 
 _READY = re.compile(r"serving on port (\d+)")
-_START_TIMEOUT_S = 120.0
+_START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 45.0
 _LOAD = 0.6
 """Share of the measured capacity that the fleet asks for: enough to be busy, not enough to be refused."""
@@ -24,8 +24,10 @@ class DemoError(Exception):
 
 
 @contextmanager
-def own_gateway(options: Sequence[str], log: Path) -> Iterator[str]:
-    """A `roadshift serve` of our own on free ports; yields its address, and ends it with SIGTERM.
+def own_gateway(options: Sequence[str], log: Path) -> Iterator[Callable[[], str]]:
+    """A `roadshift serve` of our own on a free port, which is ended with SIGTERM.
+
+    Yields at once, so that other work can be done while it starts: a function that waits, and returns its address.
 
     Raises:
         DemoError: it did not start, or did not end cleanly.
@@ -35,7 +37,7 @@ def own_gateway(options: Sequence[str], log: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
         try:
-            yield f"127.0.0.1:{_wait_for_port(process, log)}"
+            yield lambda: f"127.0.0.1:{_wait_for_port(process, log)}"
             process.send_signal(signal.SIGTERM)
             code = process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -1,5 +1,6 @@
 """What a gateway says about itself: its health, and the essentials of its metrics."""
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def ask_gateway(connection: Connection, metrics: str) -> GatewayStatus:
     try:
         with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=_TIMEOUT_S) as response:
             return GatewayStatus(health, parse_samples(response.read().decode()))
-    except (urllib.error.URLError, ValueError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as error:
         return GatewayStatus(health, metrics_error=str(error))
 
 

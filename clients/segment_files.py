@@ -38,7 +38,9 @@ def segment_files(client: RoadshiftClient, files: Sequence[Path], out: Path) -> 
             (out / f"{file.stem}.labels.png").write_bytes(result.palette_png())
             (out / f"{file.stem}.overlay.jpg").write_bytes(_overlay_jpeg(data, result))
             yield FileOutcome(file, result)
-        except (OSError, ValueError, RequestFailed, LabelImageError) as error:
+        except OSError as error:
+            yield FileOutcome(file, error=error.strerror or str(error))
+        except (ValueError, RequestFailed, LabelImageError) as error:
             yield FileOutcome(file, error=str(error))
 
 

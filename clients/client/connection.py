@@ -49,9 +49,18 @@ class Connection:
 
     @classmethod
     def from_environment(cls, address: str) -> "Connection":
-        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name."""
-        path = {name: Path(value) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY") if (value := _variable(name))}
-        return cls(address, path.get("CA"), path.get("CLIENT_CERTIFICATE"), path.get("CLIENT_KEY"), _variable("TOKEN"))
+        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name.
+
+        Raises:
+            ValueError: a file that cannot be read, a certificate without its key, or a token that is none.
+        """
+        ca, certificate, key = (_readable_file(name) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
+        if (certificate is None) != (key is None):
+            raise ValueError("set both ROADSHIFT_CLIENT_CERTIFICATE and ROADSHIFT_CLIENT_KEY, or neither")
+        token = _variable("TOKEN")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise ValueError("ROADSHIFT_TOKEN is no token: it may hold printable ASCII only, and no end of line")
+        return cls(address, ca, certificate, key, token)
 
     def open_channel(self) -> grpc.Channel:
         credentials = self._credentials()
@@ -79,7 +88,18 @@ class Connection:
 
 
 def _variable(name: str) -> str | None:
-    return os.environ.get(f"ROADSHIFT_{name}")
+    return os.environ.get(f"ROADSHIFT_{name}") or None
+
+
+def _readable_file(name: str) -> Path | None:
+    value = _variable(name)
+    if value is None:
+        return None
+    try:
+        Path(value).read_bytes()
+    except OSError as error:
+        raise ValueError(f"ROADSHIFT_{name} names {value}, which cannot be read: {error.strerror}") from error
+    return Path(value)
 
 
 class RetryBudget:

@@ -46,7 +46,7 @@ class FrameToSend:
             if frame.data.startswith(magic):
                 frame.format = name
                 return frame
-        raise ValueError(f"frame {self.frame_id} is neither JPEG nor PNG: convert it, or give its RGB pixels")
+        raise ValueError("neither JPEG nor PNG: convert it, or give its RGB pixels")
 
 
 @dataclass(frozen=True)

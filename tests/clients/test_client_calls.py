@@ -171,7 +171,7 @@ async def test_a_request_fails_with_the_last_status_when_its_time_or_the_budget_
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (b"GIF89a", "is neither JPEG nor PNG"),
+        (b"GIF89a", "neither JPEG nor PNG"),
         (np.zeros((4, 4), dtype=np.uint8), r"pixels of uint8 \(4, 4\): give uint8 \[height, width, 3\], RGB"),
         (np.zeros((4, 4, 3), dtype=np.float32), "pixels of float32"),
     ],

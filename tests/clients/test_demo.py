@@ -1,0 +1,41 @@
+"""`roadshift demo` from its start to its end, with the fake in the engine's place."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+
+ROADSHIFT = Path(sys.executable).with_name("roadshift")
+
+
+def test_the_demo_drives_through_both_domains_draws_and_ends_cleanly(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [ROADSHIFT, "demo", "--fake", "--vehicles", "2", "--frames", "2", "--out", tmp_path],
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    rows = {}
+    for line in ended.stdout.splitlines():
+        cells = [cell.strip() for cell in line.strip("│").split("│")]
+        rows[cells[0]] = cells[1:]
+    for domain in ("sim-day", "sim-dusk"):
+        answered, _, _, _, refused, failed, _ = rows[domain]
+        assert (answered, refused, failed) == ("4", "0", "0")
+        for vehicle in range(2):
+            assert cv2.imread(str(tmp_path / f"{domain}-{vehicle}.png")).shape == (512, 3 * 1024, 3)
+    assert "draining" in (tmp_path / "gateway.log").read_text()
+
+
+def test_a_gateway_that_cannot_start_is_quoted_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gateway").write_text("in the way of the gateway's folder")
+    ended = subprocess.run(
+        [ROADSHIFT, "demo", "--vehicles", "1", "--frames", "1", "--out", tmp_path], capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    errors = [line for line in ended.stderr.splitlines() if line]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {tmp_path}/gateway cannot be written")
