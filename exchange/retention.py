@@ -18,16 +18,21 @@ class Retention:
     presence_age: timedelta = timedelta(days=7)
 
 
-def trim(root: StorageRoot, retention: Retention, now: datetime) -> int:
-    """Deletes what is beyond the bounds; any number of gateways may do it at once. Returns the number of objects.
+def trim_frames(root: StorageRoot, retention: Retention, now: datetime) -> None:
+    """Deletes shards beyond the bounds; any number of gateways may do it at once.
 
     Raises:
         StorageError: not everything could be listed or deleted.
     """
-    doomed = [*_frames_beyond(root, retention, now), *_presence_beyond(root, retention, now)]
-    for key in doomed:
+    for key in list(_frames_beyond(root, retention, now)):
         root.delete(key)
-    return len(doomed)
+
+
+def trim_presence(root: StorageRoot, retention: Retention, now: datetime) -> None:
+    """The same for presence parts, by age alone. Lists all of them: once an hour is often enough."""
+    for info in root.list_objects(PRESENCE):
+        if now - presence_hour(info.key) > retention.presence_age + timedelta(hours=1):
+            root.delete(info.key)
 
 
 def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:
@@ -41,9 +46,3 @@ def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> It
             too_many = frames > retention.frames or size_bytes > retention.frames_bytes
             if too_many or now - name.closed_at > retention.frames_age:
                 yield info.key
-
-
-def _presence_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:
-    for info in root.list_objects(PRESENCE):
-        if now - presence_hour(info.key) > retention.presence_age + timedelta(hours=1):
-            yield info.key

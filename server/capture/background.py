@@ -1,19 +1,20 @@
-"""A thread that does one small thing again and again, and outlives whatever goes wrong in it."""
+"""A thread that does one small thing again and again, and outlives whatever goes wrong in it.
 
-import contextlib
+Its priority is that of the gateway: a thread of a lower one that the system puts aside while it holds the interpreter's
+lock would keep every answer waiting.
+"""
+
 import logging
-import os
 import threading
 from collections.abc import Callable
 
 from exchange.storage import StorageError
 
-_NICENESS = 10
 _log = logging.getLogger(__name__)
 
 
 class Background:
-    """Takes a step every few seconds, at low priority, from `start` to `stop`; a failing step is tried again."""
+    """Takes a step every few seconds, from `start` to `stop`; a failing step is tried again."""
 
     def __init__(
         self, name: str, step: Callable[[], None], every_s: float, *, at_the_end: Callable[[], None] | None = None
@@ -34,8 +35,6 @@ class Background:
         self._thread.join(within_s)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # of this thread alone; it is a courtesy
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         stopping = False
         while not stopping:
             stopping = self._stop.wait(self._every_s)

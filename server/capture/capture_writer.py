@@ -15,7 +15,6 @@ from exchange.frame_fitting import restore_labels
 from exchange.frames import CapturedFrame, FrameMetadata, ImageExtension, KeptFor, encode_members
 from exchange.label_images import encode_gray_png, encode_palette_png
 from exchange.pseudonyms import Pseudonyms
-from server.capture.drives import DriveTracker
 from server.capture.sampling import DomainSample
 from server.capture.served_frame import ServedFrame
 from server.capture.spool import Spool
@@ -47,12 +46,11 @@ class CaptureWriter:
         self._pseudonyms = pseudonyms
         self._interval_s = interval_s
         self._next_seal_s = time.monotonic() + interval_s
-        self._drives = DriveTracker()
         self._lock = threading.Lock()
         self._waiting: deque[ServedFrame] = deque()
         self._waiting_bytes = 0
         self._samples: dict[str, DomainSample] = {}
-        self._thumbnails: OrderedDict[tuple[str, str], NDArray[np.uint8]] = OrderedDict()
+        self._thumbnails: OrderedDict[tuple[str, str], NDArray[np.float64]] = OrderedDict()
         self.dropped = 0
         """Frames that nobody looked at, or that were kept and then lost, since the start."""
         self.near_duplicates = 0
@@ -94,9 +92,8 @@ class CaptureWriter:
         self._spool.forget(vehicle)
 
     def _consider(self, frame: ServedFrame) -> None:
-        request, domain = frame.request, frame.answer.route.domain
-        drive = self._drives.name(request.vehicle, request.drive, domain, frame.captured_s)
-        if self._is_near_duplicate(frame, (request.vehicle, drive)):
+        domain = frame.answer.route.domain
+        if self._is_near_duplicate(frame):
             self.near_duplicates += 1
             return
         key = f"{int(frame.served_s * 1e6)}-{uuid.uuid4().hex[:8]}"
@@ -107,13 +104,14 @@ class CaptureWriter:
         if kept.evicted is not None:
             self._spool.evict(domain, kept.evicted)
         try:
-            self._spool.keep(domain, key, encode_members(self._captured(frame, key, drive, kept.kept_for)))
+            self._spool.keep(domain, key, encode_members(self._captured(frame, key, kept.kept_for)))
         except OSError:
             self.dropped += 1
             raise
 
-    def _is_near_duplicate(self, frame: ServedFrame, drive: tuple[str, str]) -> bool:
+    def _is_near_duplicate(self, frame: ServedFrame) -> bool:
         """Of the last frame of its drive that was none."""
+        drive = (frame.request.vehicle, frame.drive)
         rows, columns = frame.valid_hw
         small_HW3 = cv2.resize(frame.frame_HW3[:rows, :columns], _THUMBNAIL_HW[::-1], interpolation=cv2.INTER_AREA)
         thumbnail_HW = small_HW3.mean(axis=-1)
@@ -126,14 +124,14 @@ class CaptureWriter:
             self._thumbnails.popitem(last=False)
         return False
 
-    def _captured(self, frame: ServedFrame, key: str, drive: str, kept_for: KeptFor) -> CapturedFrame:
+    def _captured(self, frame: ServedFrame, key: str, kept_for: KeptFor) -> CapturedFrame:
         request, answer, output = frame.request, frame.answer, frame.output
         metadata = FrameMetadata(
             key=key,
             domain=answer.route.domain,
             gateway=self._gateway,
             vehicle=self._pseudonyms.vehicle(request.vehicle),
-            drive=self._pseudonyms.drive(request.vehicle, drive),
+            drive=self._pseudonyms.drive(request.vehicle, frame.drive),
             captured_at=datetime.fromtimestamp(frame.captured_s, UTC),
             model_version=answer.route.version,
             prior_id=answer.route.prior_id,

@@ -13,7 +13,6 @@ from exchange.locations import presence_key
 from exchange.presence import PresenceRow, PresenceRows
 from exchange.pseudonyms import Pseudonyms, vehicle_of_drive
 from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageRoot
-from server.capture.drives import DriveTracker
 from server.capture.served_frame import ServedFrame
 
 PUBLISH_EVERY_S = 2.0
@@ -60,7 +59,6 @@ class PresenceWriter:
         self._root = root
         self._gateway = gateway
         self._pseudonyms = pseudonyms
-        self._drives = DriveTracker()
         self._lock = threading.Lock()
         self._added: deque[_Added] = deque()
         self._parts: dict[str, list[_Part]] = {}
@@ -79,7 +77,7 @@ class PresenceWriter:
         added = _Added(
             answer.route.domain,
             request.vehicle,
-            request.drive,
+            frame.drive,
             frame.served_s,
             frame.captured_s,
             answer.route.version,
@@ -128,10 +126,9 @@ class PresenceWriter:
             parts[-1].rows.append(self._row(added))
 
     def _row(self, added: _Added) -> PresenceRow:
-        drive = self._drives.name(added.vehicle, added.drive, added.domain, added.captured_s)
         return PresenceRow(
             added.captured_s,
-            self._pseudonyms.drive(added.vehicle, drive),
+            self._pseudonyms.drive(added.vehicle, added.drive),
             added.version,
             added.presence_K,
             added.mean_probability_K,

@@ -6,7 +6,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from exchange.retention import Retention
 from exchange.storage import StorageError, open_root
 from server.capture.background import Background
 from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
+from server.capture.drives import DriveTracker
 from server.capture.erased_vehicles import READ_EVERY_S, ErasedVehicles, Stage
 from server.capture.heartbeat_writer import BEAT_EVERY_S, HeartbeatWriter, VersionCounts
 from server.capture.presence_writer import PUBLISH_EVERY_S, PresenceWriter
@@ -28,8 +29,8 @@ from server.segmenter import Segmenter
 
 _CONTROL_PATIENCE_S = 1.0
 """For the plan and heartbeats, which are worthless when late."""
-_DATA_PATIENCE_S = 20.0
-_LAST_STEP_WITHIN_S = 10.0
+_DATA_PATIENCE_S = 60.0
+_LAST_STEP_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class RootSettings:
 
 
 class RootLink:
-    """Takes note of every frame on the event loop; all else is done by threads of low priority."""
+    """Takes note of every frame on the event loop; all else is done by threads."""
 
     def __init__(self, settings: RootSettings) -> None:
         try:
@@ -59,6 +60,7 @@ class RootLink:
         except (StorageError, PseudonymKeyError, SpoolTaken, OSError) as error:
             raise StartupError(f"cannot join {settings.url}: {error}") from error
         self._folder = settings.folder
+        self._drives = DriveTracker()
         self._counts = VersionCounts()
         self._presence = PresenceWriter(self._data_root, self.gateway, pseudonyms)
         self._capture = CaptureWriter(self._spool, self.gateway, pseudonyms, settings.capture_interval_s)
@@ -69,6 +71,9 @@ class RootLink:
         self._uploading = Stage(self._erased, lambda _: None, self._upload, after=self._looking)
 
     def served(self, frame: ServedFrame) -> None:
+        request = frame.request
+        drive = self._drives.name(request.vehicle, request.drive, frame.answer.route.domain, frame.captured_s)
+        frame = replace(frame, drive=drive)
         self._counts.served(frame)
         self._presence.add(frame)
         self._capture.add(frame)

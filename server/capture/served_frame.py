@@ -28,6 +28,8 @@ class ServedFrame:
     """Unix time."""
     captured_s: float
     """By the vehicle's clock where it gave one."""
+    drive: str
+    """As the vehicle names it; where it does not, what `server.capture.drives` makes of it."""
 
     @property
     def size_bytes(self) -> int:

@@ -4,12 +4,12 @@ import contextlib
 import time
 from datetime import UTC, datetime
 
-from exchange.retention import Retention, trim
+from exchange.retention import Retention, trim_frames, trim_presence
 from exchange.storage import ObjectExists, StorageRoot
 from server.capture.spool import Spool
 
 UPLOAD_EVERY_S = 1.0
-TRIM_EVERY_S = 60.0
+TRIM_FRAMES_EVERY_S, TRIM_PRESENCE_EVERY_S = 60.0, 3600.0
 
 
 class ShardUploader:
@@ -19,7 +19,7 @@ class ShardUploader:
         self._root = root
         self._spool = spool
         self._retention = retention
-        self._next_trim_s = time.monotonic()
+        self._next_frames_s = self._next_presence_s = time.monotonic()
 
     def upload(self) -> None:
         """Raises StorageError; what was not uploaded is tried again the next time."""
@@ -31,6 +31,12 @@ class ShardUploader:
             with contextlib.suppress(ObjectExists):  # uploaded by a process that was killed before it deleted it here
                 self._root.create(self._spool.key_of(shard), data)
             shard.unlink(missing_ok=True)
-        if time.monotonic() >= self._next_trim_s:
-            self._next_trim_s = time.monotonic() + TRIM_EVERY_S
-            trim(self._root, self._retention, datetime.now(UTC))
+        self._trim()
+
+    def _trim(self) -> None:
+        if time.monotonic() >= self._next_frames_s:
+            self._next_frames_s = time.monotonic() + TRIM_FRAMES_EVERY_S
+            trim_frames(self._root, self._retention, datetime.now(UTC))
+        if time.monotonic() >= self._next_presence_s:
+            self._next_presence_s = time.monotonic() + TRIM_PRESENCE_EVERY_S
+            trim_presence(self._root, self._retention, datetime.now(UTC))

@@ -24,7 +24,7 @@ def served(
     seed: int,
     *,
     vehicle: str = "car-1",
-    drive: str = "",
+    drive: str = "a drive",
     domain: str = "sim-day",
     captured_s: float | None = None,
     served_s: float | None = None,
@@ -54,4 +54,5 @@ def served(
         original_hw=SIZE_HW,
         served_s=now_s,
         captured_s=now_s if captured_s is None else captured_s,
+        drive=drive,
     )

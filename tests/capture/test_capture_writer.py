@@ -15,7 +15,7 @@ from exchange.frames import CapturedFrame, read_shard
 from exchange.label_images import decode_index_png
 from exchange.locations import ShardName
 from exchange.pseudonyms import Pseudonyms
-from exchange.retention import Retention, trim
+from exchange.retention import Retention, trim_frames, trim_presence
 from exchange.storage import StorageRoot, open_root
 from server.capture import capture_writer
 from server.capture.capture_writer import CaptureWriter
@@ -143,7 +143,7 @@ def test_whole_shards_go_by_frames_bytes_and_age(root: StorageRoot) -> None:
     root.write("presence/sim-day/gw-1/20261122T23-3.npz", b"")
 
     def left(retention: Retention) -> int:
-        trim(root, retention, now)
+        trim_frames(root, retention, now)
         return len(root.list_objects("frames"))
 
     assert left(Retention()) == 6
@@ -151,8 +151,9 @@ def test_whole_shards_go_by_frames_bytes_and_age(root: StorageRoot) -> None:
     assert left(Retention(frames_bytes=400)) == 4
     assert left(Retention(frames_age=timedelta(hours=2))) == 3
     assert {info.key for info in root.list_objects("frames")} == {name.key for name in names[:3]}
+    trim_presence(root, Retention(), now)
     assert len(root.list_objects("presence")) == 2
-    trim(root, Retention(presence_age=timedelta(days=2)), now)
+    trim_presence(root, Retention(presence_age=timedelta(days=2)), now)
     assert [info.key for info in root.list_objects("presence")] == ["presence/sim-day/gw-1/20261122T23-3.npz"]
 
 

@@ -11,7 +11,7 @@ WITH_TRAIN[16] = 0.01
 
 
 def test_every_frame_of_an_interval_is_kept_with_the_same_probability() -> None:
-    frames, trials = 200, 2000
+    frames, trials = 100, 500
     times_kept = np.zeros(frames)
     for trial in range(trials):
         sample, uniform = DomainSample(trial), set()
@@ -25,7 +25,7 @@ def test_every_frame_of_an_interval_is_kept_with_the_same_probability() -> None:
     expected = trials * UNIFORM_SLOTS / frames
     deviation = np.sqrt(expected * (1 - UNIFORM_SLOTS / frames))
     assert (abs(times_kept - expected) < 5 * deviation).all()
-    assert abs(times_kept[:100].sum() / times_kept.sum() - 0.5) < 0.01
+    assert abs(times_kept[:50].sum() / times_kept.sum() - 0.5) < 0.02
 
 
 def test_the_least_sure_frames_take_the_places_for_low_confidence() -> None:
