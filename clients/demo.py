@@ -1,7 +1,6 @@
 """A gateway of our own for the demo, and the rate at which a fleet may load it."""
 
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -38,16 +37,20 @@ def own_gateway(options: Sequence[str], log: Path) -> Iterator[Callable[[], str]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own command
         try:
             yield lambda: f"127.0.0.1:{_wait_for_port(process, log)}"
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise DemoError(f"the gateway did not stop within {_STOP_TIMEOUT_S:.0f} s; its log is {log}") from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        finally:  # also after Ctrl-C: a gateway that is killed leaves shared memory to the next one to remove
+            code = _stop(process)
     if code != 0:
         raise DemoError(f"the gateway ended with code {code}; its log is {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code: -9 where it did not end in time."""
+    process.terminate()
+    try:
+        return process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
