@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
+DEBIAN_PACKAGES := protobuf-compiler-grpc
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup setup-system check format proto test clean
@@ -25,7 +26,8 @@ setup: .venv/.installed  ## create .venv with everything the project needs
 	@touch $@
 
 setup-system:  ## install the Debian packages that some tests need (as root)
-	@echo "no Debian package is needed yet"
+	apt-get update -qq
+	apt-get install -qq --yes --no-install-recommends $(DEBIAN_PACKAGES)
 
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .
