@@ -60,7 +60,8 @@ def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
         if found := _READY.search(text):
             return int(found[1])
         if process.poll() is not None:
-            raise DemoError(next((line for line in text.splitlines() if line.startswith("error:")), text[-500:]))
+            errors = (line for line in text.splitlines() if line.startswith("error: "))
+            raise DemoError(next(errors, text[-500:]).removeprefix("error: "))
         time.sleep(0.05)
     raise DemoError(f"the gateway did not start within {_START_TIMEOUT_S:.0f} s; its log is {log}")
 

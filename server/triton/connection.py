@@ -12,7 +12,7 @@ CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", 128 << 20),
     ("grpc.max_send_message_length", 128 << 20),
     ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted Triton is found at once
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # in truth how long an attempt may take: this machine may be busy
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 30_000),  # a silent network is noticed while requests wait
     ("grpc.keepalive_timeout_ms", 10_000),
