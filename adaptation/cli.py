@@ -136,6 +136,9 @@ def adapt(
     labels: Annotated[
         Path | None, typer.Option(help="Train-id PNGs that people labelled, 255 where not asked.")
     ] = None,
+    student: Annotated[
+        Path | None, typer.Option(help="The small network's folder that the adapted one teaches, and that ships.")
+    ] = None,
     source_split: Annotated[list[str] | None, typer.Option(help="A split's name, or all; train by default.")] = None,
     source_sequences: Annotated[list[str] | None, typer.Option(help="Drives to keep, with commas, or all.")] = None,
     target_split: Annotated[str, typer.Option(help="Of a target that is a data set with splits.")] = "train",
@@ -146,7 +149,10 @@ def adapt(
     classes: Annotated[str, typer.Option(help=f"What is scored: {', '.join(SCORED_CLASSES)}")] = "19",
     export: Annotated[bool, typer.Option(help="Build a release of the adapted network.")] = True,
 ) -> None:
-    """Adapt a network to where the fleet drives: one round, from a folder of frames to a release and a report."""
+    """Adapt a network to where the fleet drives: one round, from a folder of frames to a release and a report.
+
+    Runs in one process, or in several under torchrun; on a GPU where there is one.
+    """
     if recipe not in ROUND_RECIPES:
         _fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
     if classes not in SCORED_CLASSES:
@@ -171,13 +177,19 @@ def adapt(
             seed=seed,
             target_split=target_split,
             asked=labels,
+            student=student,
             frame_size=parse_size(frame_size) if frame_size else None,
             classes=classes,
             export=export,
         )
-        report = _adapt_with_progress(round_)
+        processes = join_processes()
+        report = _adapt_with_progress(round_, processes)
     except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:
         _fail(str(error))
+    finally:
+        leave_processes()
+    if not processes.is_first:
+        return
     evaluation = Report.read(report).evaluation
     if evaluation.scores_after is not None:
         Console().print(scores_table(evaluation.scores_after))
@@ -240,8 +252,8 @@ def _open(choices: Sequence[DataChoice], run: Run, cache_bytes: int, processes: 
         )
 
 
-def _adapt_with_progress(round_: Round) -> Path:
-    with _progress() as progress:
+def _adapt_with_progress(round_: Round, processes: Processes) -> Path:
+    with _progress(hidden=not processes.is_first) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int, numbers: Numbers) -> None:
@@ -252,7 +264,7 @@ def _adapt_with_progress(round_: Round) -> Path:
             )
             progress.update(tasks[what], completed=done, description=what + notes)
 
-        return run_round(round_, show)
+        return run_round(round_, show, processes)
 
 
 def _train_with_progress(training: SourceTraining) -> None:

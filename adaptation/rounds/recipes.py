@@ -41,6 +41,18 @@ class AskedLabelsConfig(BaseModel):
     negative_below: float = Field(default=0.05, gt=0, lt=1)
 
 
+class AlignmentConfig(BaseModel):
+    """Class-conditional adversarial alignment of the encoder (FADA, Wang et al., ECCV 2020). Defaults: the authors'."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adversarial_weight: float = Field(default=0.001, gt=0)
+    discriminator_rate: float = Field(default=1e-4, gt=0)
+    temperature: float = Field(default=1.8, gt=0)
+    clip: float = Field(default=0.9, gt=0, le=1)
+    hidden_channels: int = Field(default=256, ge=2)
+
+
 class SelfTrainingConfig(BaseModel):
     """A mean teacher with class mixing (DACS, DAFormer, HRDA). Defaults are the authors'."""
 
@@ -59,7 +71,21 @@ class SelfTrainingConfig(BaseModel):
     """Of a pixel that a person labelled in the mixed images; a pseudo-label weighs at most 1."""
     asked_labels: AskedLabelsConfig | None = None
     """None learns from what people labelled in the mixed images alone, and saves a third pass of the student."""
+    alignment: AlignmentConfig | None = None
+    """None trains no discriminator, and saves a third pass of the student."""
     ships: Literal["student", "teacher"] = "student"
+
+
+class DistillationConfig(BaseModel):
+    """The adapted network teaches a small one, given beside the start, which ships instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(ge=1)
+    """Beside the round's budget."""
+    hard_weight: float = Field(default=1.0, ge=0)
+    soft_weight: float = Field(default=1.0, ge=0)
+    frozen_statistics: bool = True
 
 
 class RoundConfig(BaseModel):
@@ -92,6 +118,7 @@ class RoundConfig(BaseModel):
     0 never applies the prior: the outputs keep following the start's, and serving may adjust them.
     """
     self_training: SelfTrainingConfig | None
+    distillation: DistillationConfig | None = None
     budget: float = Field(gt=0)
     budget_in: Literal["minutes", "iterations"]
     """Minutes are of the whole round, iterations of its training."""
@@ -152,6 +179,11 @@ def rectify_only() -> RoundConfig:
     return full().model_copy(update=update)
 
 
+def full_distilled() -> RoundConfig:
+    """All of it on a large network, which then teaches a small one (--student) that ships in its place."""
+    return full().model_copy(update={"recipe": "full_distilled", "distillation": DistillationConfig(iterations=1000)})
+
+
 def cpu_quick() -> RoundConfig:
     """Three minutes on two cores: a teacher that hardly moves labels small crops, the student ships."""
     return RoundConfig(
@@ -203,5 +235,8 @@ def paper_hrda() -> RoundConfig:
 
 
 RECIPES: MappingProxyType[str, Callable[[], RoundConfig]] = MappingProxyType(
-    {recipe.__name__: recipe for recipe in (full, self_label, rectify_only, cpu_quick, naive_mean_teacher, paper_hrda)}
+    {
+        recipe.__name__: recipe
+        for recipe in (full, self_label, rectify_only, full_distilled, cpu_quick, naive_mean_teacher, paper_hrda)
+    }
 )

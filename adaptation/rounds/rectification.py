@@ -14,7 +14,8 @@ from adaptation.networks.windows import Box
 from adaptation.rounds.learning import Numbers
 from adaptation.rounds.recipes import RoundConfig
 from adaptation.self_training import SelfTrainingBatch, SelfTrainingSettings, source_losses
-from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+from adaptation.source_training.optimization import gradients_of, parameter_groups, rate_factor, set_rates
+from adaptation.source_training.processes import ALONE, Processes
 
 
 class HeadRectification:
@@ -23,8 +24,16 @@ class HeadRectification:
     The whole network stays in eval mode: live batch norm would drift towards the source.
     """
 
-    def __init__(self, config: RoundConfig, network: HRDA, log_ratio_C: Tensor, iterations: int, seed: int) -> None:
-        self.config, self.iterations, self.seed = config, iterations, seed
+    def __init__(
+        self,
+        config: RoundConfig,
+        network: HRDA,
+        log_ratio_C: Tensor,
+        iterations: int,
+        seed: int,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.config, self.iterations, self.seed, self.processes = config, iterations, seed, processes
         self.network = network.eval()
         self.network.backbone.requires_grad_(False)
         self.network.decode_head.requires_grad_(True)
@@ -51,5 +60,7 @@ class HeadRectification:
         loss, _ = source_losses(self.network, None, pair, box, self.settings, self.offset_C)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
+        total = loss.total.detach()
+        self.processes.average([total, *gradients_of(self.optimizer)])
         self.optimizer.step()
-        return {"loss": loss.total.item()}
+        return {"loss": total.item()}

@@ -55,7 +55,11 @@ class Report(BaseModel):
 def write_report(folder: Path, out: Path) -> None:
     """Gathers what the steps left in `out` and writes report.json and report.html."""
     asked = json.loads((out / ROUND_FILE).read_text())
-    trainings = {"rectification": "rectifying the head", "self_training": "self-training"}
+    trainings = {
+        "rectification": "rectifying the head",
+        "self_training": "self-training",
+        "distillation": "teaching the small network",
+    }
     report = Report(
         round=asked | {"recipe": json.loads(asked["recipe"])},
         network=AdaptationRecord.read(out / "network"),

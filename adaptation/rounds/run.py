@@ -3,6 +3,8 @@ release, report.
 """
 
 import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +14,34 @@ from adaptation.data.labelled_frames import read_image
 from adaptation.evaluation.evaluate import spread
 from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
-from adaptation.networks.checkpoints import load_network, save_network
+from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, save_network
 from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation, evaluate_round
 from adaptation.rounds.prior import NamedImage, measure_prior
 from adaptation.rounds.prototypes import measure_prototypes
-from adaptation.rounds.recipes import SelfLabelingConfig
+from adaptation.rounds.recipes import RoundConfig, SelfLabelingConfig
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.rounds.report import write_report
 from adaptation.rounds.snapshot import SNAPSHOT_FILE, freeze, source_frames
-from adaptation.rounds.start import Start, open_start
+from adaptation.rounds.start import open_start
 from adaptation.rounds.steps import ROUND_FILE, RoundError, claimed, step
-from adaptation.rounds.trainings import plan, rectify, self_train
+from adaptation.rounds.trainings import distil, plan, rectify, self_train
 from adaptation.rounds.work import OnProgress, Round, Work
+from adaptation.source_training.processes import Processes
 from exchange.frame_fitting import fit_frame
 from exchange.releases import file_sha256
 
 _COMPARED_FRAMES = 4
 
 
-def adapt(round_: Round, on_progress: OnProgress) -> Path:
+def adapt(round_: Round, on_progress: OnProgress, processes: Processes | None = None) -> Path:
     """Runs a round, or goes on with it where it was cut off; returns the folder of its report.
 
     Every step leaves a folder under `out`, and reads what it needs from those before it. A resumed round gives the
-    same weights to the bit as an uninterrupted one (same seed, number of threads and machine).
+    same weights to the bit as an uninterrupted one (same seed, number of processes and threads, and machine).
+
+    Args:
+        processes: those that torchrun started, which share the trainings and meet in `out`; by default this one alone.
 
     Raises:
         DataError: frames or labels that are missing or damaged.
@@ -43,37 +49,52 @@ def adapt(round_: Round, on_progress: OnProgress) -> Path:
         RoundError: `out` holds another round or is at work, the source changed since it began, a loss is not finite,
             or no engine can be built that agrees with the network (which is kept).
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    start = open_start(round_.start, round_.frame_size, device)
-    work = Work(round_, start, device, on_progress)
-    with claimed(round_.out, _identity(round_, start)):
+    if processes is None:
+        processes = Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    processes.share_of(range(round_.config.batch_size))
+    if (round_.config.distillation is None) != (round_.student is None):
+        raise ValueError(f"recipe {round_.config.recipe} teaches no small network, or lacks one: see --student")
+    start = open_start(round_.start, round_.frame_size, processes.device)
+    work = Work(round_, start, on_progress, processes)
+    with claimed(round_.out, _identity(work)) if processes.is_first else nullcontext():
         return _take_steps(work, round_.out)
 
 
 def _take_steps(work: Work, out: Path) -> Path:
     settings = work.config.self_training
-    step(out, "snapshot", lambda folder: _freeze(work, folder))
-    step(out, "prior", lambda folder: _measure_prior(work, folder))
-    budget = Budget.read(step(out, "budget", lambda folder: plan(work, folder)))
+
+    def alone(name: str, do: Callable[[Path], None]) -> Path:
+        return step(out, name, do, work.processes)
+
+    def together(name: str, do: Callable[[Path], None]) -> Path:
+        return step(out, name, do, work.processes, together=True)
+
+    alone("snapshot", lambda folder: _freeze(work, folder))
+    alone("prior", lambda folder: _measure_prior(work, folder))
+    budget = Budget.read(together("budget", lambda folder: plan(work, folder)))
     trained = work.round.start
     if budget.rectification_iterations:
-        trained = step(out, "rectification", lambda folder: rectify(work, folder, budget))
+        trained = together("rectification", lambda folder: rectify(work, folder, budget))
     if settings is not None:
         before, prototypes = trained, None
         if (labels := settings.self_labeling) is not None:
-            prototypes = step(out, "prototypes", lambda folder: _measure_prototypes(work, folder, before, labels))
-        both = step(out, "self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
+            prototypes = alone("prototypes", lambda folder: _measure_prototypes(work, folder, before, labels))
+        both = together("self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
         trained = both / settings.ships
-    network = step(out, "network", lambda folder: _ship(work, folder, trained, budget))
-    evaluation = step(out, "evaluation", lambda folder: _evaluate(work, folder, network))
-    if work.round.export and not (out / "release").exists():
+    if (distillation := work.config.distillation) is not None and (small := work.round.student) is not None:
+        large = trained
+        trained = together("distillation", lambda folder: distil(work, folder, distillation, large, small))
+    network = alone("network", lambda folder: _ship(work, folder, trained, budget))
+    evaluation = alone("evaluation", lambda folder: _evaluate(work, folder, network))
+    if work.round.export and work.processes.is_first and not (out / "release").exists():
         shutil.rmtree(out / "report", ignore_errors=True)  # a report of before does not link to it
         _release(work, out / "release", network, Evaluation.read(evaluation))
-    return step(out, "report", lambda folder: write_report(folder, out))
+    return alone("report", lambda folder: write_report(folder, out))
 
 
-def _identity(round_: Round, start: Start) -> dict[str, str]:
+def _identity(work: Work) -> dict[str, str]:
     """What must be equal for a round to be gone on with."""
+    round_, start = work.round, work.start
     sources = (f"{c.folder.resolve()} {c.layout} {c.split} {','.join(c.sequences)}" for c in round_.sources)
     return {
         "recipe": round_.config.model_dump_json(),
@@ -82,7 +103,9 @@ def _identity(round_: Round, start: Start) -> dict[str, str]:
         "target": f"{round_.target.resolve()} {round_.target_split}",
         "labels folder": str(round_.asked and round_.asked.resolve()),
         "frame size": "{}x{}".format(*start.labeller.frame_size),
+        "student": "-" if round_.student is None else file_sha256(round_.student / WEIGHTS_FILE),
         "seed": str(round_.seed),
+        "number of processes": str(work.processes.count),
         "scored classes": round_.classes,
     }
 
@@ -116,12 +139,12 @@ def _measure_prototypes(work: Work, folder: Path, network: Path, settings: SelfL
 
 
 def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
-    rectified, settings = budget.rectification_iterations > 0, work.config.self_training
+    rectified = budget.rectification_iterations > 0
     record = AdaptationRecord(
         recipe=work.config.recipe,
-        ships=settings.ships if settings else "rectified head",
+        ships=_ships(work.config),
         seed=work.round.seed,
-        iterations=budget.rectification_iterations + budget.self_training_iterations,
+        iterations=_iterations(work.config, budget),
         parent_sha256=work.start.sha256,
         round_sha256=file_sha256(work.round.out / ROUND_FILE),
         snapshot_sha256=file_sha256(work.snapshot / SNAPSHOT_FILE),
@@ -130,8 +153,19 @@ def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
         output_prior_is="the target's prior, applied once" if rectified else "the source's prior",
         source_pixel_frequency=work.prior.source_pixel_frequency,
     )
-    save_network(folder, work.start.config, load_network(trained, work.start.config).state_dict())
+    save_network(folder, load_network_config(trained), load_network(trained).state_dict())
     (folder / ADAPTATION_FILE).write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def _iterations(config: RoundConfig, budget: Budget) -> int:
+    distilled = config.distillation.iterations if config.distillation else 0
+    return budget.rectification_iterations + budget.self_training_iterations + distilled
+
+
+def _ships(config: RoundConfig) -> str:
+    if config.distillation is not None:
+        return "small network"
+    return config.self_training.ships if config.self_training else "rectified head"
 
 
 def _evaluate(work: Work, folder: Path, network: Path) -> None:

@@ -1,5 +1,7 @@
 """Prototypes that check the teacher's word, and learn from class-balanced self-labels (CPSL, Li et al., CVPR 2022)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from adaptation.self_labeling import (
     self_labels,
     update_marginal,
 )
+from adaptation.source_training.processes import ALONE, Processes
 from exchange.label_space import NUM_CLASSES
 
 
@@ -52,17 +55,25 @@ class SelfLabeler(nn.Module):
         weights_NChw = torch.where(trusted_C11, weights_NChw, 1 / NUM_CLASSES)
         return resized(teacher.logits_NKHW.log_softmax(dim=1) + weights_NChw.log(), size)
 
-    def loss(self, teacher: FusedMaps, logits_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(
+        self,
+        teacher: FusedMaps,
+        logits_NCHW: Tensor,
+        generators: Sequence[torch.Generator],
+        processes: Processes = ALONE,
+    ) -> Tensor:
         """L_SL, weighted: balanced over classes within each image, and by the marginal over the queue.
 
-        Until the queue is full, the batch's own shares stand for the marginal.
+        Until the queue is full, the batch's own shares stand for the marginal. Pixels are drawn with each image's own
+        generator and gathered, so that every process has the loss, the queue and the marginal of the whole batch.
         """
         embedding_NDhw = embedding_of(teacher)
         labels_Nhw = resized(logits_NCHW, embedding_NDhw.shape[-2:]).argmax(dim=1).cpu()
         pixels_BD = torch.cat([
-            self._draw(maps_Dhw, labels_hw, generator)
-            for maps_Dhw, labels_hw in zip(embedding_NDhw, labels_Nhw, strict=True)
+            self._draw(*image) for image in zip(embedding_NDhw, labels_Nhw, generators, strict=True)
         ])  # fmt: skip
+        pixels_BD = processes.gathered(pixels_BD)
+        labels_Nhw = processes.gathered(labels_Nhw.to(pixels_BD.device))
         shares_C = class_shares(labels_Nhw, NUM_CLASSES).to(self.marginal_C.device)
         marginal_C, queue_scores_QC = shares_C, None
         prototypes_CD = F.normalize(self.prototypes_CD, dim=1)

@@ -1,6 +1,7 @@
 """A round's self-training: HRDA's step with the round's own labels for the target and its own prior on the source."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,26 +11,31 @@ from adaptation.data.normalization import normalize
 from adaptation.networks.hrda import HRDA, HRDALoss, hrda_loss
 from adaptation.networks.layers import resized
 from adaptation.networks.windows import Box, Size
+from adaptation.rounds.alignment import Alignment, DomainView
 from adaptation.rounds.asked_losses import source_boundary_loss, target_losses
 from adaptation.rounds.crops import RoundCrops
 from adaptation.rounds.learning import Numbers, seed_of
 from adaptation.rounds.recipes import RoundConfig, SelfTrainingConfig
 from adaptation.rounds.self_labeler import SelfLabeler
+from adaptation.rounds.shared_batch_norm import share_batch_norm
 from adaptation.self_training import (
     MeanTeacher,
     SelfTrainingBatch,
     SelfTrainingSettings,
+    choices_of,
+    confident_share,
     draw_choices,
     labelled_losses,
     mix,
-    pseudo_label_weight,
     pseudo_labels,
+    thing_cells,
 )
-from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+from adaptation.source_training.optimization import gradients_of, parameter_groups, rate_factor, set_rates
+from adaptation.source_training.processes import ALONE, Processes
 from exchange.label_space import IGNORE_ID
 
-CHOICES, PIXELS, DROPOUT = range(3)
-"""What a step draws at random, each from its own seed."""
+CHOICES, PIXELS, DROPOUT, DISCRIMINATOR = range(4)
+"""What is drawn at random, each from its own seed."""
 
 
 class SelfTraining:
@@ -50,8 +56,12 @@ class SelfTraining:
         seed: int,
         *,
         people_labelled: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self.config, self.settings, self.iterations, self.seed = config, settings, iterations, seed
+        self.processes = processes
+        if processes.count > 1:
+            share_batch_norm(network)
         self.asked_labels = settings.asked_labels if people_labelled else None
         self.device = next(network.parameters()).device
         self.offset_C = None if log_ratio_C is None else -log_ratio_C
@@ -73,6 +83,12 @@ class SelfTraining:
             rate = groups[0]["base_lr"]  # the head's
             groups.append({"params": [self_labeler.prototypes_CD], "lr": rate, "base_lr": rate, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups)
+        self.alignment = None
+        if settings.alignment is not None:
+            encoder: Any = network.backbone  # every encoder tells its widths
+            self.alignment = Alignment(
+                settings.alignment, encoder.channels[-1], iterations, seed_of(seed, DISCRIMINATOR), processes
+            )
         self.step_settings = SelfTrainingSettings(
             settings.confidence, config.detail_weight, settings.feature_distance_weight
         )
@@ -83,6 +99,7 @@ class SelfTraining:
             "teacher": self.teacher.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "self_labeler": {} if self.self_labeler is None else self.self_labeler.state_dict(),
+            "alignment": {} if self.alignment is None else self.alignment.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -91,6 +108,8 @@ class SelfTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.self_labeler is not None:
             self.self_labeler.load_state_dict(state["self_labeler"])
+        if self.alignment is not None:
+            self.alignment.restore(state["alignment"])
 
     def step(self, batch: RoundCrops, iteration: int) -> Numbers:
         """Teacher update, source loss, target labels, mixed loss, one optimizer step on the sum of gradients.
@@ -101,18 +120,22 @@ class SelfTraining:
             normalize(self._tensor(batch.source.images_NHWC)),
             self._tensor(batch.source.labels_NHW),
             normalize(self._tensor(batch.target.images_NHWC)),
-            self._tensor(batch.target.valid_NHW),
         )
-        choices = draw_choices(crops.labels_NHW.cpu(), self.config.detail_hw, self._generator(iteration, CHOICES))
-        torch.manual_seed(seed_of(self.seed, iteration, DROPOUT))
+        labels_NHW = self.processes.gathered(crops.labels_NHW).cpu()
+        images = self.processes.share_of(range(len(labels_NHW)))
+        choices = draw_choices(labels_NHW, self.config.detail_hw, self._generator(iteration, CHOICES))
+        choices = choices_of(choices, images)
+        torch.manual_seed(seed_of(self.seed, iteration, DROPOUT) + self.processes.rank)
         set_rates(self.optimizer, rate_factor(iteration, self.iterations, self.config.warmup_iterations))
         self.teacher.update(self.student)
         self.optimizer.zero_grad(set_to_none=True)
-        source_loss = self._learn_from_source(crops, choices.source_box)
+        source_loss, source_view = self._learn_from_source(crops, choices.source_box)
         asked_NHW = self._tensor(batch.target.asked_NHW)
-        asked_loss = self._learn_what_was_asked(crops, asked_NHW, choices.mixed_box)
+        plain_loss, target_view = self._learn_from_plain_target(crops, asked_NHW, choices.mixed_box)
+        generators = [self._generator(iteration, PIXELS, image) for image in images]
+        valid_NHW = self._tensor(batch.target.valid_NHW)
         labels_NHW, weights_NHW, confidence = self._target_labels(
-            crops, asked_NHW, choices.mixed_box.size, self._generator(iteration, PIXELS)
+            crops, valid_NHW, asked_NHW, choices.mixed_box.size, generators
         )
         mixed_batch = mix(crops, labels_NHW, weights_NHW, choices)
         logits = self.student.forward_train(mixed_batch.images_N3HW, choices.mixed_box)
@@ -120,40 +143,62 @@ class SelfTraining:
             logits, mixed_batch.labels_NHW, mixed_batch.weights_NHW, detail_weight=self.config.detail_weight
         )
         mixed.total.backward()
+        numbers = torch.stack([source_loss, plain_loss, mixed.total.detach(), confidence])
+        self.processes.average([numbers, *gradients_of(self.optimizer)])
         self.optimizer.step()
+        if self.alignment is not None and source_view is not None and target_view is not None:
+            self.alignment.learn(source_view, target_view, iteration)
         if self.self_labeler is not None:
             self.self_labeler.follow()
+        of_source, of_plain, of_target, accuracy = numbers.tolist()
         return {
-            "loss": source_loss + asked_loss + mixed.total.item(),
-            "source loss": source_loss,
-            "target loss": mixed.total.item(),
-            "estimated accuracy": confidence,
+            "loss": of_source + of_plain + of_target,
+            "source loss": of_source,
+            "target loss": of_target,
+            "estimated accuracy": accuracy,
         }
 
-    def _learn_from_source(self, crops: SelfTrainingBatch, box: Box) -> float:
+    def _learn_from_source(self, crops: SelfTrainingBatch, box: Box) -> tuple[Tensor, DomainView | None]:
         """Gradients of the labelled loss, the feature distance and, with asked labels, of L_cr; returns the first."""
         logits = self.student.forward_train(crops.source_N3HW, box)
         source, distance = labelled_losses(
             self.student, logits, self.reference, crops, self.step_settings, self.offset_C
         )
-        loss = source.total if distance is None else source.total + distance
+        loss = source.total
+        if distance is not None:
+            things = thing_cells(crops.labels_NHW, logits.context_features[-1].shape[-1])
+            loss = loss + self.processes.weight_of(things.sum()) * distance
         if self.asked_labels is not None:
-            loss = loss + source_boundary_loss(self.asked_labels, logits.fused_NKHW, crops.labels_NHW)
+            boundary = source_boundary_loss(self.asked_labels, logits.fused_NKHW, crops.labels_NHW, self.processes)
+            loss = loss + boundary
         loss.backward()
-        return source.total.item()
+        view = None if self.alignment is None else DomainView.of(self.alignment.config, logits)
+        return source.total.detach(), view
 
-    def _learn_what_was_asked(self, crops: SelfTrainingBatch, asked_NHW: Tensor, box: Box) -> float:
-        """Gradients of the losses on plain target crops, in a round with labels from people."""
-        if self.asked_labels is None:
-            return 0.0
+    def _learn_from_plain_target(
+        self, crops: SelfTrainingBatch, asked_NHW: Tensor, box: Box
+    ) -> tuple[Tensor, DomainView | None]:
+        """Gradients of the losses on unmixed target crops: of labels from people, and of the alignment."""
+        loss, view = torch.zeros((), device=self.device), None
+        if self.asked_labels is None and self.alignment is None:
+            return loss, view
         logits = self.student.forward_train(crops.target_N3HW, box)
-        loss = target_losses(self.asked_labels, logits.fused_NKHW, asked_NHW)
+        if self.asked_labels is not None:
+            loss = loss + target_losses(self.asked_labels, logits.fused_NKHW, asked_NHW, self.processes)
+        if self.alignment is not None:
+            view = DomainView.of(self.alignment.config, logits)
+            loss = loss + self.alignment.encoder_loss(view)
         loss.backward()
-        return loss.item()
+        return loss.detach(), view
 
     def _target_labels(
-        self, crops: SelfTrainingBatch, asked_NHW: Tensor, detail_hw: Size, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, float]:
+        self,
+        crops: SelfTrainingBatch,
+        valid_NHW: Tensor,
+        asked_NHW: Tensor,
+        detail_hw: Size,
+        generators: Sequence[torch.Generator],
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Labels and weights of the target crops, and the teacher's mean confidence.
 
         The teacher's word, checked by the prototypes; a person's, where one was asked.
@@ -162,12 +207,14 @@ class SelfTraining:
         maps = self.teacher.fused(crops.target_N3HW, detail_hw, with_embedding=labeler is not None)
         size = (crops.target_N3HW.shape[-2], crops.target_N3HW.shape[-1])
         logits_NCHW = resized(maps.logits_NKHW, size)
-        confidence = float(logits_NCHW.softmax(dim=1).amax(dim=1).mean())
+        confidence = logits_NCHW.softmax(dim=1).amax(dim=1).mean()
         if labeler is not None:
             logits_NCHW = labeler.logits(maps, size)
-            labeler.loss(maps, logits_NCHW, generator).backward()
+            labeler.loss(maps, logits_NCHW, generators, self.processes).backward()
         pseudo = pseudo_labels(logits_NCHW)
-        weights_NHW = pseudo_label_weight(pseudo.confidence_NHW, self.settings.confidence, crops.valid_NHW)
+        share = confident_share(pseudo.confidence_NHW, self.settings.confidence)
+        self.processes.average([share])
+        weights_NHW = share.expand_as(pseudo.confidence_NHW) * valid_NHW
         is_asked_NHW = asked_NHW != IGNORE_ID
         labels_NHW = torch.where(is_asked_NHW, asked_NHW.long(), pseudo.labels_NHW)
         return labels_NHW, weights_NHW.masked_fill(is_asked_NHW, self.settings.asked_pixel_weight), confidence

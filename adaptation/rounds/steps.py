@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from adaptation.source_training.processes import ALONE, Processes
+
 ROUND_FILE = "round.json"
 _LOCK_FILE = "lock"
 
@@ -14,18 +16,25 @@ class RoundError(Exception):
     """A round that cannot start or go on; the message says what to do."""
 
 
-def step(out: Path, name: str, work: Callable[[Path], None]) -> Path:
+def step(
+    out: Path, name: str, work: Callable[[Path], None], processes: Processes = ALONE, *, together: bool = False
+) -> Path:
     """Does a step unless its result is there, and returns the result's folder.
 
     `work` writes to a folder beside, which is renamed when it is complete. After a kill, `work` finds in that folder
-    what it had written: a training goes on from its checkpoint, everything else is written anew.
+    what it had written: a training goes on from its checkpoint, everything else is written anew. Of several processes
+    the first works and the others wait, or, `together`, all work. They meet in `out`, which all must see.
     """
     result = out / name
-    if not result.exists():
+    if not processes.agreed(result.exists()):
         partial = out / f"{name}.partial"
-        partial.mkdir(exist_ok=True)
-        work(partial)
-        partial.rename(result)
+        if together or processes.is_first:
+            partial.mkdir(exist_ok=True)
+            work(partial)
+        processes.wait_for_all()
+        if processes.is_first:
+            partial.rename(result)
+        processes.wait_for_all()
     return result
 
 

@@ -1,15 +1,17 @@
 """The steps of a round that train, and the one that measures their pace first."""
 
+import math
 from pathlib import Path
 
-from adaptation.networks.checkpoints import save_network
+from adaptation.networks.checkpoints import load_network_config, save_network
 from adaptation.rounds.budget import Budget, seconds_per_step, write_budget
+from adaptation.rounds.distillation import Distillation
 from adaptation.rounds.learning import close, learn
 from adaptation.rounds.prototypes import open_self_labeler
-from adaptation.rounds.recipes import SelfTrainingConfig
+from adaptation.rounds.recipes import DistillationConfig, SelfTrainingConfig
 from adaptation.rounds.rectification import HeadRectification
 from adaptation.rounds.self_training import SelfTraining
-from adaptation.rounds.work import RECTIFICATION, SELF_TRAINING, Work
+from adaptation.rounds.work import DISTILLATION, RECTIFICATION, SELF_TRAINING, Work
 
 _PLANNED_SHARE = 0.9
 """Of the time that labelling frames leaves."""
@@ -20,7 +22,8 @@ def plan(work: Work, folder: Path) -> None:
     """Writes the budget: iterations as asked, or as many as the minutes hold at the pace of a few steps."""
     config = work.config
     if config.budget_in == "iterations":
-        write_budget(folder, int(config.budget), config.rectified_share)
+        if work.processes.is_first:
+            write_budget(folder, int(config.budget), config.rectified_share)
         return
     pace_s = 0.0
     if config.rectified_share > 0:
@@ -32,7 +35,8 @@ def plan(work: Work, folder: Path) -> None:
         draw_both = work.both_crops(SELF_TRAINING)
         pace_s += (1 - config.rectified_share) * seconds_per_step(lambda i: learner.step(draw_both(i), i))
     left_s = _PLANNED_SHARE * (60 * config.budget - _labelling_s(work))
-    write_budget(folder, max(1, int(left_s / pace_s)), config.rectified_share, pace_s)
+    if work.processes.is_first:
+        write_budget(folder, max(1, int(left_s / pace_s)), config.rectified_share, pace_s)
 
 
 def _labelling_s(work: Work) -> float:
@@ -47,9 +51,10 @@ def rectify(work: Work, folder: Path, budget: Budget) -> None:
     iterations = budget.rectification_iterations
     learner = _head(work, iterations)
     draw, progress = work.source_crops(RECTIFICATION), work.progress("rectifying the head")
-    history = learn(learner, draw, iterations, folder, progress, work.round.checkpoint_every_s)
-    save_network(folder, work.start.config, learner.network.state_dict())
-    close(folder, history)
+    history = learn(learner, draw, iterations, folder, progress, _checkpoint_every_s(work))
+    if work.processes.is_first:
+        save_network(folder, work.start.config, learner.network.state_dict())
+        close(folder, history)
 
 
 def self_train(
@@ -59,15 +64,40 @@ def self_train(
     iterations = budget.self_training_iterations
     learner = _student(work, settings, network, prototypes, iterations)
     draw, progress = work.both_crops(SELF_TRAINING), work.progress("self-training")
-    history = learn(learner, draw, iterations, folder, progress, work.round.checkpoint_every_s)
-    save_network(folder / "student", work.start.config, learner.student.state_dict())
-    save_network(folder / "teacher", work.start.config, learner.teacher.network.state_dict())
-    close(folder, history)
+    history = learn(learner, draw, iterations, folder, progress, _checkpoint_every_s(work))
+    if work.processes.is_first:
+        save_network(folder / "student", work.start.config, learner.student.state_dict())
+        save_network(folder / "teacher", work.start.config, learner.teacher.network.state_dict())
+        close(folder, history)
+
+
+def distil(work: Work, folder: Path, settings: DistillationConfig, teacher: Path, student: Path) -> None:
+    """Trains the small network by the adapted one's labels; the folder then holds it."""
+    learner = Distillation(
+        work.config,
+        settings,
+        work.network(teacher),
+        work.network(student),
+        work.seed(DISTILLATION),
+        work.processes,
+    )
+    draw, progress = work.target_crops(DISTILLATION), work.progress("teaching the small network")
+    history = learn(learner, draw, settings.iterations, folder, progress, _checkpoint_every_s(work))
+    if work.processes.is_first:
+        save_network(folder, load_network_config(student), learner.student.state_dict())
+        close(folder, history)
+
+
+def _checkpoint_every_s(work: Work) -> float:
+    """The processes' states are one; the first writes it."""
+    return work.round.checkpoint_every_s if work.processes.is_first else math.inf
 
 
 def _head(work: Work, iterations: int) -> HeadRectification:
     network = work.network(work.round.start)
-    return HeadRectification(work.config, network, work.log_ratio(), iterations, work.seed(RECTIFICATION))
+    return HeadRectification(
+        work.config, network, work.log_ratio(), iterations, work.seed(RECTIFICATION), work.processes
+    )
 
 
 def _student(
@@ -85,4 +115,5 @@ def _student(
         iterations,
         work.seed(SELF_TRAINING),
         people_labelled=work.round.asked is not None,
+        processes=work.processes,
     )

@@ -13,18 +13,19 @@ from adaptation.data.data_choice import DataChoice
 from adaptation.evaluation.evaluate import FrameLabeller, spread
 from adaptation.networks.checkpoints import load_network
 from adaptation.networks.hrda import HRDA
-from adaptation.rounds.crops import RoundCrops, TargetStream, open_source_stream
+from adaptation.rounds.crops import RoundCrops, TargetCrops, TargetStream, open_source_stream
 from adaptation.rounds.learning import Numbers, seed_of
 from adaptation.rounds.prior import PriorRecord
 from adaptation.rounds.recipes import RoundConfig
 from adaptation.rounds.snapshot import FrozenFrame, Snapshot
 from adaptation.rounds.start import Start
+from adaptation.source_training.processes import Processes
 
 OnProgress = Callable[[str, int, int, Numbers], None]
 """Takes what is being done, how much of it is done, how much there is, and a training's numbers."""
 
-RECTIFICATION, SELF_TRAINING = range(2)
-"""The two trainings, each with random choices of its own."""
+RECTIFICATION, SELF_TRAINING, DISTILLATION = range(3)
+"""The trainings, each with random choices of its own."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Round:
     target_split: str = "train"
     asked: Path | None = None
     """Folder of train-id PNGs that people labelled, 255 where not asked."""
+    student: Path | None = None
+    """The small network's folder that the adapted one teaches, where the recipe distils."""
     frame_size: tuple[int, int] | None = None
     classes: str = "19"
     """The subset that is scored, where the target has labels."""
@@ -55,12 +58,16 @@ class Work:
 
     round: Round
     start: Start
-    device: torch.device
     on_progress: OnProgress
+    processes: Processes
 
     @property
     def config(self) -> RoundConfig:
         return self.round.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.processes.device
 
     @property
     def snapshot(self) -> Path:
@@ -79,7 +86,8 @@ class Work:
         return torch.tensor(self.prior.log_ratio, dtype=torch.float32, device=self.device)
 
     def network(self, folder: Path) -> HRDA:
-        network = load_network(folder, self.start.config).to(self.device)
+        described = self.start.config if folder == self.round.start else None  # a release lacks network.json
+        network = load_network(folder, described).to(self.device)
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
 
     def labeller(self, folder: Path) -> FrameLabeller:
@@ -104,6 +112,11 @@ class Work:
 
         return draw
 
+    def target_crops(self, training: int) -> Callable[[int], TargetCrops]:
+        """The target's batch of each iteration."""
+        target = TargetStream(self.snapshot, self.config.crops, seed_of(self.seed(training), 1))
+        return lambda iteration: target.crops(self._numbers(iteration))
+
     def progress(self, what: str) -> Callable[[int, int, Numbers], None]:
         return lambda done, total, numbers: self.on_progress(what, done, total, numbers)
 
@@ -114,5 +127,6 @@ class Work:
         return open_source_stream(self.snapshot, self.round.sources, self.config, seed_of(self.seed(training), 0))
 
     def _numbers(self, iteration: int) -> range:
+        """This process's part of an iteration's batch."""
         size = self.config.batch_size
-        return range(iteration * size, (iteration + 1) * size)
+        return self.processes.share_of(range(iteration * size, (iteration + 1) * size))

@@ -1,9 +1,15 @@
 """Self-training on unlabelled target images (HRDA, DAFormer, DACS)."""
 
 from adaptation.self_training.class_mix import choose_classes, class_masks, class_mix
-from adaptation.self_training.feature_distance import downscale_labels, feature_distance, mean_distance
+from adaptation.self_training.feature_distance import downscale_labels, feature_distance, mean_distance, thing_cells
 from adaptation.self_training.mean_teacher import MeanTeacher, teacher_alpha
-from adaptation.self_training.pseudo_labels import PseudoLabels, inside_margins, pseudo_label_weight, pseudo_labels
+from adaptation.self_training.pseudo_labels import (
+    PseudoLabels,
+    confident_share,
+    inside_margins,
+    pseudo_label_weight,
+    pseudo_labels,
+)
 from adaptation.self_training.step import (
     MixedBatch,
     SelfTrainingBatch,
@@ -11,6 +17,7 @@ from adaptation.self_training.step import (
     StepChoices,
     StepResult,
     accumulate_gradients,
+    choices_of,
     draw_choices,
     labelled_losses,
     mix,
@@ -21,6 +28,7 @@ from adaptation.self_training.strong_augmentation import (
     ColorJitter,
     StrongAugmentation,
     augment_strongly,
+    augmentation_of,
     color_jitter,
     draw_strong_augmentation,
     gaussian_blur,
@@ -38,10 +46,13 @@ __all__ = [
     "StrongAugmentation",
     "accumulate_gradients",
     "augment_strongly",
+    "augmentation_of",
+    "choices_of",
     "choose_classes",
     "class_masks",
     "class_mix",
     "color_jitter",
+    "confident_share",
     "downscale_labels",
     "draw_choices",
     "draw_strong_augmentation",
@@ -56,4 +67,5 @@ __all__ = [
     "self_training_step",
     "source_losses",
     "teacher_alpha",
+    "thing_cells",
 ]

@@ -45,10 +45,16 @@ def feature_distance(
     Returns:
         A scalar; 0, with zero gradient, where no cell shows such a class (the authors' is NaN).
     """
-    factor = labels_NHW.shape[-1] // features_NDhw.shape[-1]
-    small_Nhw = downscale_labels(labels_NHW, factor, smallest_share)
-    shown_Nhw = torch.isin(small_Nhw, torch.tensor(classes, device=small_Nhw.device))
+    shown_Nhw = thing_cells(labels_NHW, features_NDhw.shape[-1], classes, smallest_share)
     return mean_distance(features_NDhw, reference_NDhw, shown_Nhw)
+
+
+def thing_cells(
+    labels_NHW: Tensor, columns: int, classes: Sequence[int] = THING_CLASSES, smallest_share: float = 0.75
+) -> Tensor:
+    """bool [N, h, w]: the cells of a map with so many columns that show one of the classes."""
+    small_Nhw = downscale_labels(labels_NHW, labels_NHW.shape[-1] // columns, smallest_share)
+    return torch.isin(small_Nhw, torch.tensor(classes, device=small_Nhw.device))
 
 
 def mean_distance(features_NDhw: Tensor, reference_NDhw: Tensor, counted_Nhw: Tensor) -> Tensor:

@@ -27,9 +27,14 @@ def pseudo_label_weight(confidence_NHW: Tensor, threshold: float = 0.968, valid_
 
     Pixels where `valid_NHW` (`inside_margins`, cut like the images) is 0 weigh nothing, but count in the share.
     """
-    weight = (confidence_NHW >= threshold).to(confidence_NHW.dtype).mean()
+    weight = confident_share(confidence_NHW, threshold)
     weights_NHW = weight.expand_as(confidence_NHW)
     return weights_NHW.clone() if valid_NHW is None else weights_NHW * valid_NHW
+
+
+def confident_share(confidence_NHW: Tensor, threshold: float) -> Tensor:
+    """Share of the pixels that are at least this confident, a scalar."""
+    return (confidence_NHW >= threshold).to(confidence_NHW.dtype).mean()
 
 
 def inside_margins(height: int, width: int, top: int, bottom: int, left: int = 0, right: int = 0) -> Tensor:

@@ -22,6 +22,7 @@ from adaptation.self_training.pseudo_labels import PseudoLabels, pseudo_label_we
 from adaptation.self_training.strong_augmentation import (
     StrongAugmentation,
     augment_strongly,
+    augmentation_of,
     draw_strong_augmentation,
 )
 
@@ -88,6 +89,12 @@ def draw_choices(labels_NHW: Tensor, detail_hw: Size, generator: torch.Generator
         classes=choose_classes(labels_NHW, generator),
         augmentation=draw_strong_augmentation(len(labels_NHW), generator),
     )
+
+
+def choices_of(choices: StepChoices, images: range) -> StepChoices:
+    """The decisions for some images of the batch that they were drawn for."""
+    classes = choices.classes[images.start : images.stop]
+    return replace(choices, classes=classes, augmentation=augmentation_of(choices.augmentation, images))
 
 
 def self_training_step(

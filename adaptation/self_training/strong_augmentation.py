@@ -55,6 +55,13 @@ def draw_strong_augmentation(
     )
 
 
+def augmentation_of(augmentation: StrongAugmentation, images: range) -> StrongAugmentation:
+    """What was drawn for some images of the batch."""
+    jitters, sigmas_px = augmentation.jitters, augmentation.blur_sigmas_px
+    part = slice(images.start, images.stop)
+    return StrongAugmentation(jitters and jitters[part], sigmas_px and sigmas_px[part])
+
+
 def augment_strongly(images_N3HW: Tensor, augmentation: StrongAugmentation) -> Tensor:
     """Applies an augmentation to normalised images, float [N, 3, H, W]."""
     if augmentation.jitters is not None:

@@ -3,10 +3,14 @@
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+_LONGEST_WAIT = timedelta(hours=12)
+"""For the steps that the first process does alone; torchrun ends all processes when one fails."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,38 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def agreed(self, said: bool) -> bool:
+        """What the first process says; the others' word counts nothing."""
+        if self.count == 1:
+            return said
+        word = torch.tensor([int(said)], device=self.device)
+        dist.broadcast(word, src=0)
+        return bool(word)
+
+    def wait_for_all(self) -> None:
+        """Returns when every process is here."""
+        self.agreed(True)
+        self.total(torch.zeros(1, device=self.device))
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """The rows [n, ...] of all processes, in their order; each may have a number of its own."""
+        if self.count == 1:
+            return rows
+        numbers = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.count)]
+        dist.all_gather(numbers, torch.tensor([len(rows)], device=self.device))
+        longest = max(int(number) for number in numbers)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.count)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[: int(number)] for part, number in zip(parts, numbers, strict=True)])
+
+    def weight_of(self, counted: Tensor) -> Tensor:
+        """What to multiply a mean over `counted` entries by, so that the processes' average is the mean over all."""
+        own = counted.detach().double().reshape(1)
+        everywhere = self.total(own.clone())
+        return (own * self.count / everywhere.clamp(min=1))[0].float() if self.count > 1 else own.new_ones(()).float()
+
     def average_gradients_and_statistics(self, network: nn.Module) -> None:
         """Keeps the processes' networks equal: one mean of all gradients and of the batch-norm statistics."""
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
@@ -54,6 +90,9 @@ class Processes:
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 autocast where the hardware multiplies bf16, otherwise float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bf16(self.device))
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
 
 
 def multiplies_bf16(device: torch.device) -> bool:
@@ -74,7 +113,7 @@ def join_processes() -> Processes:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if count > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     return Processes(int(os.environ.get("RANK", "0")), count, device)
 
 

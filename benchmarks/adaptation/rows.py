@@ -7,7 +7,7 @@ from typing import Literal
 
 from adaptation.data.appearance import Appearance
 from adaptation.rounds.prior import EstimatorName
-from adaptation.rounds.recipes import RoundConfig, full, naive_mean_teacher, rectify_only, self_label
+from adaptation.rounds.recipes import AlignmentConfig, RoundConfig, full, naive_mean_teacher, rectify_only, self_label
 from adaptation.rounds.region_requests import RegionBudget
 
 SOURCE_ONLY, UPPER_BOUND = "source only", "upper bound"
@@ -44,6 +44,13 @@ def _hrda() -> RoundConfig:
     return plain.model_copy(update={"recipe": "hrda", "self_training": settings})
 
 
+def _aligned() -> RoundConfig:
+    plain = full()
+    assert plain.self_training is not None  # noqa: S101  # by its definition
+    settings = plain.self_training.model_copy(update={"alignment": AlignmentConfig()})
+    return plain.model_copy(update={"recipe": "full, aligned", "self_training": settings})
+
+
 def _full_as(appearance: Appearance) -> RoundConfig:
     return full().model_copy(update={"recipe": f"full, {appearance}", "appearance": appearance})
 
@@ -73,6 +80,7 @@ ROWS: MappingProxyType[str, Row] = MappingProxyType(
         "full": Row("all together", full()),
         "full-lab": Row("all, source in Lab look", _full_as("lab")),
         "full-fourier": Row("all, source in Fourier look", _full_as("fourier")),
+        "full-aligned": Row("all, aligned by a discriminator", _aligned()),
         "naive": Row("the trap: naive mean teacher", naive_mean_teacher()),
         "ripu": Row("all + RIPU 2.2 %", full(), asked=lambda _: RegionBudget(pixel_share=0.022)),
         "random": Row(
