@@ -1,0 +1,1 @@
+"""How well live priors are estimated, and what adjustment by them does to served labels."""
