@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import cv2
 from grpc_health.v1 import health_pb2_grpc
@@ -16,6 +16,8 @@ from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from exchange.releases import ReleaseError, verify_release
+from server.capture.root_link import RootLink, RootSettings
+from server.capture.served_frame import Recorder
 from server.errors import StartupError
 from server.gateway.access import Access
 from server.gateway.admission import Admission
@@ -39,7 +41,9 @@ _SERVICES = (
 class Gateway:
     """A running gateway, around a segmenter that is started and stopped by whoever gave it."""
 
-    def __init__(self, settings: GatewaySettings, segmenter: Segmenter, plan: ServingPlan) -> None:
+    def __init__(
+        self, settings: GatewaySettings, segmenter: Segmenter, plan: ServingPlan, recorder: Recorder | None = None
+    ) -> None:
         cv2.setNumThreads(1)  # the workers below are the threads; more would take cores from the engine
         self._settings = settings
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="codec")
@@ -56,6 +60,7 @@ class Gateway:
             workers=self._workers,
             metrics=self.metrics,
             max_frame_pixels=settings.max_frame_pixels,
+            recorder=recorder,
         )
         access = Access(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
         self._health = HealthReport(handler, _SERVICES)
@@ -119,12 +124,24 @@ class Gateway:
 @asynccontextmanager
 async def running_gateway(settings: GatewaySettings, segmenter: Segmenter, plan: ServingPlan) -> AsyncIterator[Gateway]:
     """A gateway that answers; drained and stopped at the end."""
-    gateway = Gateway(settings, segmenter, plan)
-    try:
+    async with AsyncExitStack() as stack:
+        link = None if settings.root is None else RootLink(_root_settings(settings, settings.root))
+        gateway = Gateway(settings, segmenter, plan, link)
+        if link is not None:
+            await stack.enter_async_context(link.joined(gateway.router, segmenter))
+        stack.push_async_callback(gateway.drain_and_stop)  # before the link hands on its last frames
         await gateway.start()
         yield gateway
-    finally:
-        await gateway.drain_and_stop()
+
+
+def _root_settings(settings: GatewaySettings, url: str) -> RootSettings:
+    return RootSettings(
+        url=url,
+        folder=settings.run_dir / "spool",
+        gateway=settings.gateway,
+        pseudonym_key=settings.pseudonym_key,
+        capture_interval_s=settings.capture_interval_s,
+    )
 
 
 @asynccontextmanager

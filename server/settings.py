@@ -24,6 +24,15 @@ class GatewaySettings(BaseSettings):
     domains: tuple[str, ...] = Field(default=(), max_length=64)
     """Domains that are counted apart from `default`."""
 
+    root: str | None = None
+    """The storage root that is shared with the learner; None leaves nothing behind, and follows no serving plan."""
+    gateway: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
+    """This gateway's name in the root; made up once, and kept in `run_dir`, where it is not given."""
+    pseudonym_key: Path | None = None
+    """Makes vehicles' pseudonyms, the same file for all gateways of a root; made up like the name."""
+    capture_interval_s: float = Field(default=60.0, gt=0)
+    """How often captured frames go to the root."""
+
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None

@@ -1,6 +1,7 @@
 """One gateway's side of the storage root: follows the plan, and leaves presence, frames and heartbeats."""
 
 import asyncio
+import logging
 import re
 import socket
 import uuid
@@ -27,6 +28,7 @@ from server.plan_follower import PlanFollower
 from server.routing import Router
 from server.segmenter import Segmenter
 
+_log = logging.getLogger(__name__)
 _CONTROL_PATIENCE_S = 1.0
 """For the plan and heartbeats, which are worthless when late."""
 _DATA_PATIENCE_S = 60.0
@@ -71,6 +73,12 @@ class RootLink:
         self._uploading = Stage(self._erased, lambda _: None, self._upload, after=self._looking)
 
     def served(self, frame: ServedFrame) -> None:
+        try:
+            self._take_note(frame)
+        except Exception:
+            _log.exception("a served frame left nothing behind: a defect of the gateway")  # and no fault of the answer
+
+    def _take_note(self, frame: ServedFrame) -> None:
         request = frame.request
         drive = self._drives.name(request.vehicle, request.drive, frame.answer.route.domain, frame.captured_s)
         frame = replace(frame, drive=drive)

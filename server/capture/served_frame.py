@@ -1,5 +1,6 @@
 """What the gateway hands over after each answer, and who takes it."""
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,6 +32,21 @@ class ServedFrame:
     drive: str
     """As the vehicle names it; where it does not, what `server.capture.drives` makes of it."""
 
+    @classmethod
+    def now(
+        cls,
+        request: FrameRequest,
+        answer: FrameAnswer,
+        output: SegmenterOutput,
+        frame_HW3: NDArray[np.uint8],
+        valid_hw: tuple[int, int],
+        original_hw: tuple[int, int],
+    ) -> "ServedFrame":
+        """A frame that was answered in this moment."""
+        now_s = time.time()
+        captured_s = _plausible_capture(request.captured_s, now_s)
+        return cls(request, answer, output, frame_HW3, valid_hw, original_hw, now_s, captured_s, request.drive)
+
     @property
     def size_bytes(self) -> int:
         arrays = (self.frame_HW3, self.output.labels_HW, self.output.confidence_HW)
@@ -46,7 +62,7 @@ class Recorder(Protocol):
         """The engine failed a frame, or was not there for it."""
 
 
-def plausible_capture(given_s: float | None, served_s: float) -> float:
+def _plausible_capture(given_s: float | None, served_s: float) -> float:
     """The vehicle's time of capture, unless its clock cannot be right or it tells of another day."""
     if given_s is None or not served_s - _OLDEST_S <= given_s <= served_s + _CLOCKS_DIFFER_S:
         return served_s

@@ -56,7 +56,12 @@ def frame_request(
         options=_answer_options(message.options),
         deadline=deadline,
         latest_of=latest_of,
+        captured_s=_captured_s(message.frame),
     )
+
+
+def _captured_s(frame: pb.Frame) -> float | None:
+    return frame.timestamp.seconds + 1e-9 * frame.timestamp.nanos if frame.HasField("timestamp") else None
 
 
 def check_length(field: str, value: str, max_bytes: int = _MAX_ID_BYTES) -> str:

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import fit_frame
-from server.errors import DeadlinePassed, Defect, NotFound, ServingError, VersionUnavailable
+from server.capture.served_frame import Recorder, ServedFrame
+from server.errors import (
+    DeadlinePassed,
+    Defect,
+    EngineFailed,
+    EngineUnavailable,
+    NotFound,
+    ServingError,
+    VersionUnavailable,
+)
 from server.gateway.admission import Admission
 from server.gateway.answer_encoding import encode_maps, summarize
 from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
@@ -24,6 +33,7 @@ from server.segmenter import Segmenter
 _log = logging.getLogger(__name__)
 _DEADLINE_SLACK_S = 0.1
 """A caller's clock started with its call, ours when the call arrived: it hangs up a little before our deadline."""
+_ENGINE_ERRORS = (EngineFailed, EngineUnavailable, VersionUnavailable)
 PRIOR_OF_REQUEST = "request"
 """The prior id of an answer whose request brought its own ratio."""
 
@@ -40,6 +50,7 @@ class FrameHandler:
         workers: ThreadPoolExecutor,
         metrics: GatewayMetrics,
         max_frame_pixels: int,
+        recorder: Recorder | None = None,
     ) -> None:
         self.admission = admission
         self.segmenter = segmenter
@@ -47,6 +58,7 @@ class FrameHandler:
         self._workers = workers
         self._metrics = metrics
         self._max_frame_pixels = max_frame_pixels
+        self._recorder = recorder
 
     @property
     def is_serving(self) -> bool:
@@ -70,6 +82,8 @@ class FrameHandler:
         except ServingError as error:
             status = error.status.name
             self._metrics.refused(error.reason)
+            if self._recorder is not None and route is not None and isinstance(error, _ENGINE_ERRORS):
+                self._recorder.failed(route.version)
             raise
         except asyncio.CancelledError:
             now = asyncio.get_running_loop().time()
@@ -128,7 +142,7 @@ class FrameHandler:
                 lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
             )
         seconds.total = time.perf_counter() - arrived
-        return FrameAnswer(
+        answer = FrameAnswer(
             labels=labels,
             confidence=confidence,
             route=route,
@@ -138,6 +152,9 @@ class FrameHandler:
             mean_probability_K=output.mean_probability_K,
             stage_seconds=seconds,
         )
+        if self._recorder is not None:
+            self._recorder.served(ServedFrame.now(request, answer, output, frame_HW3, valid_hw, original_hw))
+        return answer
 
 
 def _decode_and_fit(frame: EncodedFrame, frame_size_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -54,6 +54,8 @@ class FrameRequest:
     """None for the version that the serving plan says."""
     log_prior_ratio_K: NDArray[np.float32] | None = None
     """None for the prior that the serving plan says."""
+    captured_s: float | None = None
+    """Unix time of the capture by the vehicle's clock; None where it gave none."""
 
 
 @dataclass(frozen=True)
