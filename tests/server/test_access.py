@@ -100,7 +100,7 @@ REFUSED_TO_LISTEN = [
     ({"listen": "[::]:0"}, "reachable from other machines"),
     ({"listen": "example.org:0"}, "reachable from other machines"),
     ({"tls_certificate": Path("c.pem")}, "TLS needs both --tls-certificate and --tls-key"),
-    ({"tls_certificate": Path("c.pem"), "tls_key": Path("k.pem")}, "k.pem cannot be read: No such file"),
+    ({"tls_certificate": Path("c.pem"), "tls_key": Path("k.pem")}, "c.pem cannot be read: No such file"),
     ({"token_file": Path("nowhere")}, "token file nowhere cannot be read: No such file"),
     ({"metrics": "127.0.0.1:port"}, "cannot serve metrics on 127.0.0.1:port"),
 ]
