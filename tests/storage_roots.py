@@ -1,11 +1,13 @@
 """Storage roots on a disk and in a bucket of a local S3 server, for tests that must pass on both."""
 
+import collections
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import boto3
 import pytest
@@ -25,6 +27,9 @@ class S3Server:
         assert self.process.stderr is not None
         lines = (re.search(r"http://127.0.0.1:\d+", line) for line in self.process.stderr)
         self.endpoint = next(found[0] for found in lines if found)
+        # A line for each request: unread, they would fill the pipe and stop the server.
+        self._drain = Thread(target=collections.deque, args=(self.process.stderr, 0), daemon=True)
+        self._drain.start()
         self.environment = {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -43,7 +48,10 @@ class S3Server:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self._drain.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 @pytest.fixture(scope="session")
