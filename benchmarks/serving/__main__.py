@@ -57,8 +57,8 @@ def _tell(way: str, measured: Measurement) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--release", type=Path, default=STARTER_RELEASE, help="the starter that ships if absent")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each way in each round")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each way in each round")
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the dated file")
     arguments = parser.parse_args()
