@@ -87,6 +87,7 @@ def run(camvid: Path, work: Path, rows: list[str]) -> dict[str, object]:
     return dict(json.loads(newest.read_text()))
 
 
+@pytest.mark.timeout(900)  # 25 small rounds, each with its trainings
 def test_a_miniature_goes_through_every_row_and_is_not_done_twice(camvid: Path, tmp_path: Path) -> None:
     report = run(camvid, tmp_path, list(ROWS))
     rows = report["rows"]
