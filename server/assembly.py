@@ -15,16 +15,16 @@ from prometheus_client import start_http_server
 from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from exchange.listening import StartupError, check_free, open_port
 from exchange.releases import ReleaseError, verify_release
 from server.capture.root_link import RootLink, RootSettings
 from server.capture.served_frame import Recorder
-from server.errors import StartupError
 from server.gateway.access import Access
 from server.gateway.admission import Admission
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.health import HealthReport
 from server.gateway.kserve_servicer import KserveServicer
-from server.gateway.listening import check_free, new_server, open_port
+from server.gateway.listening import new_server
 from server.gateway.segmentation_servicer import SegmentationServicer
 from server.metrics import GatewayMetrics, GatewayState
 from server.routing import Router, ServingPlan

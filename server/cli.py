@@ -12,8 +12,9 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from exchange.listening import StartupError
 from server import assembly
-from server.errors import InvalidRequest, StartupError
+from server.errors import InvalidRequest
 from server.next_steps import next_steps
 from server.settings import GatewaySettings
 

@@ -17,7 +17,6 @@
     │   └── EngineUnavailable                     the engine process is down and being repaired
     ├── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
     └── Defect                INTERNAL            anything else: the gateway's own fault; details only in its log
-    StartupError                                  the gateway cannot start; never reaches a caller
 
 A message says what to do.
 """
@@ -113,7 +112,3 @@ class EngineFailed(ServingError):
 class Defect(ServingError):
     def __init__(self) -> None:
         super().__init__("the gateway failed; its log says why")
-
-
-class StartupError(Exception):
-    """The gateway cannot start: one line for the operator, saying what to change."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from exchange.listening import StartupError
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.retention import Retention
 from exchange.storage import StorageError, open_root
@@ -23,7 +24,6 @@ from server.capture.presence_writer import PUBLISH_EVERY_S, PresenceWriter
 from server.capture.served_frame import ServedFrame
 from server.capture.shard_uploader import UPLOAD_EVERY_S, ShardUploader
 from server.capture.spool import Spool, SpoolTaken
-from server.errors import StartupError
 from server.plan_follower import PlanFollower
 from server.routing import Router
 from server.segmenter import Segmenter

@@ -1,19 +1,14 @@
-"""Who may call what: roles from the client certificate or a bearer token, and errors on their way out.
-
-A certificate's common name is `role:name`, such as `vehicle:car-17`. The token file has one `role token` a line. With
-neither a client CA nor a token file every caller has every role, which is for loopback and trusted networks.
-"""
+"""Who may call what (`exchange.callers`), and errors on their way out."""
 
 import asyncio
-import hashlib
 import logging
-from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
-from server.errors import Defect, Forbidden, ServingError, StartupError, Unauthenticated
+from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
+from server.errors import Defect, Forbidden, ServingError, Unauthenticated
 from server.gateway.converters import retry_after_ms
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -22,44 +17,21 @@ RETRY_AFTER_KEY = "retry-after-ms"
 _log = logging.getLogger(__name__)
 
 
-class Role(Enum):
-    VEHICLE = "vehicle"
-    OPERATOR = "operator"
-    ANNOTATOR = "annotator"
-
-
 class Access:
-    """Knows the callers' roles."""
+    """Refuses callers without the role, in the gateway's own errors."""
 
     def __init__(self, *, client_certificates: bool, token_file: Path | None) -> None:
-        self._client_certificates = client_certificates
-        self._role_of_token = {} if token_file is None else _read_tokens(token_file)
-        self._open = not client_certificates and token_file is None
+        """Raises StartupError as `Callers`."""
+        self._callers = Callers(client_certificates=client_certificates, token_file=token_file)
 
     def require(self, context: Context, role: Role) -> None:
-        """Returns when the caller has the role.
-
-        Raises:
-            Unauthenticated: no known certificate or token.
-            Forbidden: a known caller with other roles.
-        """
-        if self._open:
-            return
-        roles = self._roles(context)
-        if not roles:
-            raise Unauthenticated("send a client certificate, or a bearer token in the metadata key 'authorization'")
-        if role not in roles:
-            raise Forbidden(f"this call needs the role {role.value}; yours: {', '.join(r.value for r in roles)}")
-
-    def _roles(self, context: Context) -> list[Role]:
-        claims = []
-        if self._client_certificates:
-            names = context.auth_context().get("x509_common_name", ())
-            claims += [name.decode(errors="replace").partition(":")[0] for name in names]
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-                claims.append(self._role_of_token.get(_digest(value.removeprefix("Bearer ")), ""))
-        return [role for role in Role if role.value in claims]
+        """Raises Unauthenticated or Forbidden."""
+        try:
+            self._callers.require(context, role)
+        except UnknownCaller as error:
+            raise Unauthenticated(str(error)) from error
+        except RoleMissing as error:
+            raise Forbidden(str(error)) from error
 
 
 class Answering:
@@ -93,28 +65,3 @@ def deadline_of(context: Context) -> float | None:
     """When the caller stops waiting, in the event loop's time."""
     remaining_s = context.time_remaining()
     return None if remaining_s is None else asyncio.get_running_loop().time() + remaining_s
-
-
-def _read_tokens(path: Path) -> dict[bytes, str]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise StartupError(f"token file {path} cannot be read: {error.strerror}") from error
-    roles = {role.value for role in Role}
-    tokens = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match line.split():
-            case [role, token] if role in roles:
-                tokens[_digest(token)] = role
-            case _:
-                raise StartupError(f"{path}:{number} is not 'ROLE TOKEN' with ROLE one of {', '.join(sorted(roles))}")
-    if not tokens:
-        raise StartupError(f"token file {path} holds no token: nobody could call; give it lines of 'ROLE TOKEN'")
-    return tokens
-
-
-def _digest(token: str) -> bytes:
-    """Tokens are kept and looked up as digests, so that a lookup's time says nothing about a token."""
-    return hashlib.sha256(token.encode()).digest()

@@ -8,9 +8,10 @@ from importlib.metadata import version as installed_version
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
+from exchange.callers import Role
 from server.errors import NotFound
 from server.gateway import kserve_converters as convert
-from server.gateway.access import Access, Answering, Context, Role, deadline_of
+from server.gateway.access import Access, Answering, Context, deadline_of
 from server.gateway.frame_handler import FrameHandler
 
 

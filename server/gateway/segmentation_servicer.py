@@ -6,8 +6,9 @@ from contextlib import aclosing
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
+from exchange.callers import Role
 from server.errors import Draining, InvalidRequest, Overtaken, ServingError
-from server.gateway.access import Access, Answering, Context, Role, deadline_of
+from server.gateway.access import Access, Answering, Context, deadline_of
 from server.gateway.converters import frame_error, frame_request, segment_response, stream_frame_request
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.ordered_stream import in_order

@@ -8,8 +8,8 @@ import pytest
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
+from exchange.listening import StartupError
 from server.assembly import Gateway
-from server.errors import StartupError
 from server.gateway.access import Access
 from server.routing import ServingPlan
 from server.segmenter import FakeSegmenter
