@@ -7,6 +7,13 @@
     priors/<domain>.json                             how the domain's prior came about, and whether it may move
     gateways/<gateway>.json                          heartbeats
     erasures/<time>-<pseudonym>.json                 vehicles whose frames gateways must not hand out any more
+    releases/<version>/claim.json                    whose number it is, before anything else of the release
+    releases/<version>/...                           the release's files; manifest.json last
+    releases/<version>/collected.json                its files are deleted, all but the manifest
+    releases/ledger/<version>.json                   the number's fate, decided once: published, or void
+    pins.json                                        releases that are never collected
+    audit/<time>-<nonce>.json                        who changed what is served, and why
+    rounds/<id>/                                     one round's state, progress, frames and report
 
 Times are UTC, and sort as text.
 """
@@ -20,7 +27,10 @@ from pydantic import StringConstraints
 
 SERVING_PLAN = "serving_plan.json"
 LEASE = "lease.json"
+PINS = "pins.json"
 FRAMES, PRESENCE, PRIORS, GATEWAYS, ERASURES = "frames", "presence", "priors", "gateways", "erasures"
+CLAIM_NAME, COLLECTED_NAME = "claim.json", "collected.json"
+RELEASES, LEDGER, AUDIT, ROUNDS = "releases", "releases/ledger", "audit", "rounds"
 MAX_DOMAINS = 64
 
 DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -28,6 +38,8 @@ GatewayName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,6
 
 _TIME = "%Y%m%dT%H%M%S.%fZ"
 _HOUR = "%Y%m%dT%H"
+_LEDGER_KEY = re.compile(rf"{LEDGER}/([1-9][0-9]{{0,17}})\.json")
+_RELEASE_KEY = re.compile(rf"{RELEASES}/([1-9][0-9]{{0,17}})/(.+)")
 _SHARD = re.compile(rf"{FRAMES}/([^/]+)/([^/]+)/([0-9T.]+Z)-([0-9]{{1,9}})\.tar")
 
 
@@ -89,3 +101,32 @@ def heartbeat_key(gateway: str) -> str:
 
 def erasure_key(requested_at: datetime, pseudonym: str) -> str:
     return f"{ERASURES}/{requested_at.astimezone(UTC):{_TIME}}-{pseudonym}.json"
+
+
+def ledger_key(version: int) -> str:
+    return f"{LEDGER}/{version}.json"
+
+
+def ledger_version(key: str) -> int | None:
+    """None where the key is none of the ledger's."""
+    found = _LEDGER_KEY.fullmatch(key)
+    return int(found[1]) if found else None
+
+
+def release_key(version: int, name: str) -> str:
+    return f"{RELEASES}/{version}/{name}"
+
+
+def release_file(key: str) -> tuple[int, str] | None:
+    """The version, and the path below its folder; None where the key is no release's."""
+    found = _RELEASE_KEY.fullmatch(key)
+    return (int(found[1]), found[2]) if found else None
+
+
+def audit_key(at: datetime, nonce: str) -> str:
+    return f"{AUDIT}/{at.astimezone(UTC):{_TIME}}-{nonce}.json"
+
+
+def before_audit(at: datetime) -> str:
+    """A key just before all entries of this moment and later ones."""
+    return f"{AUDIT}/{at.astimezone(UTC):{_TIME}}"

@@ -1,0 +1,35 @@
+"""A record that several may change: read, changed, and written only where nobody else wrote in between."""
+
+from collections.abc import Callable
+
+from exchange.records import RecordType
+from exchange.storage import ObjectChanged, ObjectExists, StorageRoot
+
+_ATTEMPTS = 8
+
+
+def change_record(
+    root: StorageRoot, key: str, kind: type[RecordType], change: Callable[[RecordType | None], RecordType]
+) -> RecordType:
+    """Writes what `change` makes of the record as it is, None where there is none; returns it.
+
+    `change` may be called again where somebody else wrote in between. What it leaves alone stays unwritten.
+
+    Raises:
+        RecordError, StorageError: the record cannot be read or written.
+    """
+    for _ in range(_ATTEMPTS):
+        found = root.read_if_any(key)
+        present = None if found is None else kind.decode(found.data, key)
+        record = change(present)
+        if record == present:
+            return record
+        try:
+            if found is None:
+                root.create(key, record.encode())
+            else:
+                root.replace(key, record.encode(), found.etag)
+        except (ObjectExists, ObjectChanged):
+            continue
+        return record
+    raise ObjectChanged(f"{key} changes too quickly: try again")
