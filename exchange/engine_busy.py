@@ -59,8 +59,9 @@ class EngineBusyWriter:
                 self._busy_ns += now_ns - self._busy_since_ns
 
     def busy_s(self) -> float:
-        """For how long it was busy in all, since the start; an inference that runs counts when it has ended."""
-        return self._busy_ns / 1e9
+        """For how long it was busy in all, since the start; another thread may ask."""
+        since_ns = self._busy_since_ns if self._running else time.monotonic_ns()
+        return (self._busy_ns + time.monotonic_ns() - since_ns) / 1e9
 
 
 class EngineBusyReader:

@@ -14,15 +14,23 @@ class VersionHealth(Record):
     """One version at one gateway, since the gateway started."""
 
     loaded: bool
+    trouble: str | None = None
+    """Why it cannot be loaded here, or why this gateway gives it, the candidate, no frames any more."""
     last_success: datetime | None
     requests: int = Field(ge=0)
     errors: int = Field(ge=0)
-    """Requests that the engine failed or was not there for; a refused frame is none."""
+    """Requests that the engine failed or was not there for; a refused frame is none. Those of a candidate were
+    answered by the version that serves."""
     p50_s: float | None
     """Of the last answered frames, from arrival to answer; None before the first."""
     p99_s: float | None
+    engine_p99_s: float | None = None
+    """Of the engine's part alone, shadow copies included: what can be compared between versions."""
+    shadow_frames: int = Field(default=0, ge=0)
+    """That it labelled as a shadow, after the version that serves had answered them."""
     disagreement: PerClass | None = None
-    """Share of each class's pixels that this version, as a shadow, labels otherwise."""
+    """By the class that the version that serves gave: share of those pixels that this one, as a shadow, labelled
+    otherwise; 0 for a class that was not seen. None before the first shadow frame."""
 
 
 class Heartbeat(Record):
@@ -33,7 +41,7 @@ class Heartbeat(Record):
     started_at: datetime
     written_at: datetime
     plan_revision: int = Field(ge=0)
-    """Applied; 0 for the release that it was started with."""
+    """Applied whole; 0 for the release that it was started with."""
     versions: dict[int, VersionHealth]
     free_bytes: int
     """On the disk of its spool."""
@@ -41,8 +49,12 @@ class Heartbeat(Record):
     """Served frames without a row, since the start."""
     capture_dropped: int = Field(ge=0)
     """Served frames that nobody looked at for capture, since the start."""
+    shadow_dropped: int = Field(default=0, ge=0)
+    """Shadow copies that were not made because frames were waiting, since the start."""
     erasures_applied: int = Field(ge=0)
     """How many of the root's erasures it has heard of."""
+    engine_busy_share: float = Field(default=0.0, ge=0, le=1)
+    """Of the time since the heartbeat before: some frame was being inferred."""
 
 
 def write_heartbeat(root: StorageRoot, heartbeat: Heartbeat) -> None:
