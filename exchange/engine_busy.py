@@ -60,8 +60,8 @@ class EngineBusyWriter:
 
     def busy_s(self) -> float:
         """For how long it was busy in all, since the start; another thread may ask."""
-        since_ns = self._busy_since_ns if self._running else time.monotonic_ns()
-        return (self._busy_ns + time.monotonic_ns() - since_ns) / 1e9
+        running_ns = time.monotonic_ns() - self._busy_since_ns if self._running else 0
+        return (self._busy_ns + running_ns) / 1e9
 
 
 class EngineBusyReader:
