@@ -11,11 +11,10 @@ from typing import Literal
 from pydantic import Field
 
 from exchange.locations import PRIORS, DomainName, prior_key
+from exchange.record_changes import change_record
 from exchange.records import PerClass, Record
 from exchange.serving_plan import LogRatio, Version
-from exchange.storage import ObjectChanged, ObjectExists, ObjectMissing, StorageRoot
-
-_ATTEMPTS = 8
+from exchange.storage import ObjectMissing, StorageRoot
 
 
 class LiveEstimate(Record):
@@ -67,21 +66,7 @@ def read_priors(root: StorageRoot) -> list[PriorRecord]:
 
 
 def change_prior(root: StorageRoot, domain: str, change: Callable[[PriorRecord], PriorRecord]) -> PriorRecord:
-    """Writes what `change` makes of the record as it is; may call it again where somebody else wrote in between.
-
-    Raises:
-        RecordError, StorageError: it cannot be read or written.
-    """
-    key = prior_key(domain)
-    for _ in range(_ATTEMPTS):
-        found = root.read_if_any(key)
-        record = change(PriorRecord(domain=domain) if found is None else PriorRecord.decode(found.data, key))
-        try:
-            if found is None:
-                root.create(key, record.encode())
-            else:
-                root.replace(key, record.encode(), found.etag)
-        except (ObjectExists, ObjectChanged):
-            continue
-        return record
-    raise ObjectChanged(f"{key} changes too quickly: try again")
+    """As `change_record`: `change` gets an empty record where there is none."""
+    return change_record(
+        root, prior_key(domain), PriorRecord, lambda found: change(found or PriorRecord(domain=domain))
+    )

@@ -1,45 +1,16 @@
 """A release is complete, unaltered and immutable, or refused with a message that names the file."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from exchange.networks import NetworkConfig, WindowConfig
-from exchange.releases import (
-    MANIFEST_NAME,
-    Manifest,
-    ReleaseError,
-    hash_files,
-    read_manifest,
-    verify_release,
-    write_manifest,
-)
+from exchange.releases import MANIFEST_NAME, ReleaseError, read_manifest, verify_release, write_manifest
+from tests.releases import make_manifest, make_release
 
 
 @pytest.fixture
 def release_dir(tmp_path: Path) -> Path:
-    (tmp_path / "engine").mkdir()
-    (tmp_path / "engine" / "model.xml").write_text("<net/>")
-    (tmp_path / "weights.safetensors").write_bytes(b"weights")
-    write_manifest(tmp_path, make_manifest(tmp_path))
-    return tmp_path
-
-
-def make_manifest(release_dir: Path) -> Manifest:
-    return Manifest(
-        created_at=datetime.now(UTC),
-        engine="openvino",
-        precision="fp32",
-        network=NetworkConfig(encoder="efficientnet_lite0", head="light", dims={"channels": 64}),
-        windows=WindowConfig(
-            outer_crop=(64, 128), outer_stride=(64, 128), detail_crop=(32, 32), detail_stride=(16, 16)
-        ),
-        frame_size=(64, 128),
-        source_pixel_frequency=[1 / 19] * 19,
-        output_prior=[1 / 19] * 19,
-        files_sha256=hash_files(release_dir),
-    )
+    return make_release(tmp_path / "release")
 
 
 def test_a_manifest_reads_back_as_it_was_written(release_dir: Path) -> None:
