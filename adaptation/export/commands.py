@@ -16,6 +16,7 @@ from adaptation.data.data_choice import choose_data
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
 from adaptation.evaluation.evaluate import DEFAULT_FRAME_SIZE, parse_size, spread
 from adaptation.export.build_tensorrt import TensorRTError
+from adaptation.export.calibration import CALIBRATION_FRAMES, fit_labelled
 from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.networks.checkpoints import CheckpointError
@@ -30,7 +31,8 @@ _ERRORS = (CheckpointError, DataError, ReleaseError, TensorRTError, ValueError)
 _console = Console(stderr=True)
 
 Data = Annotated[
-    list[Path] | None, typer.Option("--data", help="Labelled frames to compare on; smooth noise where there are none.")
+    list[Path] | None,
+    typer.Option("--data", help="Labelled frames to compare on, smooth noise where there are none."),
 ]
 Split = Annotated[str, typer.Option(help="A split's name, or all.")]
 Limit = Annotated[int, typer.Option(min=1, help="Compare on this many frames, evenly spread.")]
@@ -68,7 +70,10 @@ def export(
         else:
             statistics = SourceStatistics.of_training(network)
         frames = _frames(labelled, size, limit)
-        _, parity = export_release(network, out, settings, statistics, frames, on_frame=_say_progress)
+        held_out = (fit_labelled(frame, size) for frame in spread(labelled, CALIBRATION_FRAMES))
+        _, parity = export_release(
+            network, out, settings, statistics, frames, on_frame=_say_progress, held_out=held_out
+        )
     except ParityError as error:
         Console().print(parity_table(error.parity))
         _fail(str(error))

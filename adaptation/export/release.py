@@ -16,7 +16,9 @@ from adaptation.data.class_statistics import is_present, pixel_frequency
 from adaptation.export.build_openvino import build_openvino
 from adaptation.export.build_tensorrt import build_tensorrt
 from adaptation.export.build_torch import build_torch
-from adaptation.export.graph import FrameGraph, for_inference
+from adaptation.export.calibration import LabelledFit, calibrate_on
+from adaptation.export.engine_logits import graph_logits
+from adaptation.export.graph import FrameGraph, for_inference, reference_graph
 from adaptation.export.parity import FrameAndValid, Parity, measure_parity
 from adaptation.label_shift import class_distribution
 from adaptation.networks.checkpoints import load_network, load_network_config
@@ -127,8 +129,13 @@ def export_release(
     statistics: SourceStatistics,
     frames: Iterable[FrameAndValid],
     on_frame: Callable[[int], None] = lambda _: None,
+    held_out: Iterable[LabelledFit] = (),
 ) -> tuple[Manifest, Parity]:
     """Builds a release beside `out` and renames it there once its engine agrees with the reference on the frames.
+
+    Args:
+        held_out: labelled source frames that trained nothing; the manifest's calibration is measured on them, and is
+            left open where they are too few.
 
     Raises:
         ValueError: the network cannot take the frame size or the windows; the message names the nearest that it can.
@@ -143,6 +150,10 @@ def export_release(
             network.half().float()
         _save_weights(network, partial / WEIGHTS_NAME, torch.float16 if settings.half_weights else torch.float32)
         _build_engine(network, settings, partial / ENGINE_FOLDER)
+        graph = reference_graph(network, settings.frame_size, settings.windows)
+        calibration = calibrate_on(
+            (graph_logits(graph, frame, valid_hw), labels_HW) for (frame, valid_hw), labels_HW in held_out
+        )
         manifest = Manifest(
             created_at=datetime.now(UTC),
             engine=settings.engine,
@@ -153,6 +164,8 @@ def export_release(
             source_pixel_frequency=statistics.pixel_frequency,
             output_prior=statistics.output_prior,
             output_prior_is=statistics.output_prior_is,
+            calibration_temperature=calibration.temperature if calibration else 1.0,
+            atc_threshold=calibration.atc_threshold if calibration else None,
             evaluation=statistics.evaluation,
             recipe=statistics.recipe,
             parent_sha256=statistics.parent_sha256,

@@ -3,16 +3,19 @@ release, report.
 """
 
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from adaptation.data.labelled_frames import read_image
+from adaptation.data.data_choice import DataChoice
+from adaptation.data.labelled_frames import DataError, LabelledFrame, read_image
 from adaptation.evaluation.evaluate import spread
 from adaptation.export.build_tensorrt import TensorRTError
+from adaptation.export.calibration import CALIBRATION_FRAMES, fit_labelled
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, save_network
 from adaptation.rounds.budget import Budget
@@ -190,9 +193,27 @@ def _release(work: Work, out: Path, network: Path, evaluation: Evaluation) -> No
     counter = work.counter("comparing the engine with torch")
     statistics = SourceStatistics.of_training(network, evaluation.figures())
     try:
-        export_release(network, out, settings, statistics, frames, lambda done: counter(done, len(compared)))
+        export_release(
+            network,
+            out,
+            settings,
+            statistics,
+            frames,
+            lambda done: counter(done, len(compared)),
+            (fit_labelled(frame, labeller.frame_size) for frame in _held_out(work.round.sources)),
+        )
     except (ParityError, TensorRTError) as error:
         raise RoundError(
             f"{error}; {network} holds the adapted network: build it another way by roadshift export, and repeat this"
             " command with --no-export for the report"
         ) from error
+
+
+def _held_out(sources: Sequence[DataChoice]) -> list[LabelledFrame]:
+    """Of the sources that have a split beside the one that is trained on; the gate calibrates where none has."""
+    frames: list[LabelledFrame] = []
+    for choice in sources:
+        if choice.split is not None and choice.split != "val":
+            with suppress(DataError):
+                frames += replace(choice, split="val", sequences=()).frames()
+    return spread(frames, CALIBRATION_FRAMES)
