@@ -21,6 +21,7 @@ from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageR
 
 LASTS_S = 15.0
 _WATCH_PAUSE_S = 0.25
+_SEIZING_ATTEMPTS = 8
 
 
 class LeaseHeld(Exception):
@@ -52,6 +53,7 @@ class Lease:
         self._etag = etag
         self._renewed_s = renewed_s
         self._lost = False
+        self._renewing = threading.Lock()
 
     @classmethod
     def acquire(cls, root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: bool = False) -> "Lease":
@@ -66,23 +68,25 @@ class Lease:
             StorageError, RecordError: it cannot be read or written.
         """
         root.check_conditional_writes()
-        found = root.read_if_any(LEASE)
-        epoch = 1
-        if found is not None:
-            current = LeaseRecord.decode(found.data, LEASE)
-            epoch = current.epoch + 1
-            if not (seize or current.released):
-                _watch(root, found, current)
-        started_s = time.monotonic()
-        record = _record(epoch, holder, lasts_s)
-        try:
-            if found is None:
-                etag = root.create(LEASE, record.encode())
-            else:
-                etag = root.replace(LEASE, record.encode(), found.etag)
-        except (ObjectExists, ObjectChanged):
-            raise LeaseHeld(f"somebody else has just taken {root.url}/{LEASE}: one learner for a root") from None
-        return cls(root, record, etag, started_s)
+        for _ in range(_SEIZING_ATTEMPTS if seize else 1):
+            found = root.read_if_any(LEASE)
+            epoch = 1
+            if found is not None:
+                current = LeaseRecord.decode(found.data, LEASE)
+                epoch = current.epoch + 1
+                if not (seize or current.released):
+                    _watch(root, found, current)
+            started_s = time.monotonic()
+            record = _record(epoch, holder, lasts_s)
+            try:
+                if found is None:
+                    etag = root.create(LEASE, record.encode())
+                else:
+                    etag = root.replace(LEASE, record.encode(), found.etag)
+            except (ObjectExists, ObjectChanged):
+                continue  # its holder has just renewed it, or somebody else was quicker
+            return cls(root, record, etag, started_s)
+        raise LeaseHeld(f"somebody else has just taken {root.url}/{LEASE}: one learner for a root")
 
     @property
     def epoch(self) -> int:
@@ -98,12 +102,17 @@ class Lease:
             raise LeaseLost(f"the lease of epoch {self.epoch} on {self._root.url} is lost: start anew")
 
     def renew(self) -> None:
-        """Raises LeaseLost, or StorageError where it may work the next time."""
-        self.check()
-        started_s = time.monotonic()
-        record = _record(self.epoch, self._record.holder, self.lasts_s)
-        self._etag = self._replace(record)
-        self._renewed_s = started_s
+        """Shows that nobody took it. Calls may come from several threads.
+
+        Raises:
+            LeaseLost; StorageError where it may work the next time.
+        """
+        with self._renewing:
+            self.check()
+            started_s = time.monotonic()
+            record = _record(self.epoch, self._record.holder, self.lasts_s)
+            self._etag = self._replace(record)
+            self._renewed_s = started_s
 
     def release(self) -> None:
         """Lets the next one take it at once."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from exchange.locations import FRAMES, PRESENCE, ShardName, presence_hour
-from exchange.storage import StorageRoot
+from exchange.storage import ObjectInfo, StorageRoot
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,14 @@ def trim_frames(root: StorageRoot, retention: Retention, now: datetime) -> None:
 
 def trim_presence(root: StorageRoot, retention: Retention, now: datetime) -> None:
     """The same for presence parts, by age alone. Lists all of them: once an hour is often enough."""
-    for info in root.list_objects(PRESENCE):
-        if now - presence_hour(info.key) > retention.presence_age + timedelta(hours=1):
-            root.delete(info.key)
+    for info in presence_beyond(root, retention, now):
+        root.delete(info.key)
+
+
+def presence_beyond(root: StorageRoot, retention: Retention, now: datetime) -> list[ObjectInfo]:
+    """The presence parts that are too old to keep."""
+    oldest = now - retention.presence_age - timedelta(hours=1)
+    return [info for info in root.list_objects(PRESENCE) if presence_hour(info.key) < oldest]
 
 
 def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:

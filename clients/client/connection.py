@@ -1,24 +1,17 @@
-"""Where the gateway is, how it is reached, and what may be tried again."""
+"""How a gateway is reached, and what may be tried again."""
 
-import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
 from roadshift.v1 import segmentation_pb2 as pb
 
-_MAX_MESSAGE_BYTES = 64 << 20
-_CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 2000),  # in truth how long an attempt may take: a handshake over a slow network
-    ("grpc.max_reconnect_backoff_ms", 2000),
-]
+from exchange.calling import Connection
+
+__all__ = ["HEALTH_REQUEST", "Attempts", "Connection", "RequestFailed", "RetryBudget"]
+
 HEALTH_REQUEST = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["Segmentation"].full_name)
 _RETRY_AFTER_KEY = "retry-after-ms"
 _GATEWAY_GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
@@ -35,71 +28,6 @@ class RequestFailed(Exception):
         self.status = status
         self.message = message
         self.attempts = attempts
-
-
-@dataclass(frozen=True)
-class Connection:
-    """A gateway's address, and the files that TLS needs; without `ca` and `certificate` the connection is plain."""
-
-    address: str = "127.0.0.1:8500"
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    token: str | None = None
-
-    @classmethod
-    def from_environment(cls, address: str) -> "Connection":
-        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name.
-
-        Raises:
-            ValueError: a file that cannot be read, a certificate without its key, or a token that is none.
-        """
-        ca, certificate, key = (_readable_file(name) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
-        if (certificate is None) != (key is None):
-            raise ValueError("set both ROADSHIFT_CLIENT_CERTIFICATE and ROADSHIFT_CLIENT_KEY, or neither")
-        token = _variable("TOKEN")
-        if token is not None and not (token.isascii() and token.isprintable()):
-            raise ValueError("ROADSHIFT_TOKEN is no token: it may hold printable ASCII only, and no end of line")
-        return cls(address, ca, certificate, key, token)
-
-    def open_channel(self) -> grpc.Channel:
-        credentials = self._credentials()
-        if credentials is None:
-            return grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
-        return grpc.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
-
-    def open_aio_channel(self) -> grpc.aio.Channel:
-        credentials = self._credentials()
-        if credentials is None:
-            return grpc.aio.insecure_channel(self.address, _CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
-
-    def _credentials(self) -> grpc.ChannelCredentials | None:
-        if self.ca is None and self.certificate is None:
-            return None
-        ca, key, certificate = (
-            None if path is None else path.read_bytes() for path in (self.ca, self.key, self.certificate)
-        )
-        return grpc.ssl_channel_credentials(ca, key, certificate)
-
-    @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
-
-
-def _variable(name: str) -> str | None:
-    return os.environ.get(f"ROADSHIFT_{name}") or None
-
-
-def _readable_file(name: str) -> Path | None:
-    value = _variable(name)
-    if value is None:
-        return None
-    try:
-        Path(value).read_bytes()
-    except OSError as error:
-        raise ValueError(f"ROADSHIFT_{name} names {value}, which cannot be read: {error.strerror}") from error
-    return Path(value)
 
 
 class RetryBudget:
