@@ -54,6 +54,8 @@ class Lease:
         self._renewed_s = renewed_s
         self._lost = False
         self._renewing = threading.Lock()
+        self.writing = threading.RLock()
+        """Held by the thread of the holder that checks something and then changes the plan by it."""
 
     @classmethod
     def acquire(cls, root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: bool = False) -> "Lease":
@@ -116,9 +118,10 @@ class Lease:
 
     def release(self) -> None:
         """Lets the next one take it at once."""
-        self.check()
-        self._replace(_record(self.epoch, self._record.holder, self.lasts_s, released=True))
-        self._lost = True
+        with self._renewing:
+            self.check()
+            self._replace(_record(self.epoch, self._record.holder, self.lasts_s, released=True))
+            self._lost = True
 
     def _replace(self, record: LeaseRecord) -> str:
         try:

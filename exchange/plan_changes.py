@@ -42,7 +42,8 @@ def apply_change(
                 raise PlanRefused(str(error)) from None
         return wanted
 
-    return change_plan(root, lease, checked)
+    with lease.writing:
+        return change_plan(root, lease, checked)
 
 
 def with_candidate(
