@@ -71,7 +71,9 @@ def reset(root: Root, domain: Domain) -> None:
 @prior.command()
 def follow(
     root: Root,
-    release: Annotated[list[Path], typer.Option(help="Folder of each release that the gateways serve.")],
+    release: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a release that gateways serve, and that is not published.")
+    ] = None,
     updates: Annotated[int | None, typer.Option(min=1, help="Stop after so many; never by default.")] = None,
 ) -> None:
     """Estimate the priors again and again, and write them into the serving plan; holds the root's lease."""
@@ -80,7 +82,7 @@ def follow(
     with _explained():
         storage = _root(root)
         with holding(storage, f"{socket.gethostname()} process {os.getpid()}") as lease:
-            live = LivePrior(storage, lease, release)
+            live = LivePrior(storage, lease, release or [])
             for done in itertools.count(1):
                 try:
                     plan = live.update()

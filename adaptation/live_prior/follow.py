@@ -1,6 +1,8 @@
 """Keeps every domain's prior in the serving plan where the presence rows say it is."""
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import numpy as np
 from adaptation.live_prior.estimate import WINDOW_S, SourceView, estimate
 from exchange.label_space import NUM_CLASSES
 from exchange.lease import Lease
+from exchange.ledger import read_published_manifest
 from exchange.locations import MAX_DOMAINS
 from exchange.presence import PresenceReader, PresenceRows, domains_with_presence
 from exchange.priors import LiveEstimate, PriorRecord, change_prior, read_prior, read_priors
-from exchange.releases import Manifest, read_manifest
+from exchange.releases import Manifest, ReleaseError, read_manifest
 from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, PlanContent, ServingPlan, change_plan
 from exchange.storage import StorageRoot
 
@@ -24,8 +27,8 @@ _NO_RATIO = (0.0,) * NUM_CLASSES
 class LivePrior:
     """One learner's; `update` is called every few seconds by whoever holds the lease."""
 
-    def __init__(self, root: StorageRoot, lease: Lease, releases: list[Path]) -> None:
-        """`releases`: folders of the releases that are served.
+    def __init__(self, root: StorageRoot, lease: Lease, releases: Sequence[Path] = ()) -> None:
+        """`releases`: folders of releases that are served although the root's ledger does not have them.
 
         Raises:
             ReleaseError: one is none.
@@ -71,12 +74,21 @@ class LivePrior:
         """Of each version whose release is known."""
         counted_N = rows.captured_s_N > (0.0 if since is None else since.timestamp())
         found = {}
-        for version in sorted(set(rows.version_N[counted_N].tolist()) & set(self._manifests)):
+        for version in sorted(set(rows.version_N[counted_N].tolist())):
+            if (manifest := self._manifest(version)) is None:
+                continue
             chosen = rows[counted_N & (rows.version_N == version)]
             recent = chosen[chosen.captured_s_N > chosen.captured_s_N[-1] - WINDOW_S]
-            if (made := estimate(recent, SourceView.of(self._manifests[version]))) is not None:
+            if (made := estimate(recent, SourceView.of(manifest))) is not None:
                 found[version] = made
         return found
+
+    def _manifest(self, version: int) -> Manifest | None:
+        """What is known of a version that answered frames."""
+        if version not in self._manifests:
+            with suppress(ReleaseError):
+                self._manifests[version] = read_published_manifest(self._root, version)
+        return self._manifests.get(version)
 
     def _content(self, plan: ServingPlan | None, records: dict[str, PriorRecord]) -> PlanContent | None:
         """None where there is neither a plan nor anything to begin one with."""

@@ -34,20 +34,24 @@ ROUND_PHASE_FAILED: RoundPhase
 ROUND_PHASE_CANCELLED: RoundPhase
 
 class StartRoundRequest(_message.Message):
-    __slots__ = ("domain", "recipe", "minutes", "seed", "idempotency_key", "by")
+    __slots__ = ("domain", "recipe", "minutes", "seed", "idempotency_key", "by", "force", "why")
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MINUTES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
     domain: str
     recipe: str
     minutes: float
     seed: int
     idempotency_key: str
     by: str
-    def __init__(self, domain: _Optional[str] = ..., recipe: _Optional[str] = ..., minutes: _Optional[float] = ..., seed: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    force: bool
+    why: str
+    def __init__(self, domain: _Optional[str] = ..., recipe: _Optional[str] = ..., minutes: _Optional[float] = ..., seed: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., by: _Optional[str] = ..., force: bool = ..., why: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("step", "done", "total", "numbers", "paused")
@@ -79,18 +83,20 @@ class RoundEvent(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class GateCheck(_message.Message):
-    __slots__ = ("name", "value", "threshold", "passed", "explanation")
+    __slots__ = ("name", "value", "threshold", "at_least", "passed", "explanation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
     PASSED_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     value: float
     threshold: float
+    at_least: bool
     passed: bool
     explanation: str
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., passed: bool = ..., explanation: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., threshold: _Optional[float] = ..., at_least: bool = ..., passed: bool = ..., explanation: _Optional[str] = ...) -> None: ...
 
 class Round(_message.Message):
     __slots__ = ("id", "domain", "recipe", "minutes", "seed", "trigger", "requested_by", "phase", "created_at", "changed_at", "start_version", "version", "reason", "frames", "progress", "events", "checks")

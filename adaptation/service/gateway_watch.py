@@ -1,0 +1,52 @@
+"""Which gateways are there: those whose heartbeat changes, by this process's own clock."""
+
+import time
+
+from exchange.gateways import Heartbeat, read_heartbeats
+from exchange.storage import StorageRoot
+
+ALIVE_S = 5.0
+"""A gateway beats every second."""
+
+
+class GatewayWatch:
+    """For one thread."""
+
+    def __init__(self, root: StorageRoot) -> None:
+        self._root = root
+        self._beats: dict[str, Heartbeat] = {}
+        self._changed_s: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Raises RecordError or StorageError where the heartbeats cannot be read."""
+        now_s = time.monotonic()
+        for beat in read_heartbeats(self._root):
+            known = self._beats.get(beat.gateway)
+            if known is not None and known.written_at != beat.written_at:
+                self._changed_s[beat.gateway] = now_s
+            self._beats[beat.gateway] = beat
+
+    def all(self) -> list[Heartbeat]:
+        """The last heartbeat of every gateway that there ever was."""
+        return list(self._beats.values())
+
+    def alive(self) -> list[Heartbeat]:
+        """Of those that were seen to beat in the last seconds."""
+        oldest_s = time.monotonic() - ALIVE_S
+        return [beat for name, beat in list(self._beats.items()) if self._changed_s.get(name, 0.0) > oldest_s]
+
+    def slowest_p99_s(self) -> float:
+        """Of all versions that gateways serve just now; 0 where none answers frames."""
+        return max((_recent_p99_s(beat) for beat in self.alive()), default=0.0)
+
+
+def _recent_p99_s(beat: Heartbeat) -> float:
+    """The p99 is over a version's last few hundred frames: it says nothing where none came of late."""
+    recent = [
+        health.p99_s
+        for health in beat.versions.values()
+        if health.p99_s is not None
+        and health.last_success is not None
+        and (beat.written_at - health.last_success).total_seconds() < ALIVE_S
+    ]
+    return max(recent, default=0.0)

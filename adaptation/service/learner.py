@@ -1,0 +1,133 @@
+"""One learner: everything that the holder of a root's lease does, again and again, in one thread."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from adaptation.live_prior.follow import LivePrior
+from adaptation.publishing.collecting import collect
+from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.operations import Operations, TooManyWaiting
+from adaptation.service.rollouts import Rollouts
+from adaptation.service.round_runner import RoundRunner
+from adaptation.service.round_state import Request, RoundBook, Trigger
+from adaptation.service.settings import LearnerSettings
+from adaptation.service.triggers import TriggerRule, Triggers
+from exchange.audit import AuditEntry, audited
+from exchange.failpoints import failpoint
+from exchange.lease import Lease
+from exchange.ledger import publish, read_ledger
+from exchange.listening import StartupError
+from exchange.plan_changes import PlanRefused, apply_change, served_with
+from exchange.records import RecordError
+from exchange.releases import ReleaseError
+from exchange.serving_plan import read_plan
+from exchange.storage import StorageError, StorageRoot
+
+_PAUSE_S = 0.25
+_NOW, _SOON_S, _HOURLY_S = 0.0, 5.0, 3600.0
+STARTER_ID = "starter"
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Duty:
+    name: str
+    do: Callable[[], object]
+    every_s: float
+    next_s: float = 0.0
+
+
+class Learner:
+    """From `begin` on a root has a release and a plan; `run` keeps it adapted until `stop`."""
+
+    def __init__(self, root: StorageRoot, lease: Lease, settings: LearnerSettings, holder: str) -> None:
+        """Raises StartupError where the settings name what is not there."""
+        self.root = root
+        self.lease = lease
+        self.settings = settings
+        self.holder = holder
+        self.started_at = datetime.now(UTC)
+        self.book = RoundBook(root)
+        self.gateways = GatewayWatch(root)
+        self.troubles: dict[str, str] = {}
+        """What of its duties does not work just now, and why."""
+        self._stopping = False
+        self._woken = threading.Event()
+        self.operations = Operations(root, lease, settings, self.book, self._woken.set)
+        self.rollouts = Rollouts(root, lease, settings.rollout, self.gateways.alive)
+        self._runner = RoundRunner(root, lease, settings, self.book, self.gateways)
+        triggers = Triggers(root, self.book, self._start_by_itself)
+        self._duties = [
+            _Duty("heartbeats", self.gateways.look, _NOW),
+            _Duty("rounds", self._runner.tick, _NOW),
+            _Duty("rollouts", self.rollouts.tick, _NOW),
+            _Duty("priors", LivePrior(root, lease).update, _SOON_S),
+            _Duty("triggers", triggers.tick, _SOON_S),
+            _Duty("collection", lambda: collect(root, lease, who=holder, why="hourly"), _HOURLY_S),
+        ]
+
+    def begin(self) -> None:
+        """Sees to it that there is something to serve: what a new root needs first.
+
+        Raises:
+            StartupError: there is neither a release nor one to begin with.
+            LeaseLost, RecordError, ReleaseError, StorageError: something cannot be read or written.
+        """
+        if read_plan(self.root) is not None:
+            return
+        releases = read_ledger(self.root)
+        if not releases:
+            if self.settings.release is None:
+                raise StartupError(f"{self.settings.root} has no release yet: give the first one by --release")
+            releases = [
+                publish(self.root, self.settings.release, by=self.holder, origin="starter", round_id=STARTER_ID)
+            ]
+            failpoint("learner.after-first-release")
+        version = releases[0].version
+        with audited(self.root, AuditEntry(who=self.holder, what="promote", version=version, why="the first plan")):
+            apply_change(self.root, self.lease, lambda content: content or served_with(None, version, domain=None))
+        failpoint("learner.after-first-plan")
+
+    def run(self) -> None:
+        """Raises LeaseLost; whatever else goes wrong is told in `troubles` and tried again."""
+        try:
+            while not self._stopping:
+                self._woken.clear()
+                self.lease.check()
+                for duty in self._duties:
+                    self._attend_to(duty)
+                self._woken.wait(_PAUSE_S)
+        finally:
+            self._runner.close()
+
+    def stop(self) -> None:
+        """May be called from any thread, and from a signal's handler."""
+        self._stopping = True  # an event could be locked by the thread that the handler interrupts
+
+    def _attend_to(self, duty: _Duty) -> None:
+        if time.monotonic() < duty.next_s:
+            return
+        try:
+            duty.do()
+        except (OSError, PlanRefused, RecordError, ReleaseError, StorageError) as error:
+            trouble = " ".join(str(error).split())
+            if self.troubles.get(duty.name) != trouble:
+                _log.warning("%s: %s", duty.name, trouble)
+            self.troubles[duty.name] = trouble
+            duty.next_s = time.monotonic() + max(1.0, duty.every_s)
+            return
+        if self.troubles.pop(duty.name, None):
+            _log.info("%s: it works again", duty.name)
+        duty.next_s = time.monotonic() + duty.every_s
+
+    def _start_by_itself(self, domain: str, rule: TriggerRule, trigger: Trigger, why: str) -> None:
+        recipe = rule.recipe or self.settings.recipe
+        request = Request(domain=domain, recipe=recipe, minutes=rule.minutes, trigger=trigger)
+        try:
+            self.operations.start_round(request, by=f"{trigger} trigger", why=why)
+        except TooManyWaiting:
+            _log.warning("the %s trigger of %s waits: too many rounds are queued", trigger, domain)

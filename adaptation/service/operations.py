@@ -1,0 +1,157 @@
+"""What operators may ask of a learner, whoever carries the question."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
+
+from adaptation.publishing.deciding import Order, promote, roll_back
+from adaptation.rounds.recipes import RoundConfig
+from adaptation.service.round_state import (
+    Phase,
+    Request,
+    RoundBook,
+    RoundState,
+    change_round,
+    new_round_id,
+    read_round,
+    state_key,
+)
+from adaptation.service.settings import LearnerSettings
+from adaptation.service.triggers import TriggerRule, set_trigger
+from exchange.audit import AuditEntry, audited
+from exchange.failpoints import failpoint
+from exchange.lease import Lease
+from exchange.ledger import require_present
+from exchange.pins import set_pin
+from exchange.plan_changes import apply_change, with_candidate
+from exchange.serving_plan import ServingPlan
+from exchange.storage import ObjectExists, StorageRoot
+
+MOST_WAITING = 16
+MOST_KEY_BYTES = 128
+
+
+class BadRequest(Exception):
+    """The message says what to ask instead."""
+
+
+class TooManyWaiting(Exception):
+    """The message says what to do."""
+
+
+class KeyUsed(Exception):
+    """The idempotency key belongs to a round that was asked for otherwise."""
+
+
+class Operations:
+    """Calls may come from any thread; each returns when what was asked for is in the root."""
+
+    def __init__(
+        self,
+        root: StorageRoot,
+        lease: Lease,
+        settings: LearnerSettings,
+        book: RoundBook,
+        wake: Callable[[], None],
+    ) -> None:
+        """`wake` is called where the learner has something to do."""
+        self.root = root
+        self._lease = lease
+        self._settings = settings
+        self._recipes: MappingProxyType[str, RoundConfig] = settings.recipes()
+        self._book = book
+        self._wake = wake
+
+    def start_round(self, request: Request, *, by: str, key: str = "", why: str = "") -> RoundState:
+        """Queues a round; the same key gives the round that it began. An empty recipe stands for the default.
+
+        Raises:
+            BadRequest, KeyUsed, TooManyWaiting; LeaseLost, RecordError, StorageError.
+        """
+        request = request.model_copy(update={"recipe": request.recipe or self._settings.recipe})
+        if request.recipe not in self._recipes:
+            raise BadRequest(f"there is no recipe {request.recipe}: choose one of {', '.join(self._recipes)}")
+        if request.force and not why:
+            raise BadRequest("say why the gate's verdict is not to count")
+        if len(key.encode()) > MOST_KEY_BYTES:
+            raise BadRequest(f"an idempotency key may have {MOST_KEY_BYTES} bytes: use a shorter one")
+        now, round_id = datetime.now(UTC), new_round_id(key)
+        if key and self.root.read_if_any(state_key(round_id)) is not None:
+            return self._begun_before(round_id, request)
+        if sum(not state.phase.is_final for state in self._book.all()) >= MOST_WAITING:
+            raise TooManyWaiting(f"{MOST_WAITING} rounds wait: cancel one, or ask again when one has ended")
+        state = RoundState(id=round_id, request=request, requested_by=by, created_at=now, changed_at=now)
+        state = state.told(f"asked for by {by}{f': {why}' if why else ''}")
+        self._lease.check()
+        failpoint("round.before-queued")
+        try:
+            self.root.create(state_key(round_id), state.encode())
+        except ObjectExists:
+            return self._begun_before(round_id, request)
+        failpoint("round.after-queued")
+        self._wake()
+        return state
+
+    def cancel_round(self, round_id: str, *, by: str) -> RoundState:
+        """Raises NoSuchRound; LeaseLost, RecordError, StorageError."""
+
+        def cancelled(state: RoundState) -> RoundState:
+            if state.phase.is_final or state.cancelled_by is not None:
+                return state
+            if state.phase is Phase.QUEUED:
+                return state.moved(Phase.CANCELLED, f"cancelled by {by}", cancelled_by=by)
+            return state.told(f"{by} cancels it").model_copy(update={"cancelled_by": by})
+
+        self._lease.check()
+        state = change_round(self.root, round_id, cancelled)
+        self._wake()
+        return state
+
+    def promote(self, version: int, order: Order, *, force: bool) -> ServingPlan:
+        """A candidate for the gateways to try, or, forced, what is served at once.
+
+        Raises:
+            BadRequest: forced without a reason.
+            PlanRefused; LeaseLost, RecordError, StorageError.
+        """
+        if force and not order.why:
+            raise BadRequest("say why the rollout is to be passed over")
+        plan = promote(self.root, self._lease, version, order, forced=True) if force else self._try(version, order)
+        self._wake()
+        return plan
+
+    def roll_back(self, order: Order) -> ServingPlan:
+        """Raises PlanRefused; LeaseLost, RecordError, StorageError."""
+        plan = roll_back(self.root, self._lease, order)
+        self._wake()
+        return plan
+
+    def pin(self, version: int, *, pinned: bool, by: str) -> tuple[int, ...]:
+        """Returns all that are pinned. Raises ReleaseError; RecordError, StorageError."""
+        require_present(self.root, version)
+        with audited(self.root, AuditEntry(who=by, what="pin" if pinned else "unpin", version=version)):
+            return set_pin(self.root, version, pinned=pinned)
+
+    def set_trigger(self, domain: str, rule: TriggerRule, *, by: str) -> TriggerRule:
+        """Raises BadRequest; RecordError, StorageError."""
+        if rule.recipe is not None and rule.recipe not in self._recipes:
+            raise BadRequest(f"there is no recipe {rule.recipe}: choose one of {', '.join(self._recipes)}")
+        told = rule.model_dump(mode="json")
+        with audited(self.root, AuditEntry(who=by, what="set-trigger", domain=domain, details=told)):
+            set_trigger(self.root, domain, rule)
+        return rule
+
+    def _try(self, version: int, order: Order) -> ServingPlan:
+        domain, shadow_share = order.domain, self._settings.rollout.shadow_share
+        change = partial(with_candidate, version=version, domain=domain, share=0.0, shadow_share=shadow_share)
+        with audited(self.root, AuditEntry(who=order.who, what="try", version=version, domain=domain, why=order.why)):
+            plan = apply_change(self.root, self._lease, change)
+        assert plan is not None  # noqa: S101 - there is a plan where there is a candidate
+        return plan
+
+    def _begun_before(self, round_id: str, request: Request) -> RoundState:
+        known = read_round(self.root, round_id)
+        if known.request != request:
+            raise KeyUsed(f"this idempotency key began round {known.id}, which was asked for otherwise: use another")
+        return known

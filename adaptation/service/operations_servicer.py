@@ -1,0 +1,227 @@
+"""`roadshift.v1.Operations`: translates between the wire and the learner."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from pydantic import TypeAdapter, ValidationError
+from roadshift.v1 import operations_pb2 as pb
+from roadshift.v1 import operations_pb2_grpc as pb_grpc
+
+from adaptation.gate.verdict import Verdict
+from adaptation.publishing.deciding import Order
+from adaptation.service import converters
+from adaptation.service.learner import Learner
+from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
+from adaptation.service.round_files import VERDICT_FILE
+from adaptation.service.round_state import NoSuchRound, Phase, RoundId, RoundState, read_progress, read_round, round_key
+from adaptation.service.triggers import read_triggers
+from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
+from exchange.lease import LeaseLost
+from exchange.ledger import collected_versions, read_ledger
+from exchange.locations import DomainName
+from exchange.pins import read_pins
+from exchange.plan_changes import PlanRefused
+from exchange.priors import read_prior
+from exchange.records import RecordError
+from exchange.releases import ReleaseError
+from exchange.serving_plan import read_plan
+from exchange.storage import ObjectChanged, StorageUnavailable
+
+MOST_WATCHERS = 8
+DEFAULT_LIMIT, MOST_LISTED = 20, 200
+_LOOK_EVERY_S = 0.5
+_log = logging.getLogger(__name__)
+_ROUND_ID: TypeAdapter[str] = TypeAdapter(RoundId)
+_DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
+
+_STATUS: dict[type[Exception], grpc.StatusCode] = {
+    ValidationError: grpc.StatusCode.INVALID_ARGUMENT,
+    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    NoSuchRound: grpc.StatusCode.NOT_FOUND,
+    ReleaseError: grpc.StatusCode.NOT_FOUND,
+    PlanRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    KeyUsed: grpc.StatusCode.ALREADY_EXISTS,
+    TooManyWaiting: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LeaseLost: grpc.StatusCode.ABORTED,
+    ObjectChanged: grpc.StatusCode.ABORTED,
+    StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
+    RecordError: grpc.StatusCode.DATA_LOSS,
+    UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,
+    RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
+}
+
+
+class OperationsServicer(pb_grpc.OperationsServicer):
+    """Each call runs in a thread of the server's."""
+
+    def __init__(self, learner: Learner, callers: Callers) -> None:
+        self._learner = learner
+        self._root = learner.root
+        self._callers = callers
+        self._watchers = threading.BoundedSemaphore(MOST_WATCHERS)
+
+    def StartRound(self, request: pb.StartRoundRequest, context: grpc.ServicerContext) -> pb.Round:  # noqa: N802
+        with self._answering(context):
+            asked, by = converters.round_request(request), self._who(context, request.by)
+            key, why = request.idempotency_key, request.why
+            return self._message(self._learner.operations.start_round(asked, by=by, key=key, why=why))
+
+    def WatchRound(self, request: pb.WatchRoundRequest, context: grpc.ServicerContext) -> Iterator[pb.Round]:  # noqa: N802
+        with self._answering(context):
+            if not self._watchers.acquire(blocking=False):
+                raise TooManyWaiting(f"{MOST_WATCHERS} callers watch rounds already: ask for the round now and then")
+            try:
+                yield from self._changes(request.id, context)
+            finally:
+                self._watchers.release()
+
+    def ListRounds(self, request: pb.ListRoundsRequest, context: grpc.ServicerContext) -> pb.ListRoundsResponse:  # noqa: N802
+        with self._answering(context):
+            rounds = [s for s in self._learner.book.all() if request.domain in ("", s.request.domain)]
+            newest = rounds[::-1][: min(request.limit or DEFAULT_LIMIT, MOST_LISTED)]
+            return pb.ListRoundsResponse(rounds=[converters.round_message(state, None, None) for state in newest])
+
+    def GetRound(self, request: pb.GetRoundRequest, context: grpc.ServicerContext) -> pb.Round:  # noqa: N802
+        with self._answering(context):
+            return self._message(read_round(self._root, _round_id(request.id)))
+
+    def CancelRound(self, request: pb.CancelRoundRequest, context: grpc.ServicerContext) -> pb.Round:  # noqa: N802
+        with self._answering(context):
+            by = self._who(context, request.by)
+            return self._message(self._learner.operations.cancel_round(_round_id(request.id), by=by))
+
+    def ListReleases(self, request: pb.ListReleasesRequest, context: grpc.ServicerContext) -> pb.ListReleasesResponse:  # noqa: N802
+        with self._answering(context):
+            stored, pinned, collected = read_plan(self._root), read_pins(self._root), collected_versions(self._root)
+            plan = None if stored is None else stored.plan
+            ledger = read_ledger(self._root)
+            return pb.ListReleasesResponse(
+                releases=[converters.release_message(entry, plan, pinned, collected) for entry in ledger]
+            )
+
+    def Promote(self, request: pb.PromoteRequest, context: grpc.ServicerContext) -> pb.Serving:  # noqa: N802
+        with self._answering(context):
+            order = self._order(context, request)
+            plan = self._learner.operations.promote(_version(request.version), order, force=request.force)
+            return converters.serving_message(plan, order.domain)
+
+    def Rollback(self, request: pb.RollbackRequest, context: grpc.ServicerContext) -> pb.Serving:  # noqa: N802
+        with self._answering(context):
+            order = self._order(context, request)
+            return converters.serving_message(self._learner.operations.roll_back(order), order.domain)
+
+    def Pin(self, request: pb.PinRequest, context: grpc.ServicerContext) -> pb.PinResponse:  # noqa: N802
+        with self._answering(context):
+            by = self._who(context, request.by)
+            pinned = self._learner.operations.pin(_version(request.version), pinned=request.pinned, by=by)
+            return pb.PinResponse(pinned=pinned)
+
+    def GetPrior(self, request: pb.GetPriorRequest, context: grpc.ServicerContext) -> pb.GetPriorResponse:  # noqa: N802
+        with self._answering(context):
+            return converters.prior_message(read_prior(self._root, _domain(request.domain)))
+
+    def SetTrigger(self, request: pb.SetTriggerRequest, context: grpc.ServicerContext) -> pb.Trigger:  # noqa: N802
+        with self._answering(context):
+            domain, rule = _domain(request.trigger.domain), converters.trigger_rule(request.trigger)
+            rule = self._learner.operations.set_trigger(domain, rule, by=self._who(context, request.by))
+            return converters.trigger_message(domain, rule)
+
+    def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.LearnerStatus:  # noqa: N802
+        with self._answering(context):
+            return self._status()
+
+    def _status(self) -> pb.LearnerStatus:
+        learner = self._learner
+        status = converters.status_message(learner.holder, learner.lease.epoch, learner.started_at, self._root.url)
+        if (stored := read_plan(self._root)) is not None:
+            status.plan_revision = stored.plan.revision
+            status.domains.extend(
+                converters.serving_message(stored.plan, name) for name in (None, *stored.plan.domains)
+            )
+        alive = {beat.gateway for beat in learner.gateways.alive()}
+        status.gateways.extend(
+            converters.gateway_message(beat, alive=beat.gateway in alive) for beat in learner.gateways.all()
+        )
+        open_rounds = [state for state in learner.book.all() if not state.phase.is_final]
+        started = [state for state in open_rounds if state.phase is not Phase.QUEUED]
+        if started:
+            status.running.CopyFrom(self._message(started[0]))
+        status.queued = len(open_rounds) - len(started)
+        rules = read_triggers(self._root).rules
+        status.triggers.extend(converters.trigger_message(domain, rule) for domain, rule in rules.items())
+        status.troubles.extend(f"{duty}: {why}" for duty, why in sorted(learner.troubles.items()))
+        return status
+
+    def _changes(self, round_id: str, context: grpc.ServicerContext) -> Iterator[pb.Round]:
+        sent: pb.Round | None = None
+        while context.is_active():
+            state = read_round(self._root, _round_id(round_id))
+            message = self._message(state)
+            if message != sent:
+                yield message
+                sent = message
+            if state.phase.is_final:
+                return
+            time.sleep(_LOOK_EVERY_S)
+
+    def _message(self, state: RoundState) -> pb.Round:
+        """With how far the worker is, what the gate said, and what is waited for."""
+        found = self._root.read_if_any(round_key(state.id, VERDICT_FILE))
+        verdict: Verdict | None = None if found is None else Verdict.decode(found.data, VERDICT_FILE)
+        if state.phase is Phase.ROLLOUT and (waiting := self._learner.rollouts.waiting(state.request.domain)):
+            state = state.model_copy(update={"reason": waiting})
+        return converters.round_message(state, read_progress(self._root, state.id), verdict)
+
+    def _order(self, context: grpc.ServicerContext, request: pb.PromoteRequest | pb.RollbackRequest) -> Order:
+        domain = converters.domain_or_default(request.domain)
+        return Order(self._who(context, request.by), None if domain is None else _domain(domain), request.why)
+
+    def _who(self, context: grpc.ServicerContext, claimed: str) -> str:
+        """A certificate's word before the caller's."""
+        return (self._callers.name(context) or claimed or "operator")[:256]
+
+    @contextmanager
+    def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Checks the role first, and ends the call with the status of whatever error comes out."""
+        try:
+            self._callers.require(context, Role.OPERATOR)
+            yield
+        except tuple(_STATUS) as error:
+            status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+            context.abort(status, _first_line(error))
+        except Exception as error:
+            if not isinstance(error, grpc.RpcError) and str(error):
+                _log.exception("a call ended with a defect of the learner")
+            raise
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())
+
+
+def _round_id(text: str) -> str:
+    """Raises NoSuchRound where the text is no round's id: a key is made of it."""
+    try:
+        return _ROUND_ID.validate_python(text)
+    except ValidationError:
+        raise NoSuchRound(f"{text[:64]!r} is no round's id: roadshift round list names those that there are") from None
+
+
+def _domain(text: str) -> str:
+    try:
+        return _DOMAIN.validate_python(text)
+    except ValidationError:
+        raise BadRequest(f"{text[:64]!r} is no domain name: such as sim-dusk") from None
+
+
+def _version(number: int) -> int:
+    if number < 1:
+        raise BadRequest("give a version: roadshift release list shows those that there are")
+    return number

@@ -1,0 +1,312 @@
+"""The life of rounds: queued, learnt, judged, published, tried, promoted or not; one at a time.
+
+Each phase does again what it finds half done, and the state moves on by one write at its end. So whoever holds the
+lease goes on with a round from what is in the root; the worker's folder on this machine only saves time.
+"""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from adaptation.gate.verdict import Verdict
+from adaptation.service.captured_snapshot import CapturedSnapshot, copy_captured, lay_out
+from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.rollouts import DROP
+from adaptation.service.round_files import (
+    JOB_FILE,
+    OUT_FOLDER,
+    PAGE_FILE,
+    RELEASE_FOLDER,
+    REPORT_FILE,
+    REPORT_FOLDER,
+    TARGET_FOLDER,
+    VERDICT_FILE,
+    write_whole,
+)
+from adaptation.service.round_job import Job, has_collapsed
+from adaptation.service.round_start import StartChoice
+from adaptation.service.round_state import (
+    Phase,
+    Progress,
+    RoundBook,
+    RoundState,
+    change_round,
+    progress_key,
+    read_progress,
+    read_round,
+    round_key,
+)
+from adaptation.service.settings import LearnerSettings
+from adaptation.service.worker_process import WorkerProcess
+from exchange.audit import AuditEntry, audited, read_audit, record
+from exchange.failpoints import failpoint
+from exchange.lease import Lease
+from exchange.ledger import anchor_of, fetch_release, publish, read_ledger
+from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
+from exchange.priors import read_prior
+from exchange.serving_plan import PlanContent, read_plan
+from exchange.storage import StorageRoot
+
+MOST_CRASHES = 3
+FEWEST_FRAMES = 8
+_PROGRESS_EVERY_S = 2.0
+_log = logging.getLogger(__name__)
+
+
+class RoundRunner:
+    """`tick` is called every moment by whoever holds the lease, always from the same thread."""
+
+    def __init__(
+        self, root: StorageRoot, lease: Lease, settings: LearnerSettings, book: RoundBook, gateways: GatewayWatch
+    ) -> None:
+        self._root = root
+        self._lease = lease
+        self._settings = settings
+        self._recipes = settings.recipes()
+        self._book = book
+        self._gateways = gateways
+        self._start = StartChoice(root, book)
+        self._worker: WorkerProcess | None = None
+        self._worked_before_s = 0.0
+        self._next_progress_s = 0.0
+
+    def tick(self) -> None:
+        """Takes the round that is under way, or else the one that has waited longest, one step on.
+
+        Raises:
+            LeaseLost: this learner may write no more.
+            OSError, RecordError, ReleaseError, StorageError: the step was not done; the next call tries it again.
+        """
+        open_rounds = [state for state in self._book.all() if not state.phase.is_final]
+        started = [state for state in open_rounds if state.phase is not Phase.QUEUED]
+        for state in (started or open_rounds)[:1]:
+            self._lease.check()
+            self._step(state)
+
+    def close(self) -> None:
+        """Ends the worker; its round goes on with the next learner."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def _step(self, state: RoundState) -> None:
+        if state.cancelled_by is not None and state.phase is not Phase.ROLLOUT:
+            self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}")
+        elif state.phase is Phase.QUEUED:
+            self._begin(state)
+        elif state.phase is Phase.SNAPSHOT:
+            self._take_snapshot(state)
+        elif state.phase is Phase.LEARNING:
+            self._learn(state)
+        elif state.phase is Phase.PUBLISHING:
+            self._publish(state)
+        else:
+            self._follow_rollout(state)
+
+    def _begin(self, state: RoundState) -> None:
+        if state.request.recipe not in self._recipes:
+            self._end(state, Phase.FAILED, f"there is no recipe {state.request.recipe} any more")
+            return
+        start = self._start.choose(state.request.domain)
+        self._move(
+            state,
+            Phase.SNAPSHOT,
+            f"starts from release {start.version}: {start.why}",
+            start_version=start.version,
+            from_anchor=start.from_anchor,
+            sight=start.sight,
+        )
+
+    def _take_snapshot(self, state: RoundState) -> None:
+        snapshot = copy_captured(self._root, state.request.domain, state.id)
+        if snapshot.frames < FEWEST_FRAMES:
+            self._end(
+                state,
+                Phase.FAILED,
+                f"only {snapshot.frames} captured frames in domain {state.request.domain}, fewer than {FEWEST_FRAMES}:"
+                " serve more frames with --root, and start another round",
+            )
+            return
+        self._move(state, Phase.LEARNING, f"{snapshot.frames} captured frames", frames=snapshot.frames)
+
+    def _learn(self, state: RoundState) -> None:
+        if self._worker is None:
+            self._worker = self._start_worker(state)
+        worker = self._worker
+        self._show_progress(state, worker)
+        if (status := worker.exit_status) is None:
+            self._keep_in_bounds(state, worker)
+            return
+        self.close()
+        if status == 0:
+            self._judge(state, worker.folder)
+        elif why := worker.failure():
+            self._end(state, Phase.FAILED, why)
+        elif state.crashes + 1 >= MOST_CRASHES:
+            last = worker.last_words()
+            self._end(state, Phase.FAILED, f"the worker ended {MOST_CRASHES} times with status {status}: {last}")
+        else:
+            text = f"the worker ended with status {status}; it goes on where it was"
+            self._move(state, Phase.LEARNING, text, crashes=state.crashes + 1)
+
+    def _start_worker(self, state: RoundState) -> WorkerProcess:
+        """From what this machine has of the round, and what the root has of it."""
+        folder = self._folder(state)
+        if not (folder / JOB_FILE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write_whole(folder / JOB_FILE, self._job(state).encode())
+        if not (folder / OUT_FOLDER / "snapshot").exists():
+            key = round_key(state.id, "snapshot.json")
+            snapshot = CapturedSnapshot.decode(self._root.read(key).data, key)
+            lay_out(self._root, state.id, snapshot, folder / TARGET_FOLDER)
+        before = read_progress(self._root, state.id)
+        self._worked_before_s = 0.0 if before is None else before.worked_s
+        failpoint("round.before-worker")
+        settings = self._settings
+        worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, fake=settings.fake)
+        failpoint("round.after-worker")
+        return worker
+
+    def _job(self, state: RoundState) -> Job:
+        assert state.start_version is not None  # noqa: S101 - chosen before the snapshot
+        config, minutes = self._recipes[state.request.recipe], state.request.minutes
+        domain, stored = state.request.domain, read_plan(self._root)
+        incumbent = state.start_version if stored is None else stored.plan.of(domain).serving
+        anchor = anchor_of(self._root, incumbent)
+        return Job(
+            config=config if minutes is None else config.with_budget(minutes, "minutes"),
+            start=self._fetched(state.start_version),
+            incumbent=self._fetched(incumbent),
+            anchor=None if anchor == incumbent else self._fetched(anchor),
+            prior=read_prior(self._root, domain).estimates.get(incumbent),
+            limits=self._settings.limits(),
+            sources=self._settings.sources,
+            seed=state.request.seed,
+            domain=domain,
+        )
+
+    def _fetched(self, version: int) -> Path:
+        return fetch_release(self._root, version, self._settings.run_dir.absolute() / "releases")
+
+    def _folder(self, state: RoundState) -> Path:
+        return self._settings.run_dir.absolute() / "rounds" / state.id
+
+    def _show_progress(self, state: RoundState, worker: WorkerProcess) -> None:
+        now_s = time.monotonic()
+        if (worker.is_running and now_s < self._next_progress_s) or (told := worker.progress()) is None:
+            return
+        self._next_progress_s = now_s + _PROGRESS_EVERY_S
+        worked_s = self._worked_before_s + worker.worked_s
+        progress: Progress = told.model_copy(update={"paused": worker.held, "worked_s": worked_s})
+        self._root.write(progress_key(state.id), progress.encode())
+
+    def _keep_in_bounds(self, state: RoundState, worker: WorkerProcess) -> None:
+        settings = self._settings
+        p99_s = self._gateways.slowest_p99_s()
+        worker.hold(f"a gateway's p99 is {p99_s:.2f} s" if p99_s > settings.p99_limit_s else "")
+        if (held_bytes := worker.memory_bytes()) > settings.memory_gib * 2**30:
+            self._end(state, Phase.FAILED, f"the worker held {held_bytes / 2**30:.1f} GiB: see --memory-gib")
+        elif self._worked_before_s + worker.worked_s > 3600 * settings.hours:
+            self._end(state, Phase.FAILED, f"the worker took more than {settings.hours:g} hours: see --hours")
+
+    def _judge(self, state: RoundState, folder: Path) -> None:
+        for name in (REPORT_FILE, PAGE_FILE):
+            self._root.write(round_key(state.id, name), (folder / OUT_FOLDER / REPORT_FOLDER / name).read_bytes())
+            failpoint("round.after-report")
+        encoded = (folder / VERDICT_FILE).read_bytes()
+        verdict = Verdict.decode(encoded, VERDICT_FILE)
+        self._root.write(round_key(state.id, VERDICT_FILE), encoded)
+        failpoint("round.after-verdict")
+        if verdict.passed:
+            self._move(state, Phase.PUBLISHING, "the gate let it pass")
+            return
+        why = " ".join(verdict.reasons())
+        if not state.request.force:
+            self._end(state, Phase.REJECTED, f"the gate refused it: {why}", collapsed=has_collapsed(verdict))
+            return
+        entry = AuditEntry(who=state.requested_by, what="force-gate", round_id=state.id, why=why[:2000], forced=True)
+        record(self._root, entry)
+        failpoint("round.after-forced")
+        self._move(state, Phase.PUBLISHING, f"forced by {state.requested_by}, although the gate refused: {why}")
+
+    def _publish(self, state: RoundState) -> None:
+        release = self._folder(state) / OUT_FOLDER / RELEASE_FOLDER
+        version = next((entry.version for entry in read_ledger(self._root) if entry.round_id == state.id), None)
+        if version is None and not release.exists():
+            self._move(state, Phase.LEARNING, "its release was left on another machine: it is made again")
+            return
+        if version is None:
+            by = f"learner, for {state.requested_by}"
+            parent = state.start_version
+            version = publish(self._root, release, by=by, origin="round", round_id=state.id, parent=parent).version
+        failpoint("round.after-publish")
+        self._try(state, version)
+
+    def _try(self, state: RoundState, version: int) -> None:
+        domain, shadow_share = state.request.domain, self._settings.rollout.shadow_share
+
+        def unless_there(content: PlanContent | None) -> PlanContent | None:
+            present = None if content is None else content.domains.get(domain, content.default)
+            if present is not None and version in (present.serving, present.candidate and present.candidate.version):
+                return None
+            return with_candidate(content, version, domain=domain, share=0.0, shadow_share=shadow_share)
+
+        try:
+            apply_change(self._root, self._lease, unless_there)
+        except PlanRefused as refused:  # an operator's candidate is there
+            why = str(refused)
+            if state.reason != why:
+                change_round(self._root, state.id, lambda now: now.told(why).model_copy(update={"reason": why}))
+            return
+        failpoint("round.after-candidate")
+        self._move(state, Phase.ROLLOUT, f"release {version} is the candidate", version=version, reason="")
+
+    def _follow_rollout(self, state: RoundState) -> None:
+        stored = read_plan(self._root)
+        plan = None if stored is None else stored.plan.of(state.request.domain)
+        if plan is not None and plan.serving == state.version:
+            self._end(state, Phase.PROMOTED, f"release {state.version} is served")
+        elif state.cancelled_by is not None:
+            self._withdraw(state)
+            self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}")
+        elif plan is None or plan.candidate is None or plan.candidate.version != state.version:
+            why = self._why_dropped(state)
+            self._end(state, Phase.REJECTED, why, collapsed="collapse" in why)
+
+    def _withdraw(self, state: RoundState) -> None:
+        """Drops the round's candidate, where it is one."""
+        domain = state.request.domain
+
+        def without(content: PlanContent | None) -> PlanContent | None:
+            present = None if content is None else content.domains.get(domain, content.default)
+            is_there = present is not None and present.candidate and present.candidate.version == state.version
+            return candidate_dropped(content, domain=domain) if is_there else None
+
+        who = state.cancelled_by or ""
+        entry = AuditEntry(who=who, what=DROP, version=state.version, domain=domain, why="cancelled")
+        with audited(self._root, entry):
+            apply_change(self._root, self._lease, without)
+        failpoint("round.after-withdrawal")
+
+    def _why_dropped(self, state: RoundState) -> str:
+        """What the audit says last of the candidate."""
+        told = [entry for entry in read_audit(self._root, state.created_at) if entry.version == state.version]
+        return f"{told[-1].what} by {told[-1].who}: {told[-1].why}" if told else "its candidate was dropped"
+
+    def _move(self, state: RoundState, phase: Phase, text: str, **changes: object) -> None:
+        self._lease.check()
+
+        def moved(now: RoundState) -> RoundState:
+            return now if now.phase is not state.phase else now.moved(phase, text, **changes)
+
+        change_round(self._root, state.id, moved)
+        _log.info("round %s of %s: %s: %s", state.id, state.request.domain, phase, text)
+
+    def _end(self, state: RoundState, phase: Phase, reason: str, **changes: object) -> None:
+        """The last step of a round, whatever it left on this machine."""
+        self.close()
+        self._move(state, phase, reason, **changes)
+        if read_round(self._root, state.id).phase.is_final:
+            shutil.rmtree(self._folder(state), ignore_errors=True)

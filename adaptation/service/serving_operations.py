@@ -1,0 +1,121 @@
+"""Runs a learner with its port: from taking the lease to giving it back."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+from roadshift.v1 import operations_pb2_grpc as pb_grpc
+
+from adaptation.data.labelled_frames import DataError
+from adaptation.service.learner import Learner
+from adaptation.service.operations_servicer import MOST_WATCHERS, OperationsServicer
+from adaptation.service.round_job import chosen_sources, held_out_sources
+from adaptation.service.settings import LearnerSettings
+from exchange.audit import user_at_host
+from exchange.callers import Callers
+from exchange.lease import Lease, LeaseHeld, holding
+from exchange.listening import StartupError, check_free, open_port
+from exchange.storage import StorageRoot, open_root
+
+_WORKERS = MOST_WATCHERS + 8
+_MOST_CALLS = 64
+_GRACE_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -> None:
+    """Keeps a root adapted until SIGTERM or SIGINT; a round that is under way goes on with the next learner.
+
+    Raises:
+        StartupError: one line that says what to change.
+        LeaseHeld: another learner holds the lease.
+        LeaseLost: another learner took over.
+        RecordError, ReleaseError, StorageError: the root cannot be begun with.
+    """
+    settings.recipes()
+    settings.limits()
+    _check_sources(settings)
+    check_free(settings.listen, "--listen")
+    callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
+    stopping = _StopSignal()
+    root = open_root(settings.root, settings.lease_s / 5)
+    with _leased(root, settings, stopping) as lease:
+        if lease is None:
+            return
+        learner = Learner(root, lease, settings, user_at_host())
+        stopping.tell(learner.stop)
+        learner.begin()
+        with _port(learner, callers) as port:
+            on_ready(learner, port)
+            learner.run()
+
+
+class _StopSignal:
+    """Heard from the start, also by what is made later."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self._stop: Callable[[], None] = lambda: None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._note())
+
+    def tell(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        if self.came:
+            stop()
+
+    def _note(self) -> None:
+        self.came = True
+        self._stop()
+
+
+@contextmanager
+def _leased(root: StorageRoot, settings: LearnerSettings, stopping: _StopSignal) -> Iterator[Lease | None]:
+    """The lease, waited for where the settings say so; None where the signal came first."""
+    holder = user_at_host()
+    while not stopping.came:
+        try:
+            held = holding(root, holder, lasts_s=settings.lease_s)
+            lease = held.__enter__()
+        except LeaseHeld as error:
+            if not settings.standby:
+                raise
+            _log.info("standing by: %s", error)
+            time.sleep(settings.lease_s / 10)
+            continue
+        break
+    else:
+        yield None
+        return
+    try:
+        yield lease
+    finally:
+        held.__exit__(None, None, None)
+
+
+@contextmanager
+def _port(learner: Learner, callers: Callers) -> Iterator[int]:
+    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="operations")
+    server = grpc.server(workers, options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_MOST_CALLS)
+    pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
+    port = open_port(server, learner.settings)
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(_GRACE_S).wait()
+        workers.shutdown(wait=False)
+
+
+def _check_sources(settings: LearnerSettings) -> None:
+    """Finds what is wrong with the data before a round does, hours later."""
+    for choose, option in ((chosen_sources, "--source-split"), (held_out_sources, "--held-out-split")):
+        try:
+            for choice in choose(settings.sources):
+                choice.frames()
+        except DataError as error:
+            raise StartupError(f"{error}; or name another {option}") from error

@@ -1,0 +1,102 @@
+"""How a learner is told what to do, checked once at the start."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adaptation.gate.limits import GateLimits
+from adaptation.rounds.recipes import RECIPES, RoundConfig
+from adaptation.service.round_job import Source
+from exchange.listening import StartupError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class RolloutSettings(BaseModel):
+    """How long gateways try a candidate before it is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shadow_s: float = Field(default=60.0, ge=0)
+    """With shadow copies alone, once every gateway has loaded it."""
+    shadow_share: float = Field(default=0.2, ge=0, le=1)
+    bake_s: float = Field(default=300.0, ge=0)
+    """With its share of the frames."""
+    share: float = Field(default=0.1, gt=0, le=1)
+    fewest_frames: int = Field(default=20, ge=0)
+    """That it must have answered, over all gateways."""
+    load_within_s: float = Field(default=300.0, gt=0)
+
+
+class LearnerSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: str
+    sources: tuple[Source, ...] = Field(min_length=1)
+    """Labelled data that every round learns from besides the captured frames."""
+    release: Path | None = None
+    """Published first, and served by all, where the root has no release yet."""
+    run_dir: Path = Path("runs/learner")
+    """Rounds at work and copies of releases; what is lost here is made again from the root."""
+    standby: bool = False
+    """Wait for the lease instead of refusing to start."""
+    lease_s: float = Field(default=15.0, ge=1, le=30)
+    """After so long without a sign of life another learner may take over."""
+
+    listen: str = "127.0.0.1:8600"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    token_file: Path | None = None
+    insecure: bool = False
+
+    recipe: str = "cpu_quick"
+    """Of rounds that name none."""
+    recipe_files: tuple[Path, ...] = ()
+    """JSON files of further recipes (`RoundConfig`)."""
+    gate_limits: Path | None = None
+    """JSON file of the gate's limits (`GateLimits`), where they differ."""
+    yield_file: Path | None = None
+    """Where a gateway on this machine tells that it infers (`exchange.engine_busy`)."""
+    fake: bool = False
+    """Rounds learn nothing: their start is their result (`fake_worker`)."""
+    own_machine: bool = False
+    """No gateway needs this machine's processors: rounds run like any other process."""
+    p99_limit_s: float = Field(default=2.0, gt=0)
+    """While a gateway's p99 is over it, the round stands still."""
+    memory_gib: float = Field(default=8.0, gt=0)
+    """Of a worker, which is ended beyond it."""
+    hours: float = Field(default=12.0, gt=0)
+    """Of a worker's work; a round that takes longer fails."""
+    rollout: RolloutSettings = RolloutSettings()
+
+    def recipes(self) -> MappingProxyType[str, RoundConfig]:
+        """Those that need no second network, by name, with those of `recipe_files`.
+
+        Raises:
+            StartupError: a file holds none, or the default recipe does not exist.
+        """
+        made = [make() for make in RECIPES.values()]
+        made += [_read(path, RoundConfig, "a recipe") for path in self.recipe_files]
+        found = {config.recipe: config for config in made if config.distillation is None}
+        if self.recipe not in found:
+            raise StartupError(f"there is no recipe {self.recipe}: choose one of {', '.join(found)}")
+        return MappingProxyType(found)
+
+    def limits(self) -> GateLimits:
+        """Raises StartupError where the file holds none."""
+        return GateLimits() if self.gate_limits is None else _read(self.gate_limits, GateLimits, "gate limits")
+
+
+def _read(path: Path, kind: type[Model], what: str) -> Model:
+    try:
+        return kind.model_validate_json(path.read_text())
+    except OSError as error:
+        raise StartupError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StartupError(
+            f"{path} does not hold {what}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error

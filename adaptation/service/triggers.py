@@ -1,0 +1,129 @@
+"""Rounds that start by themselves: after an interval, or when a domain has drifted."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import Field
+
+from adaptation.service.captured_snapshot import captured_since
+from adaptation.service.domain_sight import DomainSights, drift
+from adaptation.service.round_state import Phase, RoundBook, RoundState, Sight, Trigger
+from exchange.locations import MAX_DOMAINS, DomainName
+from exchange.presence import domains_with_presence
+from exchange.record_changes import change_record
+from exchange.records import Record
+from exchange.serving_plan import ServingPlan, Version, read_plan
+from exchange.storage import StorageRoot
+
+TRIGGERS = "triggers.json"
+DEFAULT_MIN_FRAMES = 256
+
+
+class TriggerRule(Record):
+    """When a domain's rounds start; each needs new frames."""
+
+    interval_s: float | None = Field(default=None, ge=60)
+    """Since the last round began; None: never by time."""
+    drift: bool = False
+    min_new_frames: int = Field(default=DEFAULT_MIN_FRAMES, ge=1)
+    """Captured since the last round began."""
+    recipe: str | None = None
+    """None: the learner's default."""
+    minutes: float | None = Field(default=None, gt=0)
+
+
+class TriggerBook(Record):
+    format: int = Field(default=1, ge=1, le=1)
+    rules: dict[DomainName, TriggerRule] = Field(default={}, max_length=MAX_DOMAINS)
+    set_at: dict[DomainName, datetime] = Field(default={})
+    """Where there was no round yet, an interval is counted from here."""
+    surest: dict[Version, float] = Field(default={})
+    """The highest mean confidence that a version has shown in any domain."""
+
+
+def read_triggers(root: StorageRoot) -> TriggerBook:
+    """Raises RecordError or StorageError."""
+    found = root.read_if_any(TRIGGERS)
+    return TriggerBook() if found is None else TriggerBook.decode(found.data, TRIGGERS)
+
+
+def set_trigger(root: StorageRoot, domain: str, rule: TriggerRule) -> TriggerBook:
+    """Replaces a domain's rule; one that fires by nothing is forgotten.
+
+    Raises:
+        RecordError, StorageError: it cannot be read or written.
+        ValidationError: too many domains have one.
+    """
+
+    def changed(book: TriggerBook | None) -> TriggerBook:
+        book = book or TriggerBook()
+        rules = {name: known for name, known in book.rules.items() if name != domain}
+        set_at = {name: at for name, at in book.set_at.items() if name != domain}
+        if rule.drift or rule.interval_s is not None:
+            rules[domain], set_at[domain] = rule, datetime.now(UTC)
+        return TriggerBook(rules=rules, set_at=set_at, surest=book.surest)
+
+    return change_record(root, TRIGGERS, TriggerBook, changed)
+
+
+class Triggers:
+    """`tick` is called now and then by whoever holds the lease, always from the same thread."""
+
+    def __init__(self, root: StorageRoot, book: RoundBook, start: Callable[[str, TriggerRule, Trigger, str], None]):
+        """`start` takes the domain, its rule, which trigger fired and why."""
+        self._root = root
+        self._book = book
+        self._start = start
+        self._sights = DomainSights(root)
+
+    def tick(self) -> None:
+        """Starts what is due.
+
+        Raises:
+            RecordError, StorageError: something cannot be read; the next call may succeed.
+        """
+        stored, book = read_plan(self._root), read_triggers(self._root)
+        if stored is None:
+            return
+        sights = self._look(stored.plan, book)
+        rounds = self._book.all()
+        for domain, rule in book.rules.items():
+            of_domain = [state for state in rounds if state.request.domain == domain]
+            if any(not state.phase.is_final for state in of_domain):
+                continue
+            last = next((s for s in reversed(of_domain) if s.phase is not Phase.CANCELLED), None)
+            fired = self._fired(rule, last, book.set_at[domain], sights.get(domain), book)
+            since = None if last is None else last.created_at
+            if fired and captured_since(self._root, domain, since) >= rule.min_new_frames:
+                self._start(domain, rule, *fired)
+
+    def _look(self, plan: ServingPlan, book: TriggerBook) -> dict[str, Sight]:
+        """Every domain as its version sees it; keeps the highest confidence of each version that is served."""
+        sights = {}
+        for domain in sorted({*domains_with_presence(self._root), *book.rules})[:MAX_DOMAINS]:
+            if (sight := self._sights.of(domain, plan.of(domain).serving)) is not None:
+                sights[domain] = sight
+        served = {plan.default.serving, *(listed.serving for listed in plan.domains.values())}
+
+        def surer(known: TriggerBook | None) -> TriggerBook:
+            known = known or TriggerBook()
+            surest = {version: value for version, value in known.surest.items() if version in served}
+            for sight in sights.values():
+                surest[sight.version] = max(surest.get(sight.version, 0.0), sight.mean_confidence)
+            return known.model_copy(update={"surest": surest})
+
+        if book.rules:
+            change_record(self._root, TRIGGERS, TriggerBook, surer)
+        return sights
+
+    def _fired(
+        self, rule: TriggerRule, last: RoundState | None, set_at: datetime, sight: Sight | None, book: TriggerBook
+    ) -> tuple[Trigger, str] | None:
+        since = set_at if last is None else last.created_at
+        waited_s = (datetime.now(UTC) - since).total_seconds()
+        if rule.interval_s is not None and waited_s >= rule.interval_s:
+            return "interval", f"{waited_s:.0f} s since the last round"
+        if rule.drift and sight is not None:
+            why = drift(sight, None if last is None else last.sight, book.surest.get(sight.version))
+            return ("drift", why) if why else None
+        return None
