@@ -10,6 +10,7 @@ from adaptation.networks.hrda import HRDA, build_network
 from adaptation.networks.imagenet import load_imagenet_weights
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.recipes import TrainingConfig
+from exchange.releases import MANIFEST_NAME, read_manifest
 
 
 def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> HRDA:
@@ -18,7 +19,7 @@ def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> H
     Args:
         config: the recipe.
         seed: of the weights that nothing is loaded for.
-        start: None for ImageNet weights (EfficientNet-Lite0 only); a folder that holds a network of the same
+        start: None for ImageNet weights (EfficientNet-Lite0 only); a network's or a release's folder, of the same
             description; or a file of encoder weights, as MiT's ImageNet weights are published.
 
     Raises:
@@ -30,9 +31,11 @@ def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> H
         if config.network.encoder == "efficientnet_lite0":
             load_imagenet_weights(network)
     elif start.is_dir():
-        if (found := load_network_config(start)) != config.network:
+        is_release = (start / MANIFEST_NAME).exists()
+        found = read_manifest(start).network if is_release else load_network_config(start)
+        if found != config.network:
             raise TrainingError(f"{start} holds {found}, but the recipe trains {config.network}: choose another one")
-        network.load_state_dict(load_network(start).state_dict())
+        network.load_state_dict(load_network(start, found).state_dict())
     else:
         _load_encoder(network, start)
     return network

@@ -1,8 +1,9 @@
 """What each method of adaptation is worth on frames with labels: `python -m benchmarks.adaptation --data DIR`.
 
-Every row starts from a network that is trained on the source here (one for each seed), and is scored on target frames
-that no row sees labels of. Finished cells (row, seed, split) are kept below --work: a run that was cut off goes on, and
-more rows or seeds can be added later. The table is printed and written to benchmarks/results after each call.
+Every row starts from a network that is trained on the source here (one for each seed), or from a given one that never
+saw the target, and is scored on target frames that no row sees labels of. Finished cells (row, seed, split) are kept
+below --work: a run that was cut off goes on, and more rows or seeds can be added later. The table is printed and
+written to benchmarks/results after each call.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--source-iterations", type=int, default=500, help="of the start's training on the source")
+    parser.add_argument("--start", type=Path, help="a release or a network to start from, for all seeds")
+    parser.add_argument("--source-iterations", type=int, default=500, help="of the training of a start")
     parser.add_argument("--iterations", type=int, help="of every other training; each recipe's own by default")
     parser.add_argument("--most-frames", type=int, default=60, help="scored of the source, measured of each domain")
     parser.add_argument("--target", default="sim-dusk", help="domain of the simulated city")
@@ -64,6 +66,7 @@ def _bench(options: argparse.Namespace, protocol: Protocol) -> Bench:
     return Bench(
         protocol=protocol,
         work=options.work,
+        start=options.start,
         start_recipe=start_recipe,
         start_iterations=options.source_iterations,
         shrink=shrink,
@@ -88,7 +91,7 @@ def _miniature(start: TrainingConfig) -> tuple[TrainingConfig, RoundConfig]:
 
 def _keep_settings(options: argparse.Namespace) -> None:
     """Cells of different settings are not mixed in one table."""
-    deciding = ("data", "source_iterations", "iterations", "most_frames", "target", "miniature")
+    deciding = ("data", "start", "source_iterations", "iterations", "most_frames", "target", "miniature")
     settings = {name: str(getattr(options, name)) for name in deciding}
     path = options.work / _SETTINGS_FILE
     if not path.exists():

@@ -63,6 +63,8 @@ class Bench:
 
     protocol: Protocol
     work: Path
+    start: Path | None
+    """A release or a network's folder; None trains one for each seed."""
     start_recipe: TrainingConfig
     start_iterations: int
     shrink: RoundConfig | None
@@ -132,7 +134,9 @@ def _score(bench: Bench, labeller: FrameLabeller, frames: Sequence[LabelledFrame
 
 
 def _start(bench: Bench, seed: int) -> Path:
-    """The network that every row of this seed starts from, trained on the source alone."""
+    """The network that every row of this seed starts from: the given one, or one trained on the source alone."""
+    if bench.start is not None:
+        return bench.start
     out = bench.work / f"start-{seed}"
     run = Run(bench.start_recipe, bench.start_iterations, seed, out)
     return _trained(run, None, [bench.protocol.source])
