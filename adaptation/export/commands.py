@@ -19,6 +19,7 @@ from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.calibration import CALIBRATION_FRAMES, fit_labelled
 from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
+from adaptation.export.source_presence import SOURCE_PRESENCE_FRAMES
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME
@@ -71,9 +72,8 @@ def export(
             statistics = SourceStatistics.of_training(network)
         frames = _frames(labelled, size, limit)
         held_out = (fit_labelled(frame, size) for frame in spread(labelled, CALIBRATION_FRAMES))
-        _, parity = export_release(
-            network, out, settings, statistics, frames, on_frame=_say_progress, held_out=held_out
-        )
+        source = (fit_frame(read_frame(frame)[0], size) for frame in spread(labelled, SOURCE_PRESENCE_FRAMES))
+        _, parity = export_release(network, out, settings, statistics, frames, _say_progress, held_out, source)
     except ParityError as error:
         Console().print(parity_table(error.parity))
         _fail(str(error))

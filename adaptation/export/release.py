@@ -20,6 +20,7 @@ from adaptation.export.calibration import LabelledFit, calibrate_on
 from adaptation.export.engine_logits import graph_logits
 from adaptation.export.graph import FrameGraph, for_inference, reference_graph
 from adaptation.export.parity import FrameAndValid, Parity, measure_parity
+from adaptation.export.source_presence import measure_source_presence
 from adaptation.label_shift import class_distribution
 from adaptation.networks.checkpoints import load_network, load_network_config
 from adaptation.networks.hrda import HRDA
@@ -130,12 +131,15 @@ def export_release(
     frames: Iterable[FrameAndValid],
     on_frame: Callable[[int], None] = lambda _: None,
     held_out: Iterable[LabelledFit] = (),
+    source_frames: Iterable[FrameAndValid] = (),
 ) -> tuple[Manifest, Parity]:
     """Builds a release beside `out` and renames it there once its engine agrees with the reference on the frames.
 
     Args:
         held_out: labelled source frames that trained nothing; the manifest's calibration is measured on them, and is
             left open where they are too few.
+        source_frames: of the labelled source, in the release's size; the manifest's `source_presence` is measured on
+            them.
 
     Raises:
         ValueError: the network cannot take the frame size or the windows; the message names the nearest that it can.
@@ -177,6 +181,8 @@ def export_release(
         parity = measure_parity(partial, manifest, frames, on_frame)
         if not parity.passes:
             raise ParityError(parity)
+        seen = measure_source_presence(partial, manifest, source_frames)
+        manifest = manifest.model_copy(update={"source_presence": seen})
         write_manifest(partial, manifest)
     return manifest, parity
 

@@ -17,6 +17,7 @@ from adaptation.evaluation.evaluate import spread
 from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.calibration import CALIBRATION_FRAMES, fit_labelled
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
+from adaptation.export.source_presence import SOURCE_PRESENCE_FRAMES
 from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, save_network
 from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation, evaluate_round
@@ -201,6 +202,7 @@ def _release(work: Work, out: Path, network: Path, evaluation: Evaluation) -> No
             frames,
             lambda done: counter(done, len(compared)),
             (fit_labelled(frame, labeller.frame_size) for frame in _held_out(work.round.sources)),
+            (fit_frame(read_image(frame.image), labeller.frame_size) for frame in _seen(work.round.sources)),
         )
     except (ParityError, TensorRTError) as error:
         raise RoundError(
@@ -217,3 +219,8 @@ def _held_out(sources: Sequence[DataChoice]) -> list[LabelledFrame]:
             with suppress(DataError):
                 frames += replace(choice, split="val", sequences=()).frames()
     return spread(frames, CALIBRATION_FRAMES)
+
+
+def _seen(sources: Sequence[DataChoice]) -> list[LabelledFrame]:
+    """Of the frames that the round learns from, whose prior its outputs follow."""
+    return spread([frame for choice in sources for frame in choice.frames()], SOURCE_PRESENCE_FRAMES)

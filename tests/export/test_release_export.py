@@ -15,9 +15,11 @@ from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.engines import load_engine
 from adaptation.export.parity import measure_parity, noise_frames
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
+from adaptation.export.source_presence import measure_source_presence
 from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import HRDA, build_network
 from cli import app_for
+from exchange.frame_fitting import fit_frame
 from exchange.networks import NetworkConfig, whole_frame_windows
 from exchange.releases import MANIFEST_NAME, Engine, Manifest, Precision, ReleaseError, read_manifest, verify_release
 
@@ -73,6 +75,22 @@ def test_weights_may_be_rounded_to_half_the_space(openvino_release: Path, networ
     rounded, full = (load_file(folder / "weights.safetensors") for folder in (openvino_release, network_dir))
     assert {tensor.dtype for tensor in rounded.values()} <= {torch.float16, torch.int64}
     assert all(torch.equal(rounded[name], tensor.to(rounded[name].dtype)) for name, tensor in full.items())
+
+
+def test_source_presence_is_what_the_engine_sees(openvino_release: Path) -> None:
+    manifest = read_manifest(openvino_release)
+    assert manifest.source_presence is None, "it was exported without source frames"
+    thresholds = [0.0, *manifest.source_pixel_frequency[1:]]
+    manifest = manifest.model_copy(update={"source_pixel_frequency": thresholds})
+    frames = [fit_frame(np.full((64, 128, 3), 8 * level, np.uint8), FRAME_SIZE) for level in range(32)]
+    engine = load_engine(openvino_release)
+    seen_NK = np.stack([engine.infer(frame).presence_K > thresholds for frame, _ in frames])
+    measured = measure_source_presence(openvino_release, manifest, frames)
+    assert measured is not None
+    assert measured[0] == 0.0, "a class without source pixels is seen nowhere"
+    np.testing.assert_allclose(measured[1:], seen_NK.mean(axis=0)[1:])
+    assert 0 < sum(measured) < 18
+    assert measure_source_presence(openvino_release, manifest, frames[:31]) is None
 
 
 @pytest.mark.parametrize("name", ["engine/model.bin", "weights.safetensors"])
