@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ import cv2
 import grpc
 import numpy as np
 import torch
-from roadshift.v1 import operations_pb2 as pb
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from adaptation.data.class_statistics import count_classes
@@ -31,8 +31,10 @@ from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
 from exchange.label_images import encode_gray_png, encode_palette_png
 from exchange.locations import ShardName
 from exchange.networks import whole_frame_windows
+from exchange.plan_changes import named_versions
 from exchange.releases import Manifest, hash_files, write_manifest
-from exchange.storage import StorageRoot
+from exchange.serving_plan import read_plan
+from exchange.storage import StorageRoot, open_root
 from tests.rounds.conftest import PLAIN_NETWORK
 from tests.rounds.small_round import CONFIG
 
@@ -132,9 +134,38 @@ def beat(root: StorageRoot, revision: int, versions: dict[int, VersionHealth], g
     )
 
 
-def healthy(requests: int = 100, **changes: object) -> VersionHealth:
+class BeatingGateway:
+    """A gateway of which there is only the heartbeat: it loads what the plan names, and has answered with it."""
+
+    def __init__(self, root: StorageRoot, **candidate: object) -> None:
+        self._root = root
+        self._candidate = candidate
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(0.1):
+            stored = read_plan(self._root)
+            if stored is not None:
+                tried = {
+                    p.candidate.version for p in (stored.plan.default, *stored.plan.domains.values()) if p.candidate
+                }
+                versions = {version: healthy() for version in named_versions(stored.plan)}
+                versions |= {version: healthy(**self._candidate) for version in tried}
+                beat(self._root, stored.plan.revision, versions)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def healthy(**changes: object) -> VersionHealth:
     now = datetime.now(UTC)
-    health = VersionHealth(loaded=True, last_success=now, requests=requests, errors=0, p50_s=0.1, p99_s=0.2)
+    health = VersionHealth(loaded=True, last_success=now, requests=100, errors=0, p50_s=0.1, p99_s=0.2)
     return health.model_copy(update=changes)
 
 
@@ -156,7 +187,7 @@ class LearnerProcess:
         recipe.write_text(RECIPE.model_dump_json())
         command = [sys.executable, "-c", "import cli; cli.main()", "learner", "--root", url, "--source", str(source)]
         command += ["--run-dir", str(folder / "run"), "--recipe-file", str(recipe), "--recipe", "tiny"]
-        command += ["--listen", "127.0.0.1:0", "--lease-s", "2", "--own-machine", *options]
+        command += ["--listen", "127.0.0.1:0", "--lease-s", "1", "--own-machine", *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: failpoint}
         self.log = folder / "learner.log"
         self._log = self.log.open("ab")
@@ -164,12 +195,27 @@ class LearnerProcess:
         self.process = subprocess.Popen(
             command, cwd=ROOT_FOLDER, env=environment, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
         )
+        self.url = url
+        self.run_dir = folder / "run"
+        self._channel: grpc.Channel | None = None
         if wait:
-            self.port = until(self._port, "opening the port")
+            self.wait_until_ready()
+
+    def wait_until_ready(self, patience_s: float = PATIENCE_S) -> None:
+        self.port = until(self._port, "opening the port", patience_s)
+
+    def root(self) -> StorageRoot:
+        return open_root(self.url)
+
+    def workers(self) -> list[int]:
+        """Process ids of this learner's workers, dead ones left out."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        pids = children.read_text().split() if children.exists() else []
+        return [int(pid) for pid in pids if "_worker" in Path(f"/proc/{pid}/cmdline").read_text()]
 
     def _port(self) -> int | None:
         assert self.process.poll() is None, self.said()
-        found = re.search(r"operations on port (\d+)", self.said())
+        found = re.search(r"operations on port (\d+)\n", self.said())
         return int(found[1]) if found else None
 
     def said(self) -> str:
@@ -179,7 +225,8 @@ class LearnerProcess:
         return self.process.wait(patience_s)
 
     def stub(self) -> pb_grpc.OperationsStub:
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
+        if self._channel is None:
+            self._channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
         return pb_grpc.OperationsStub(self._channel)
 
     def kill(self) -> None:
@@ -196,7 +243,7 @@ class LearnerProcess:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._log.close()
-        if hasattr(self, "_channel"):
+        if self._channel is not None:
             self._channel.close()
 
 
@@ -209,6 +256,3 @@ def phase_reached(root: StorageRoot, round_id: str, *phases: str) -> Callable[[]
         return state.phase if state.phase in phases else None
 
     return look
-
-
-__all__ = ["pb"]
