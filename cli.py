@@ -26,13 +26,26 @@ COMMANDS = {
     ),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
     "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
+    "learner": ("adaptation.service.commands", "learner", "Keep a fleet adapted: priors, rounds, rollouts."),
     "prior": (
         "adaptation.live_prior.commands",
         "prior",
         "Show, freeze or reset the domains' live priors.",
     ),
+    "release": (
+        "adaptation.publishing.release_commands",
+        "release",
+        "Add, list, promote, pin and collect a root's releases.",
+    ),
+    "rollback": ("adaptation.publishing.plan_commands", "rollback", "Serve the previous release again."),
+    "reset": (
+        "adaptation.publishing.plan_commands",
+        "reset_domain",
+        "Go back to the release that adaptation began with.",
+    ),
     "erase": ("adaptation.erasure", "erase", "Erase one vehicle's frames from a storage root."),
     "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),
+    "gate": ("adaptation.gate.commands", "gate", "Say whether a release may take another one's place."),
 }
 
 
