@@ -12,8 +12,10 @@ from pathlib import Path
 from adaptation.gate.verdict import Verdict
 from adaptation.service.captured_snapshot import CapturedSnapshot, copy_captured, lay_out
 from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.job import Job
 from adaptation.service.rollouts import DROP
 from adaptation.service.round_files import (
+    COLLAPSE_CHECKS,
     JOB_FILE,
     OUT_FOLDER,
     PAGE_FILE,
@@ -24,7 +26,6 @@ from adaptation.service.round_files import (
     VERDICT_FILE,
     write_whole,
 )
-from adaptation.service.round_job import Job, has_collapsed
 from adaptation.service.round_start import StartChoice
 from adaptation.service.round_state import (
     Phase,
@@ -184,7 +185,6 @@ class RoundRunner:
             limits=self._settings.limits(),
             sources=self._settings.sources,
             seed=state.request.seed,
-            domain=domain,
         )
 
     def _fetched(self, version: int) -> Path:
@@ -224,7 +224,7 @@ class RoundRunner:
             return
         why = " ".join(verdict.reasons())
         if not state.request.force:
-            self._end(state, Phase.REJECTED, f"the gate refused it: {why}", collapsed=has_collapsed(verdict))
+            self._end(state, Phase.REJECTED, f"the gate refused it: {why}", collapsed=_has_collapsed(verdict))
             return
         entry = AuditEntry(who=state.requested_by, what="force-gate", round_id=state.id, why=why[:2000], forced=True)
         record(self._root, entry)
@@ -310,3 +310,8 @@ class RoundRunner:
         self._move(state, phase, reason, **changes)
         if read_round(self._root, state.id).phase.is_final:
             shutil.rmtree(self._folder(state), ignore_errors=True)
+
+
+def _has_collapsed(verdict: Verdict) -> bool:
+    """Whether it was refused because it says less than the incumbent: some classes have gone."""
+    return any(check.name in COLLAPSE_CHECKS and not check.passed for check in verdict.checks)

@@ -11,9 +11,9 @@ import grpc
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from adaptation.data.labelled_frames import DataError
+from adaptation.service.job import chosen_sources, held_out_sources
 from adaptation.service.learner import Learner
 from adaptation.service.operations_servicer import MOST_WATCHERS, OperationsServicer
-from adaptation.service.round_job import chosen_sources, held_out_sources
 from adaptation.service.settings import LearnerSettings
 from exchange.audit import user_at_host
 from exchange.callers import Callers

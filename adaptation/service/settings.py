@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
-from adaptation.service.round_job import Source
+from adaptation.service.job import Source
 from exchange.listening import StartupError
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,0 +1,48 @@
+"""What the learner asks of a worker."""
+
+from pathlib import Path
+from typing import Literal
+
+from adaptation.data.data_choice import DataChoice, choose_data
+from adaptation.gate.limits import GateLimits
+from adaptation.rounds.recipes import RoundConfig
+from exchange.priors import LiveEstimate
+from exchange.records import Record
+
+
+class Source(Record):
+    """A labelled data set's folder; its splits' names count where its layout has splits."""
+
+    folder: Path
+    split: str = "train"
+    """Is learnt from."""
+    held_out: str = "val"
+    """Is for the gate."""
+
+
+class Job(Record):
+    """One round's; job.json in its folder."""
+
+    format: Literal[1] = 1
+    config: RoundConfig
+    start: Path
+    """The release that the round starts from."""
+    incumbent: Path
+    """The release that the domain is served with, which the gate compares with."""
+    anchor: Path | None
+    """The release that the incumbent's adaptation began with, which then judges in its place."""
+    prior: LiveEstimate | None
+    """Of the domain; None leaves it to be measured on the captured frames."""
+    limits: GateLimits
+    sources: tuple[Source, ...]
+    seed: int
+
+
+def chosen_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
+    """What is learnt from. Raises DataError where a folder is no data set."""
+    return choose_data([source.folder for source in sources], "train", splits=[source.split for source in sources])
+
+
+def held_out_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
+    """What the gate scores on. Raises DataError where a folder is no data set."""
+    return choose_data([source.folder for source in sources], "val", splits=[source.held_out for source in sources])
