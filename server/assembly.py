@@ -6,19 +6,23 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 
 import cv2
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from exchange.engine_busy import EngineBusyWriter
+from exchange.gateways import VersionHealth
 from exchange.listening import StartupError, check_free, open_port
-from exchange.releases import ReleaseError, verify_release
+from exchange.storage import StorageRoot
+from server.background_call import in_background
+from server.candidates import Candidates
+from server.capture.heartbeat_writer import Vitals
 from server.capture.root_link import RootLink, RootSettings
-from server.capture.served_frame import Recorder
+from server.engine_start import StartedEngine, started_engine
 from server.gateway.access import Access
 from server.gateway.admission import Admission
 from server.gateway.frame_handler import FrameHandler
@@ -26,10 +30,14 @@ from server.gateway.health import HealthReport
 from server.gateway.kserve_servicer import KserveServicer
 from server.gateway.listening import new_server
 from server.gateway.segmentation_servicer import SegmentationServicer
-from server.metrics import GatewayMetrics, GatewayState
+from server.local_releases import LocalReleases
+from server.metrics import GatewayMetrics, GatewayState, serve_metrics
+from server.plan_follower import PlanFollower, present_plan
+from server.rollout import Rollout
 from server.routing import Router, ServingPlan
-from server.segmenter import FakeSegmenter, Segmenter
 from server.settings import GatewaySettings
+from server.shadow_copies import ShadowCopies
+from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 _SERVICES = (
@@ -41,26 +49,48 @@ _SERVICES = (
 class Gateway:
     """A running gateway, around a segmenter that is started and stopped by whoever gave it."""
 
-    def __init__(
-        self, settings: GatewaySettings, segmenter: Segmenter, plan: ServingPlan, recorder: Recorder | None = None
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, engine: StartedEngine, link: RootLink | None = None) -> None:
+        """Raises StartupError where the yield file cannot be written."""
         cv2.setNumThreads(1)  # the workers below are the threads; more would take cores from the engine
         self._settings = settings
+        self._engine = engine
         self._workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="codec")
-        self.router = Router(plan)
+        segmenter = engine.segmenter
+        self.router = Router(ServingPlan.single_release(engine.version, settings.domains))
         self.admission = Admission(
             in_flight=settings.in_flight, queued=settings.queued, queued_per_vehicle=settings.queued_per_vehicle
         )
+        self._counts = VersionCounts()
+        self._candidates = Candidates(segmenter, self._counts)
+        self._shadows = ShadowCopies(
+            segmenter=segmenter,
+            router=self.router,
+            candidates=self._candidates,
+            admission=self.admission,
+            counts=self._counts,
+            workers=self._workers,
+        )
+        self._load_troubles: dict[int, str] = {}
+        self._busy = _engine_busy(settings)
+        self.vitals = Vitals(
+            plan_revision=lambda: self.router.plan.revision,
+            versions=self._version_health,
+            shadow_dropped=lambda: self._shadows.dropped,
+            engine_busy_s=lambda: 0.0 if self._busy is None else self._busy.busy_s(),
+        )
         self.metrics = GatewayMetrics()
-        self.metrics.registry.register(GatewayState(self.admission, self.router, segmenter))
+        self.metrics.registry.register(GatewayState(self.admission, self.router, segmenter, self.vitals, link))
         handler = FrameHandler(
             segmenter=segmenter,
             router=self.router,
             admission=self.admission,
             workers=self._workers,
             metrics=self.metrics,
+            counts=self._counts,
+            candidates=self._candidates,
+            inferring=nullcontext if self._busy is None else self._busy.inferring,
+            recorders=(self._counts, self._shadows, *((link,) if link else ())),
             max_frame_pixels=settings.max_frame_pixels,
-            recorder=recorder,
         )
         access = Access(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
         self._health = HealthReport(handler, _SERVICES)
@@ -72,7 +102,7 @@ class Gateway:
         reflection.enable_server_reflection(
             (*_SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
         )
-        self._following: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._stop_metrics: Callable[[], None] = lambda: None
         self.port = 0
         self.metrics_port = 0
@@ -84,9 +114,10 @@ class Gateway:
             StartupError: a port is taken, or may not be opened without TLS.
         """
         self.port = open_port(self._server, self._settings)
-        self._open_metrics()
+        if self._settings.metrics:
+            self.metrics_port, self._stop_metrics = serve_metrics(self._settings.metrics, self.metrics.registry)
         await self._health.report()
-        self._following = asyncio.create_task(self._health.follow())
+        self._tasks = [asyncio.create_task(self._health.follow()), asyncio.create_task(self._shadows.run())]
         await self._server.start()
 
     async def drain_and_stop(self) -> None:
@@ -96,87 +127,85 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.admission.idle(), self._settings.drain_s)
         await self._server.stop(grace=1.0)  # answers on their way out, streams that end
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._stop_metrics()
         self._workers.shutdown(wait=False)
 
-    def _open_metrics(self) -> None:
-        if not self._settings.metrics:
-            return
-        host, _, port = self._settings.metrics.rpartition(":")
-        try:
-            http, thread = start_http_server(int(port), host, self.metrics.registry)
-        except (OSError, ValueError) as error:
-            raise StartupError(
-                f"cannot serve metrics on {self._settings.metrics} ({error}): choose another --metrics, or '' for none"
-            ) from error
-        self.metrics_port = http.server_port
+    def plan_follower(self, root: StorageRoot, releases: LocalReleases) -> PlanFollower:
+        """Has this gateway serve what the root's plan says, from its `start` on."""
+        rollout = Rollout(
+            releases=releases,
+            segmenter=self._engine.segmenter,
+            router=self.router,
+            candidates=self._candidates,
+            counts=self._counts,
+            troubles=self._load_troubles,
+            unpublished=self._engine.unpublished,
+        )
+        return PlanFollower(root, releases, self.router, rollout, self._candidates)
 
-        def stop() -> None:
-            http.shutdown()
-            http.server_close()
-            thread.join()
+    def _version_health(self) -> dict[int, VersionHealth]:
+        segmenter = self._engine.segmenter
+        ready = segmenter.ready_versions
+        down = {
+            version: "does not answer: being brought back"
+            for version in segmenter.loaded_versions
+            if version not in ready
+        }
+        return self._counts.health(ready, {**down, **self._load_troubles, **self._candidates.left})
 
-        self._stop_metrics = stop
+
+def _engine_busy(settings: GatewaySettings) -> EngineBusyWriter | None:
+    """Where there is a learner that could heed it."""
+    path = settings.yield_file or (settings.run_dir / "engine_busy" if settings.root else None)
+    try:
+        return None if path is None else EngineBusyWriter(path)
+    except OSError as error:
+        raise StartupError(f"{path} cannot be written ({error.strerror}): choose another --yield-file") from error
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings, segmenter: Segmenter, plan: ServingPlan) -> AsyncIterator[Gateway]:
-    """A gateway that answers; drained and stopped at the end."""
+async def running_gateway(
+    settings: GatewaySettings,
+    engine: StartedEngine,
+    link: RootLink | None = None,
+    releases: LocalReleases | None = None,
+) -> AsyncIterator[Gateway]:
+    """A gateway that answers; drained and stopped at the end. With a root it follows the plan from there."""
     async with AsyncExitStack() as stack:
-        link = None if settings.root is None else RootLink(_root_settings(settings, settings.root))
-        gateway = Gateway(settings, segmenter, plan, link)
-        if link is not None:
-            await stack.enter_async_context(link.joined(gateway.router, segmenter))
+        gateway = Gateway(settings, engine, link)
+        if link is not None and releases is not None:
+            await stack.enter_async_context(link.joined(gateway.vitals))
+            follower = gateway.plan_follower(link.hasty_root, releases)
+            stack.push_async_callback(follower.stop)
+            await follower.start()
         stack.push_async_callback(gateway.drain_and_stop)  # before the link hands on its last frames
         await gateway.start()
         yield gateway
 
 
-def _root_settings(settings: GatewaySettings, url: str) -> RootSettings:
-    return RootSettings(
-        url=url,
-        folder=settings.run_dir / "spool",
-        gateway=settings.gateway,
-        pseudonym_key=settings.pseudonym_key,
-        capture_interval_s=settings.capture_interval_s,
+def join_root(settings: GatewaySettings) -> tuple[RootLink, LocalReleases] | tuple[None, None]:
+    """What ties the gateway to the root of the settings; nothing where they name none.
+
+    Raises:
+        StartupError: the root cannot be opened, or the gateway's own folder not be written.
+    """
+    if settings.root is None:
+        return None, None
+    link = RootLink(
+        RootSettings(
+            url=settings.root,
+            folder=settings.run_dir / "spool",
+            gateway=settings.gateway,
+            pseudonym_key=settings.pseudonym_key,
+            capture_interval_s=settings.capture_interval_s,
+        )
     )
-
-
-@asynccontextmanager
-async def _open_segmenter(settings: GatewaySettings) -> AsyncIterator[tuple[Segmenter, int]]:
-    """The segmenter that the settings name, and the version that it serves."""
-    if settings.fake:
-        yield FakeSegmenter(latency_s=settings.fake_latency_s), 1
-        return
-    from server.triton.assembly import connect_external, start_embedded
-    from server.triton.installation import TritonSetupError
-    from server.triton.repository import RepositoryError
-    from server.triton.versions import VersionLoadFailed
-
     try:
-        version = verify_release(settings.release).version or 1
-        if settings.triton is None:
-            triton = await start_embedded(
-                settings.release, run_dir=settings.run_dir, version=version, frames_in_flight=settings.in_flight
-            )
-        elif settings.triton_repository is None:
-            raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
-        else:
-            triton = await connect_external(
-                settings.triton,
-                settings.triton_repository,
-                settings.release,
-                version=version,
-                frames_in_flight=settings.in_flight,
-            )
-    except (ReleaseError, RepositoryError, TritonSetupError, VersionLoadFailed, OSError) as error:
-        raise StartupError(str(error)) from error
-    try:
-        yield triton.segmenter, version
-    finally:
-        await triton.close()
+        return link, LocalReleases(settings.run_dir / "releases", link.root, link.hasty_root)
+    except OSError as error:
+        raise StartupError(f"{settings.run_dir} cannot be written ({error}): choose another --run-dir") from error
 
 
 async def serve(settings: GatewaySettings, on_ready: Callable[[Gateway], None]) -> None:
@@ -190,9 +219,15 @@ async def serve(settings: GatewaySettings, on_ready: Callable[[Gateway], None]) 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     check_free(settings.listen, "--listen")
     check_free(settings.metrics, "--metrics")
-    async with _open_segmenter(settings) as (segmenter, version):
-        plan = ServingPlan.single_release(version, settings.domains)
-        async with running_gateway(settings, segmenter, plan) as gateway:
-            on_ready(gateway)
-            await stop.wait()
-            _log.info("draining")
+    link, releases = join_root(settings)
+    plan = None
+    if link is not None and releases is not None:
+        root, kept = link.hasty_root, releases
+        plan = await in_background(lambda: present_plan(root, kept))
+    async with (
+        started_engine(settings, releases, plan) as engine,
+        running_gateway(settings, engine, link, releases) as gateway,
+    ):
+        on_ready(gateway)
+        await stop.wait()
+        _log.info("draining")

@@ -39,6 +39,7 @@ def serve(
     triton: Annotated[str | None, _option("Address of an external Triton; embedded if absent.")] = None,
     triton_repository: Annotated[Path | None, _option("Model repository that the external Triton reads.")] = None,
     run_dir: Annotated[Path | None, _option("Where the embedded Triton keeps its files (runs/gateway).")] = None,
+    yield_file: Annotated[Path | None, _option("Where to say that a frame is inferred (engine_busy in it).")] = None,
     fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
 ) -> None:
     """Serve frames over gRPC until SIGTERM or Ctrl-C; what was admitted by then is still answered.

@@ -1,12 +1,16 @@
 """What the gateway shows to Prometheus. Labels are bounded: listed domains, versions, statuses; never a vehicle."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from exchange.gateways import VersionHealth
 from exchange.label_space import CLASS_NAMES
+from exchange.listening import StartupError
+from server.capture.heartbeat_writer import Vitals
 from server.gateway.admission import Admission
 from server.gateway.frames import FrameAnswer, ImageFormat, StageSeconds
 from server.routing import DEFAULT_DOMAIN, Route, Router
@@ -79,13 +83,27 @@ class GatewayMetrics:
             histogram.observe(getattr(seconds, name))
 
 
+class Drops(Protocol):
+    """What capture has lost."""
+
+    @property
+    def presence_dropped(self) -> int: ...
+
+    @property
+    def capture_dropped(self) -> int: ...
+
+
 class GatewayState(Collector):
     """What is read at the moment of a scrape rather than counted: queues and versions, with no stale series."""
 
-    def __init__(self, admission: Admission, router: Router, segmenter: Segmenter) -> None:
+    def __init__(
+        self, admission: Admission, router: Router, segmenter: Segmenter, vitals: Vitals, drops: Drops | None
+    ) -> None:
         self._admission = admission
         self._router = router
         self._segmenter = segmenter
+        self._vitals = vitals
+        self._drops = drops
 
     def collect(self) -> Iterable[Metric]:
         in_flight = "Frames being decoded, inferred or encoded."
@@ -105,3 +123,75 @@ class GatewayState(Collector):
         yield GaugeMetricFamily("roadshift_serving_plan_revision", "Revision applied.", self._router.plan.revision)
         restarts = "How often the engine process was brought back."
         yield CounterMetricFamily("roadshift_engine_restarts", restarts, self._segmenter.restarts)
+        busy = "Time during which some frame was being inferred; told only where somebody may train beside it."
+        yield CounterMetricFamily("roadshift_engine_busy_seconds", busy, self._vitals.engine_busy_s())
+        yield self._dropped()
+        yield from _version_families(self._vitals.versions())
+
+    def _dropped(self) -> Metric:
+        family = CounterMetricFamily(
+            "roadshift_dropped",
+            "What gave way to answers: presence rows, captured frames, shadow copies.",
+            labels=("what",),
+        )
+        family.add_metric(("shadow",), self._vitals.shadow_dropped())
+        if self._drops is not None:
+            family.add_metric(("presence",), self._drops.presence_dropped)
+            family.add_metric(("capture",), self._drops.capture_dropped)
+        return family
+
+
+def _version_families(versions: Mapping[int, VersionHealth]) -> Iterable[Metric]:
+    """Of the versions that are loaded, serve or are in trouble: as few as the plan names, and those dropped lately."""
+    errors = CounterMetricFamily("roadshift_version_errors", "Frames that a version failed.", labels=("version",))
+    shadows = CounterMetricFamily("roadshift_version_shadow_frames", "Labelled as a shadow.", labels=("version",))
+    trouble = GaugeMetricFamily(
+        "roadshift_version_trouble", "1 where a version is not loaded, is down, or was left.", labels=("version",)
+    )
+    seconds = GaugeMetricFamily(
+        "roadshift_version_duration_seconds",
+        "Of a version's last frames, from arrival to answer, and in the engine alone.",
+        labels=("version", "part", "quantile"),
+    )
+    disagreement = GaugeMetricFamily(
+        "roadshift_version_disagreement_ratio",
+        "Share of the pixels of each class that a shadow labels otherwise.",
+        labels=("version", "class_name"),
+    )
+    for number, health in versions.items():
+        version = str(number)
+        errors.add_metric((version,), health.errors)
+        shadows.add_metric((version,), health.shadow_frames)
+        trouble.add_metric((version,), health.trouble is not None)
+        for part, quantile, value in (
+            ("total", "0.5", health.p50_s),
+            ("total", "0.99", health.p99_s),
+            ("engine", "0.99", health.engine_p99_s),
+        ):
+            if value is not None:
+                seconds.add_metric((version, part, quantile), value)
+        for name, share in zip(CLASS_NAMES, health.disagreement or (), strict=False):
+            disagreement.add_metric((version, name), share)
+    return errors, shadows, trouble, seconds, disagreement
+
+
+def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
+    """Lets Prometheus read the registry; returns the port, and what ends it.
+
+    Raises:
+        StartupError: the address cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        http, thread = start_http_server(int(port), host, registry)
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"cannot serve metrics on {address} ({error}): choose another --metrics, or '' for none"
+        ) from error
+
+    def stop() -> None:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+    return http.server_port, stop

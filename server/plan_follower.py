@@ -1,77 +1,82 @@
-"""Makes this gateway serve what the serving plan in the root says, a moment after it says so.
+"""Looks at the serving plan in the root, and has the rollout match it.
 
-A plan is applied whole and between two frames, or not at all: whatever is wrong with it or with the root, the last
-plan that could be applied is served on.
+Whatever is wrong with the plan or with the root, the last plan that could be applied is served on, and the one that
+this gateway kept on its disk where it starts while the root is away.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
 
-import numpy as np
-
-from exchange import serving_plan
 from exchange.records import RecordError
-from exchange.serving_plan import NO_PRIOR_ID, read_plan
+from exchange.serving_plan import ServingPlan, read_plan
 from exchange.storage import StorageError, StorageRoot
-from server.routing import DomainPlan, Router, ServingPlan
-from server.segmenter import Segmenter
+from server.background_call import in_background
+from server.candidates import Candidates
+from server.local_releases import LocalReleases
+from server.rollout import Rollout
+from server.routing import Router
 
 POLL_EVERY_S = 0.5
+SETTLED_WITHIN_S = 60.0
+"""A gateway starts to answer after this time at the latest."""
 _log = logging.getLogger(__name__)
 
 
 class PlanFollower:
-    """Looks at the root twice a second from `start` to `stop`."""
+    """Looks twice a second from `start` to `stop`."""
 
-    def __init__(self, root: StorageRoot, router: Router, segmenter: Segmenter) -> None:
+    def __init__(
+        self, root: StorageRoot, releases: LocalReleases, router: Router, rollout: Rollout, candidates: Candidates
+    ) -> None:
         self._root = root
+        self._releases = releases
         self._router = router
-        self._segmenter = segmenter
-        self._counted_apart = frozenset(router.plan.domains)
+        self._rollout = rollout
+        self._candidates = candidates
+        self._revision = 0
         self._trouble = ""
-        self._following: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """The plan that is there now is applied when this returns."""
-        await self.look()
-        self._following = asyncio.create_task(self._follow())
+        """The plan that is there now is applied when this returns, as far as its versions can be loaded."""
+        plan = await in_background(lambda: present_plan(self._root, self._releases))
+        if plan is not None:
+            self._revision = plan.revision
+            self._rollout.want(plan)
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._rollout.work())]
+        await self._rollout.settle(SETTLED_WITHIN_S)
 
     async def stop(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def look(self) -> None:
-        """Applies the plan where it is another one, and can be applied."""
+        """Hands the plan to the rollout where it is a newer one."""
         try:
-            stored = await asyncio.to_thread(read_plan, self._root)
+            stored = await in_background(lambda: read_plan(self._root))
         except (StorageError, RecordError) as error:
             self._report(f"serving revision {self._router.plan.revision} on: {error}")
             return
-        self._report("" if stored is None else self._apply(stored.plan))
+        if stored is not None and stored.plan.revision < self._revision:
+            self._report(
+                f"the serving plan went back from revision {self._revision} to {stored.plan.revision}: not applied"
+            )
+            return
+        self._report("")
+        if stored is not None and stored.plan.revision > self._revision:
+            self._revision = stored.plan.revision
+            self._rollout.want(stored.plan)
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_EVERY_S)
             try:
                 await self.look()
+                self._rollout.apply()
+                self._candidates.review(self._router.plan)
             except Exception:
                 _log.exception("following the serving plan met a defect of the gateway")
-
-    def _apply(self, plan: serving_plan.ServingPlan) -> str:
-        """Returns why it was not applied, or nothing."""
-        current = self._router.plan
-        if plan.revision == current.revision:
-            return ""
-        if plan.revision < current.revision:
-            return f"the serving plan went back from revision {current.revision} to {plan.revision}: not applied"
-        applicable = routed(plan, self._counted_apart)
-        if missing := applicable.serving_versions - set(self._segmenter.ready_versions):
-            return f"revision {plan.revision} needs versions {sorted(missing)}, which are not loaded: not applied"
-        self._router.plan = applicable
-        _log.info("serving revision %d", plan.revision)
-        return ""
 
     def _report(self, trouble: str) -> None:
         """Each trouble once, and its end."""
@@ -82,18 +87,16 @@ class PlanFollower:
         self._trouble = trouble
 
 
-def routed(plan: serving_plan.ServingPlan, counted_apart: frozenset[str]) -> ServingPlan:
-    """The plan as frames are routed by it; domains to be counted apart that it does not list get its default."""
-    domains: Mapping[str, serving_plan.DomainPlan] = {name: plan.of(name) for name in counted_apart | set(plan.domains)}
-    return ServingPlan(
-        revision=plan.revision,
-        default=_routed_domain(plan.default),
-        domains={name: _routed_domain(domain) for name, domain in domains.items()},
-    )
+def present_plan(root: StorageRoot, releases: LocalReleases) -> ServingPlan | None:
+    """The root's plan; where it cannot be had, the last one that this gateway served whole. For starting.
 
-
-def _routed_domain(plan: serving_plan.DomainPlan) -> DomainPlan:
-    ratio = plan.log_prior_ratio.get(plan.serving)
-    if ratio is None:
-        return DomainPlan(serving=plan.serving, prior_id=NO_PRIOR_ID)
-    return DomainPlan(plan.serving, plan.prior_id, np.array(ratio, dtype=np.float32))
+    Blocks for as long as the root is patient.
+    """
+    try:
+        stored = read_plan(root)
+    except (StorageError, RecordError) as error:
+        plan = releases.last_plan()
+        what = "the release it was given" if plan is None else f"the last plan it knew, revision {plan.revision},"
+        _log.warning("the gateway starts with %s: %s", what, error)
+        return plan
+    return None if stored is None else stored.plan

@@ -5,15 +5,20 @@ CONFIDENCE, PRESENCE and MEAN_PROBABILITY out.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
+from exchange.releases import read_manifest
+from server.cannot_load import CannotLoad
 from server.errors import ServingError, VersionUnavailable
+
+_HANG_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,27 @@ class Segmenter(Protocol):
         """
 
     @property
+    def loaded_versions(self) -> Collection[int]:
+        """Those that were loaded and not dropped; some may be down, and on their way back."""
+
+    @property
     def restarts(self) -> int:
         """How often the engine process had to be brought back since the start."""
+
+    async def load(self, version: int, release_dir: Path) -> None:
+        """Adds a version beside the others, and shows by a real inference that it works. Nothing where it is loaded.
+
+        Raises:
+            CannotLoad: this machine cannot take it, or its engine does not work.
+            ReleaseError: the release is incomplete or altered.
+        """
+
+    async def drop(self, version: int) -> None:
+        """Gives a version up; what it is computing finishes.
+
+        Raises:
+            ValueError: it is not loaded, or is the only one.
+        """
 
     async def infer(
         self,
@@ -69,11 +93,29 @@ class Segmenter(Protocol):
         """
 
 
+@dataclass
+class FakeBehavior:
+    """How one version of the fake differs from the others; may be changed at any time."""
+
+    latency_s: float = 0.0
+    """Added to the latency that all versions have."""
+    failure: ServingError | None = None
+    """Raised in place of an answer."""
+    hangs: bool = False
+    """Frames get no answer while this is so, and keep no other version's waiting."""
+    class_shift: int = 0
+    """Added to each class, modulo their number: the version labels every pixel otherwise."""
+    load_failure: str = ""
+    """Why it cannot be loaded."""
+    load_s: float = 0.0
+
+
 class FakeSegmenter:
     """Labels each pixel with the class whose Cityscapes colour is nearest: deterministic, and known in advance.
 
     One frame at a time, as one engine would. `latency_s` is added to every frame; while `gate` is clear, frames wait
-    inside `infer`; `failure`, when set, is raised in place of an answer; `versions` may be changed at any time.
+    inside `infer`; `failure`, when set, is raised in place of an answer; `versions` may be changed at any time, and
+    `behaviors` says how single ones differ.
     """
 
     LOGIT = 4.0
@@ -85,6 +127,7 @@ class FakeSegmenter:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failure: ServingError | None = None
+        self.behaviors: dict[int, FakeBehavior] = {}
         self.inferred_frames = 0
         self._one_at_a_time = asyncio.Lock()
 
@@ -93,8 +136,28 @@ class FakeSegmenter:
         return self.versions
 
     @property
+    def loaded_versions(self) -> Collection[int]:
+        return self.versions
+
+    @property
     def restarts(self) -> int:
         return 0
+
+    async def load(self, version: int, release_dir: Path) -> None:
+        """Takes the release's frame size; its engine plays no part."""
+        behavior = self._behavior(version)
+        await asyncio.sleep(behavior.load_s)
+        if behavior.load_failure:
+            raise CannotLoad(behavior.load_failure)
+        self.versions.setdefault(version, read_manifest(release_dir).frame_size)
+
+    async def drop(self, version: int) -> None:
+        if version not in self.versions or len(self.versions) == 1:
+            raise ValueError(f"version {version} cannot be dropped; loaded are {sorted(self.versions)}")
+        del self.versions[version]
+
+    def _behavior(self, version: int) -> FakeBehavior:
+        return self.behaviors.setdefault(version, FakeBehavior())
 
     async def infer(
         self,
@@ -103,6 +166,9 @@ class FakeSegmenter:
         log_prior_ratio_K: NDArray[np.float32],
         valid_hw: tuple[int, int],
     ) -> SegmenterOutput:
+        behavior = self._behavior(version)
+        while behavior.hangs:
+            await asyncio.sleep(_HANG_PAUSE_S)
         async with self._one_at_a_time:
             if version not in self.versions:
                 raise VersionUnavailable(f"version {version} is not loaded; loaded are {sorted(self.versions)}")
@@ -110,10 +176,13 @@ class FakeSegmenter:
                 raise ValueError(f"frame of {frame_HW3.shape} for version {version} of {self.versions[version]}")
             self.inferred_frames += 1
             await self.gate.wait()
-            await asyncio.sleep(self.latency_s)
-            if self.failure is not None:
-                raise self.failure
-            return await asyncio.to_thread(label_by_nearest_color, frame_HW3, log_prior_ratio_K, valid_hw, self.LOGIT)
+            await asyncio.sleep(self.latency_s + behavior.latency_s)
+            if (failure := self.failure or behavior.failure) is not None:
+                raise failure
+            output = await asyncio.to_thread(label_by_nearest_color, frame_HW3, log_prior_ratio_K, valid_hw, self.LOGIT)
+            return replace(
+                output, labels_HW=(output.labels_HW + np.uint8(behavior.class_shift)) % np.uint8(NUM_CLASSES)
+            )
 
 
 def label_by_nearest_color(

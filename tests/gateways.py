@@ -15,8 +15,8 @@ from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.label_space import NUM_CLASSES, colorize
-from server.assembly import Gateway, running_gateway
-from server.routing import ServingPlan
+from server.assembly import Gateway, join_root, running_gateway
+from server.engine_start import StartedEngine
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 
@@ -47,10 +47,9 @@ async def start_gateway() -> AsyncIterator[StartGateway]:
 
         async def start(segmenter: FakeSegmenter | None = None, **settings: Any) -> Served:
             segmenter = segmenter or FakeSegmenter(FRAME_SIZE_HW)
-            domains = settings.pop("domains", ())
             chosen = GatewaySettings(**{"listen": "127.0.0.1:0", "metrics": "", "drain_s": 10.0, **settings})
-            plan = ServingPlan.single_release(1, domains)
-            gateway = await stack.enter_async_context(running_gateway(chosen, segmenter, plan))
+            engine = StartedEngine(segmenter, 1)
+            gateway = await stack.enter_async_context(running_gateway(chosen, engine, *join_root(chosen)))
             stack.callback(segmenter.gate.set)  # runs first: a held frame would keep the gateway from draining
             address = f"127.0.0.1:{gateway.port}"
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))

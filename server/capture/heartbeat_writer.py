@@ -1,99 +1,76 @@
 """Tells the root every second what this gateway has loaded, which plan it serves, and how its versions do."""
 
 import shutil
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
 from exchange.storage import StorageRoot
-from server.capture.served_frame import ServedFrame
 
 BEAT_EVERY_S = 1.0
-_LATENCIES = 512
-"""So many of the last answered frames of a version."""
-
-
-@dataclass
-class _Counts:
-    requests: int = 0
-    errors: int = 0
-    last_success_s: float | None = None
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
-
-
-class VersionCounts:
-    """How each version does, since the start. `served` and `failed` are for the event loop."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[int, _Counts] = {}
-
-    def served(self, frame: ServedFrame) -> None:
-        with self._lock:
-            counts = self._counts.setdefault(frame.answer.route.version, _Counts())
-            counts.requests += 1
-            counts.last_success_s = frame.served_s
-            counts.latencies_s.append(frame.answer.stage_seconds.total)
-
-    def failed(self, version: int) -> None:
-        with self._lock:
-            counts = self._counts.setdefault(version, _Counts())
-            counts.requests += 1
-            counts.errors += 1
-
-    def health(self, loaded: Iterable[int]) -> dict[int, VersionHealth]:
-        loaded = set(loaded)
-        with self._lock:
-            return {
-                version: _health(self._counts.get(version, _Counts()), version in loaded)
-                for version in sorted(loaded | set(self._counts))
-            }
 
 
 @dataclass(frozen=True)
-class HeartbeatWriter:
-    root: StorageRoot
-    gateway: str
-    started_at: datetime
-    folder: Path
-    """Its disk holds the spool."""
-    counts: VersionCounts
-    loaded_versions: Callable[[], Iterable[int]]
+class Vitals:
+    """What heartbeats and metrics tell of a gateway; each may be asked by any thread, at any time."""
+
     plan_revision: Callable[[], int]
-    presence_dropped: Callable[[], int]
-    capture_dropped: Callable[[], int]
-    erasures_applied: Callable[[], int]
+    versions: Callable[[], Mapping[int, VersionHealth]]
+    shadow_dropped: Callable[[], int]
+    engine_busy_s: Callable[[], float]
+    """Since the start."""
+
+
+class HeartbeatWriter:
+    """`beat` is for one thread."""
+
+    def __init__(
+        self,
+        *,
+        root: StorageRoot,
+        gateway: str,
+        folder: Path,
+        vitals: Vitals,
+        presence_dropped: Callable[[], int],
+        capture_dropped: Callable[[], int],
+        erasures_applied: Callable[[], int],
+    ) -> None:
+        """
+        Args:
+            folder: the spool's; its disk is the one whose free space is told.
+        """
+        self._root = root
+        self._gateway = gateway
+        self._folder = folder
+        self._vitals = vitals
+        self._presence_dropped = presence_dropped
+        self._capture_dropped = capture_dropped
+        self._erasures_applied = erasures_applied
+        self._started_at = datetime.now(UTC)
+        self._last_s, self._last_busy_s = time.monotonic(), 0.0
 
     def beat(self) -> None:
         """Raises StorageError where the root does not take it."""
         heartbeat = Heartbeat(
-            gateway=self.gateway,
-            started_at=self.started_at,
+            gateway=self._gateway,
+            started_at=self._started_at,
             written_at=datetime.now(UTC),
-            plan_revision=self.plan_revision(),
-            versions=self.counts.health(self.loaded_versions()),
-            free_bytes=shutil.disk_usage(self.folder).free,
-            presence_dropped=self.presence_dropped(),
-            capture_dropped=self.capture_dropped(),
-            erasures_applied=self.erasures_applied(),
+            plan_revision=self._vitals.plan_revision(),
+            versions=dict(self._vitals.versions()),
+            free_bytes=shutil.disk_usage(self._folder).free,
+            presence_dropped=self._presence_dropped(),
+            capture_dropped=self._capture_dropped(),
+            shadow_dropped=self._vitals.shadow_dropped(),
+            erasures_applied=self._erasures_applied(),
+            engine_busy_share=self._busy_share(),
         )
-        write_heartbeat(self.root, heartbeat)
+        write_heartbeat(self._root, heartbeat)
 
-
-def _health(counts: _Counts, loaded: bool) -> VersionHealth:
-    p50_s, p99_s = np.percentile(counts.latencies_s, (50, 99)).tolist() if counts.latencies_s else (None, None)
-    last_s = counts.last_success_s
-    return VersionHealth(
-        loaded=loaded,
-        last_success=None if last_s is None else datetime.fromtimestamp(last_s, UTC),
-        requests=counts.requests,
-        errors=counts.errors,
-        p50_s=p50_s,
-        p99_s=p99_s,
-    )
+    def _busy_share(self) -> float:
+        now_s, busy_s = time.monotonic(), self._vitals.engine_busy_s()
+        share = (busy_s - self._last_busy_s) / max(now_s - self._last_s, 1e-9)
+        self._last_s, self._last_busy_s = now_s, busy_s
+        return min(1.0, max(0.0, share))

@@ -1,4 +1,4 @@
-"""One gateway's side of the storage root: follows the plan, and leaves presence, frames and heartbeats."""
+"""What one gateway leaves in the storage root: presence, captured frames and heartbeats."""
 
 import asyncio
 import logging
@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from exchange.listening import StartupError
@@ -19,19 +18,16 @@ from server.capture.background import Background
 from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
 from server.capture.drives import DriveTracker
 from server.capture.erased_vehicles import READ_EVERY_S, ErasedVehicles, Stage
-from server.capture.heartbeat_writer import BEAT_EVERY_S, HeartbeatWriter, VersionCounts
+from server.capture.heartbeat_writer import BEAT_EVERY_S, HeartbeatWriter, Vitals
 from server.capture.presence_writer import PUBLISH_EVERY_S, PresenceWriter
 from server.capture.served_frame import ServedFrame
 from server.capture.shard_uploader import UPLOAD_EVERY_S, ShardUploader
 from server.capture.spool import Spool, SpoolTaken
-from server.plan_follower import PlanFollower
-from server.routing import Router
-from server.segmenter import Segmenter
 
 _log = logging.getLogger(__name__)
-_CONTROL_PATIENCE_S = 1.0
+_HASTY_PATIENCE_S = 1.0
 """For the plan and heartbeats, which are worthless when late."""
-_DATA_PATIENCE_S = 60.0
+_PATIENCE_S = 60.0
 _LAST_STEP_WITHIN_S = 5.0
 
 
@@ -52,8 +48,8 @@ class RootLink:
 
     def __init__(self, settings: RootSettings) -> None:
         try:
-            self._control_root = open_root(settings.url, _CONTROL_PATIENCE_S)
-            self._data_root = open_root(settings.url, _DATA_PATIENCE_S)
+            self.hasty_root = open_root(settings.url, _HASTY_PATIENCE_S)
+            self.root = open_root(settings.url, _PATIENCE_S)
             settings.folder.mkdir(parents=True, exist_ok=True)
             self.gateway = settings.gateway or _remembered_name(settings.folder / "gateway_name")
             key_file = settings.pseudonym_key or settings.folder / "pseudonym.key"
@@ -63,11 +59,10 @@ class RootLink:
             raise StartupError(f"cannot join {settings.url}: {error}") from error
         self._folder = settings.folder
         self._drives = DriveTracker()
-        self._counts = VersionCounts()
-        self._presence = PresenceWriter(self._data_root, self.gateway, pseudonyms)
+        self._presence = PresenceWriter(self.root, self.gateway, pseudonyms)
         self._capture = CaptureWriter(self._spool, self.gateway, pseudonyms, settings.capture_interval_s)
-        self._uploader = ShardUploader(self._data_root, self._spool, Retention())
-        self._erased = ErasedVehicles(self._data_root)
+        self._uploader = ShardUploader(self.root, self._spool, Retention())
+        self._erased = ErasedVehicles(self.root)
         self._publishing = Stage(self._erased, self._presence.forget, self._presence.publish)
         self._looking = Stage(self._erased, self._capture.forget, self._capture.look)
         self._uploading = Stage(self._erased, lambda _: None, self._upload, after=self._looking)
@@ -82,26 +77,27 @@ class RootLink:
         request = frame.request
         drive = self._drives.name(request.vehicle, request.drive, frame.answer.route.domain, frame.captured_s)
         frame = replace(frame, drive=drive)
-        self._counts.served(frame)
         self._presence.add(frame)
         self._capture.add(frame)
 
-    def failed(self, version: int) -> None:
-        self._counts.failed(version)
+    @property
+    def presence_dropped(self) -> int:
+        return self._presence.dropped
+
+    @property
+    def capture_dropped(self) -> int:
+        return self._capture.dropped
 
     @asynccontextmanager
-    async def joined(self, router: Router, segmenter: Segmenter) -> AsyncIterator[None]:
+    async def joined(self, vitals: Vitals) -> AsyncIterator[None]:
         """Works until the end, and then hands on what it still has, as far as the root takes it."""
         heartbeat = HeartbeatWriter(
-            root=self._control_root,
+            root=self.hasty_root,
             gateway=self.gateway,
-            started_at=datetime.now(UTC),
             folder=self._folder,
-            counts=self._counts,
-            loaded_versions=lambda: segmenter.ready_versions,
-            plan_revision=lambda: router.plan.revision,
-            presence_dropped=lambda: self._presence.dropped,
-            capture_dropped=lambda: self._capture.dropped,
+            vitals=vitals,
+            presence_dropped=lambda: self.presence_dropped,
+            capture_dropped=lambda: self.capture_dropped,
             erasures_applied=lambda: min(self._publishing.done, self._uploading.done),
         )
         threads = [
@@ -111,14 +107,11 @@ class RootLink:
             Background("shards", self._uploading.step, UPLOAD_EVERY_S),
             Background("heartbeat", heartbeat.beat, BEAT_EVERY_S),
         ]
-        follower = PlanFollower(self._control_root, router, segmenter)
-        await follower.start()
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            await follower.stop()
             for thread in threads:
                 await asyncio.to_thread(thread.stop, _LAST_STEP_WITHIN_S)
             self._spool.close()

@@ -58,9 +58,6 @@ class Recorder(Protocol):
 
     def served(self, frame: ServedFrame) -> None: ...
 
-    def failed(self, version: int) -> None:
-        """The engine failed a frame, or was not there for it."""
-
 
 def _plausible_capture(given_s: float | None, served_s: float) -> float:
     """The vehicle's time of capture, unless its clock cannot be right or it tells of another day."""

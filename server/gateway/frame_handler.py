@@ -4,14 +4,16 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import fit_frame
+from server.candidates import Candidates
 from server.capture.served_frame import Recorder, ServedFrame
 from server.errors import (
     DeadlinePassed,
@@ -19,7 +21,9 @@ from server.errors import (
     EngineFailed,
     EngineUnavailable,
     NotFound,
+    Overloaded,
     ServingError,
+    Unavailable,
     VersionUnavailable,
 )
 from server.gateway.admission import Admission
@@ -28,7 +32,8 @@ from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, Stage
 from server.gateway.image_decoding import decode, read_size
 from server.metrics import GatewayMetrics
 from server.routing import Route, Router
-from server.segmenter import Segmenter
+from server.segmenter import Segmenter, SegmenterOutput
+from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 _DEADLINE_SLACK_S = 0.1
@@ -49,16 +54,26 @@ class FrameHandler:
         admission: Admission,
         workers: ThreadPoolExecutor,
         metrics: GatewayMetrics,
+        counts: VersionCounts,
+        candidates: Candidates,
+        inferring: Callable[[], AbstractContextManager[None]],
+        recorders: Collection[Recorder],
         max_frame_pixels: int,
-        recorder: Recorder | None = None,
     ) -> None:
+        """
+        Args:
+            inferring: entered around each inference that a caller waits for.
+        """
         self.admission = admission
         self.segmenter = segmenter
         self.router = router
         self._workers = workers
         self._metrics = metrics
+        self._counts = counts
+        self._candidates = candidates
+        self._inferring = inferring
         self._max_frame_pixels = max_frame_pixels
-        self._recorder = recorder
+        self._recorders = recorders
 
     @property
     def is_serving(self) -> bool:
@@ -77,13 +92,13 @@ class FrameHandler:
         route, status = None, "INTERNAL"
         try:
             route = self._route(request)
-            answer = await self._admit(request, route)
-            status = "OK"
+            answer = await self._admit(request)
+            route, status = answer.route, "OK"
         except ServingError as error:
             status = error.status.name
             self._metrics.refused(error.reason)
-            if self._recorder is not None and route is not None and isinstance(error, _ENGINE_ERRORS):
-                self._recorder.failed(route.version)
+            if route is not None and isinstance(error, _ENGINE_ERRORS):
+                self._counts.failed((route.instead or route).version)
             raise
         except asyncio.CancelledError:
             now = asyncio.get_running_loop().time()
@@ -101,29 +116,63 @@ class FrameHandler:
         return answer
 
     def _route(self, request: FrameRequest) -> Route:
-        route = self.router.route(request.domain)
+        route = self.router.route(request.domain, request.vehicle, request.drive)
         if request.version is not None:
             if request.version not in self.segmenter.ready_versions:
                 raise NotFound(f"version {request.version} is not loaded: name no version to get the one that serves")
-            route = dataclasses.replace(route, version=request.version)
+            route = dataclasses.replace(route.instead or route, version=request.version)
         if request.log_prior_ratio_K is not None:
-            route = dataclasses.replace(route, prior_id=PRIOR_OF_REQUEST, log_prior_ratio_K=request.log_prior_ratio_K)
+            route = route.with_prior(PRIOR_OF_REQUEST, request.log_prior_ratio_K)
         return route
 
-    async def _admit(self, request: FrameRequest, route: Route) -> FrameAnswer:
+    async def _admit(self, request: FrameRequest) -> FrameAnswer:
         arrived = time.perf_counter()
         original_hw = read_size(request.frame, self._max_frame_pixels)
         return await self.admission.run(
-            lambda: self._work(request, route, original_hw, arrived),
+            lambda: self._work(request, original_hw, arrived),
             vehicle=request.vehicle,
             deadline=request.deadline,
             latest_of=request.latest_of,
         )
 
-    async def _work(
-        self, request: FrameRequest, route: Route, original_hw: tuple[int, int], arrived: float
-    ) -> FrameAnswer:
+    async def _work(self, request: FrameRequest, original_hw: tuple[int, int], arrived: float) -> FrameAnswer:
         seconds = StageSeconds(queue=time.perf_counter() - arrived)
+        labeled = await self._label(request, self._route(request), seconds)  # the plan may have changed while it waited
+        output, valid_hw = labeled.output, labeled.valid_hw
+        with _timing(seconds, "encode"):
+            (
+                (labels, confidence),
+                (mean_confidence, class_fractions_K),
+            ) = await asyncio.get_running_loop().run_in_executor(
+                self._workers,
+                lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
+            )
+        seconds.total = time.perf_counter() - arrived
+        answer = FrameAnswer(
+            labels=labels,
+            confidence=confidence,
+            route=labeled.route,
+            mean_confidence=mean_confidence,
+            class_fractions_K=class_fractions_K,
+            presence_K=output.presence_K,
+            mean_probability_K=output.mean_probability_K,
+            stage_seconds=seconds,
+        )
+        served = ServedFrame.now(request, answer, output, labeled.frame_HW3, valid_hw, original_hw)
+        for recorder in self._recorders:
+            recorder.served(served)
+        return answer
+
+    async def _label(self, request: FrameRequest, route: Route, seconds: StageSeconds) -> "_Labeled":
+        """By the candidate where the frame is one of its share; by the version that serves, where not or it fails."""
+        if route.instead is not None:
+            if self._candidates.take(route.version, route.instead.version, request.deadline):
+                with suppress(EngineFailed, Unavailable, Overloaded):
+                    return await self._label_by(request, route, seconds)
+            route = route.instead
+        return await self._label_by(request, route, seconds)
+
+    async def _label_by(self, request: FrameRequest, route: Route, seconds: StageSeconds) -> "_Labeled":
         frame_size_hw = self.segmenter.ready_versions.get(route.version)
         if frame_size_hw is None:
             raise VersionUnavailable(f"version {route.version} does not answer just now: try again")
@@ -134,27 +183,22 @@ class FrameHandler:
             )
         if request.deadline is not None and request.deadline <= loop.time():
             raise DeadlinePassed("the deadline passed before the frame reached the engine")
-        with _timing(seconds, "infer"):
-            output = await self.segmenter.infer(route.version, frame_HW3, route.log_prior_ratio_K, valid_hw)
-        with _timing(seconds, "encode"):
-            (labels, confidence), (mean_confidence, class_fractions_K) = await loop.run_in_executor(
-                self._workers,
-                lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
-            )
-        seconds.total = time.perf_counter() - arrived
-        answer = FrameAnswer(
-            labels=labels,
-            confidence=confidence,
-            route=route,
-            mean_confidence=mean_confidence,
-            class_fractions_K=class_fractions_K,
-            presence_K=output.presence_K,
-            mean_probability_K=output.mean_probability_K,
-            stage_seconds=seconds,
-        )
-        if self._recorder is not None:
-            self._recorder.served(ServedFrame.now(request, answer, output, frame_HW3, valid_hw, original_hw))
-        return answer
+        with _timing(seconds, "infer"), self._inferring():
+            if route.instead is None:
+                output = await self.segmenter.infer(route.version, frame_HW3, route.log_prior_ratio_K, valid_hw)
+            else:
+                output = await self._candidates.infer(
+                    route, route.instead.version, frame_HW3, valid_hw, request.deadline
+                )
+        return _Labeled(route, frame_HW3, valid_hw, output)
+
+
+@dataclass(frozen=True)
+class _Labeled:
+    route: Route
+    frame_HW3: NDArray[np.uint8]
+    valid_hw: tuple[int, int]
+    output: SegmenterOutput
 
 
 def _decode_and_fit(frame: EncodedFrame, frame_size_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The gateway's segmenter, computed by Triton."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,18 @@ class TritonSegmenter:
         return self._versions.loaded.ready
 
     @property
+    def loaded_versions(self) -> Collection[int]:
+        return self._versions.loaded.numbers()
+
+    @property
     def restarts(self) -> int:
         return self._versions.restarts
+
+    async def load(self, version: int, release_dir: Path) -> None:
+        await self._versions.load(version, release_dir)
+
+    async def drop(self, version: int) -> None:
+        await self._versions.drop(version)
 
     async def infer(
         self,

@@ -9,11 +9,13 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.cannot_load import CannotLoad
+
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 STUB_NAME = "triton_python_backend_stub"
 
 
-class TritonSetupError(Exception):
+class TritonSetupError(CannotLoad):
     """Triton cannot run on this machine as it is; the message is one line that says what to change."""
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from exchange.releases import ENGINE_FOLDER
 from server.triton.bounded_log import BoundedLog
 from server.triton.connection import Access, TritonConnection
+from server.triton.headroom import check_memory
 from server.triton.installation import TritonInstallation, TritonSetupError
 from server.triton.shared_memory import RegionOwner, check_free_space
 from server.triton.stubs import DeathWatch, find_stubs
@@ -71,7 +73,7 @@ class TritonProcess:
         Raises:
             TritonSetupError: it ended or did not answer in time; the message holds its own last error.
         """
-        self.check_room_for_stub()
+        check_free_space(STUB_REGION_BYTES)
         if self._metrics_port is not None:
             _check_port_is_free(self._metrics_port)
         launcher = Path(__file__).with_name("run_guarded.py")
@@ -118,13 +120,22 @@ class TritonProcess:
             self._process = self._log_task = None
             self._regions.remove_stub_regions()
 
+    def kill_version(self, number: int) -> bool:
+        """Ends the process of one version, however it hangs; whether it has one."""
+        pids = [stub.pid for stub in find_stubs(self.pid) if stub.version == number] if self.pid is not None else []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(pids)
+
     async def close(self) -> None:
         self._deaths.close()
         await self.stop()
         self._log.close()
 
-    def check_room_for_stub(self) -> None:
-        """Raises TritonSetupError if /dev/shm cannot take what one more version needs."""
+    def check_room(self, release_dir: Path) -> None:
+        """Raises TritonSetupError if memory or /dev/shm cannot take a release as one more version."""
+        check_memory(release_dir / ENGINE_FOLDER)
         check_free_space(STUB_REGION_BYTES)
 
     def living_versions(self) -> set[int]:

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
+from server.cannot_load import CannotLoad
 from server.triton.installation import TritonSetupError
 from server.triton.model_config import ModelConfig
 from server.triton.tensors import MODEL_NAME
@@ -27,7 +28,7 @@ FREE_SPACE_RESERVE_BYTES = 64 << 20
 CONFIG_NAME = "config.pbtxt"
 
 
-class RepositoryError(Exception):
+class RepositoryError(CannotLoad):
     """A version cannot be published or is not there; the message says what to do."""
 
 

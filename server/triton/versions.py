@@ -7,7 +7,7 @@ added and taken away, and none is ever reloaded but one whose process has died.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from exchange.label_space import NUM_CLASSES
 from exchange.releases import Manifest
+from server.cannot_load import CannotLoad
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, ServingError, Unavailable
 from server.segmenter import SegmenterOutput
 from server.triton.connection import TritonConnection
@@ -30,11 +31,9 @@ HANG_LIMIT_S = 30.0
 """An inference that takes longer than this will not end."""
 BUSY_PAUSE_S = 0.02
 LIVENESS_TIMEOUT_S = 1.0
-RESIDENT_VERSIONS = 2
-"""The most recent versions stay loaded though nobody routes to them: a rollback is then a change of routing."""
 
 
-class VersionLoadFailed(Exception):
+class VersionLoadFailed(CannotLoad):
     """A version could not be loaded; what was loaded before serves on. The message is one line."""
 
 
@@ -47,11 +46,13 @@ class Server(Protocol):
 
     async def kill(self) -> None: ...
 
+    def kill_version(self, number: int) -> bool: ...
+
     def living_versions(self) -> set[int]: ...
 
     def look_after_stubs(self) -> None: ...
 
-    def check_room_for_stub(self) -> None: ...
+    def check_room(self, release_dir: Path) -> None: ...
 
 
 class TritonVersions:
@@ -81,7 +82,7 @@ class TritonVersions:
         Raises:
             VersionLoadFailed: Triton refused it, or its first inference failed; the others serve on.
             RepositoryError, ReleaseError: the release cannot be published.
-            TritonSetupError: there is no shared memory left for frames of its size.
+            TritonSetupError: there is no memory left for it, or no shared memory for frames of its size.
         """
         async with self._control:
             if number in self.loaded:
@@ -92,7 +93,7 @@ class TritonVersions:
                 self._check_engine(manifest)
                 await self._transport.open(manifest.frame_size)
                 if self._server is not None:
-                    self._server.check_room_for_stub()
+                    await asyncio.to_thread(self._server.check_room, release_dir)
                 await self._serve_exactly({*self.loaded.ready, number})
                 await self._prove_when_free(version)
             except ServingError as error:
@@ -115,13 +116,6 @@ class TritonVersions:
             version = self.loaded[number]
             self.loaded.remove(number)
             await self._forget(version)
-
-    async def keep(self, wanted: Collection[int]) -> None:
-        """Drops every version that is neither wanted nor one of the most recent."""
-        numbers = self.loaded.numbers()
-        for number in numbers[:-RESIDENT_VERSIONS]:
-            if number not in wanted:
-                await self.drop(number)
 
     async def infer(self, number: int, inputs: Arrays) -> SegmenterOutput:
         """A live inference; its outcome counts as a probe."""
@@ -152,8 +146,8 @@ class TritonVersions:
             self.loaded.mark_down(version, str(error))
 
     async def end_hang(self, version: LoadedVersion) -> None:
-        """Marks a version down whose inference does not end; its own server is killed, for nothing less ends it."""
-        if self._server is not None:
+        """Marks a version down whose inference does not end; its process is killed or, failing that, its server."""
+        if self._server is not None and not self._server.kill_version(version.number):
             await self._server.kill()
         self.loaded.mark_down(version, f"no answer for {HANG_LIMIT_S:.0f} s")
 

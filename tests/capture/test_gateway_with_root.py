@@ -26,9 +26,9 @@ from exchange.presence import PresenceReader, PresenceRows
 from exchange.pseudonyms import Pseudonyms
 from exchange.serving_plan import DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot, open_root
-from server.assembly import running_gateway
+from server.assembly import join_root, running_gateway
+from server.engine_start import StartedEngine
 from server.errors import EngineFailed
-from server.routing import ServingPlan
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 from tests.gateways import FRAME_SIZE_HW, Served, eventually
@@ -41,9 +41,8 @@ RATIO = tuple(0.5 if k == 3 else 0.0 for k in range(19))
 async def serving(run_dir: Path, **settings: Any) -> AsyncIterator[Served]:
     """A gateway around the fake; it hands on what it has at the end."""
     segmenter = FakeSegmenter(FRAME_SIZE_HW)
-    plan = ServingPlan.single_release(1, settings.pop("domains", ()))
     chosen = GatewaySettings(listen="127.0.0.1:0", metrics="", run_dir=run_dir, **settings)
-    async with running_gateway(chosen, segmenter, plan) as gateway:
+    async with running_gateway(chosen, StartedEngine(segmenter, 1), *join_root(chosen)) as gateway:
         address = f"127.0.0.1:{gateway.port}"
         async with grpc.aio.insecure_channel(address) as channel:
             yield Served(gateway, segmenter, address, channel)

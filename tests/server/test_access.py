@@ -10,8 +10,8 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.listening import StartupError
 from server.assembly import Gateway
+from server.engine_start import StartedEngine
 from server.gateway.access import Access
-from server.routing import ServingPlan
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 from tests.gateways import StartGateway
@@ -110,7 +110,7 @@ REFUSED_TO_LISTEN = [
 async def test_what_cannot_be_opened_safely_is_not_opened(settings: dict[str, object], message: str) -> None:
     chosen = GatewaySettings(**{"listen": "127.0.0.1:0", "metrics": "", **settings})
     with pytest.raises(StartupError, match=message):
-        await Gateway(chosen, FakeSegmenter(), ServingPlan.single_release(1)).start()
+        await Gateway(chosen, StartedEngine(FakeSegmenter(), 1)).start()
 
 
 @pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
