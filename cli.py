@@ -11,7 +11,7 @@ import typer
 # Names each command's module and attribute as strings, so that `roadshift segment` never loads torch.
 COMMANDS = {
     "serve": ("server.cli", "serve", "Serve frames over gRPC."),
-    "status": ("clients.cli", "status", "Ask a gateway how it is."),
+    "status": ("clients.cli", "status", "Ask a gateway or a learner how it is."),
     "segment": ("clients.cli", "segment", "Label image files and write maps and overlays."),
     "fleet": ("clients.cli", "fleet", "Drive simulated vehicles against a gateway."),
     "demo": ("clients.cli", "demo", "Serve the starter and drive a simulated fleet from day into dusk."),
@@ -26,6 +26,8 @@ COMMANDS = {
     ),
     "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
     "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
+    "round": ("clients.operations_cli", "round_commands", "Start, watch and cancel rounds of adaptation."),
+    "trigger": ("clients.operations_cli", "trigger_commands", "When rounds start by themselves."),
     "learner": ("adaptation.service.commands", "learner", "Keep a fleet adapted: priors, rounds, rollouts."),
     "prior": (
         "adaptation.live_prior.commands",

@@ -16,6 +16,7 @@ from clients.demo import DemoError, own_gateway, sustainable_rate
 from clients.fleet import FleetReport
 from clients.fleet_plan import FleetPlan, fleet_progress
 from clients.gateway_status import GatewayStatus, ask_gateway
+from clients.operations_cli import learner_status
 from clients.segment_files import segment_files
 from clients.simulated_city import DOMAINS
 from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
@@ -208,8 +209,12 @@ def status(
     metrics: Annotated[
         str, typer.Option(help="Address of the gateway's /metrics; '' to leave it out.")
     ] = "127.0.0.1:9500",
+    learner: Annotated[str, typer.Option(help="Ask the learner at this address instead.")] = "",
 ) -> None:
-    """Ask a gateway how it is; exit code 0 only when it serves."""
+    """Ask a gateway, or a learner, how it is; exit code 0 only when it works."""
+    if learner:
+        learner_status(learner)
+        return
     answer = ask_gateway(_connection(server), metrics)
     Console().print(_status_table(server, answer))
     if answer.metrics_error:
