@@ -40,6 +40,7 @@ def serve(
     triton_repository: Annotated[Path | None, _option("Model repository that the external Triton reads.")] = None,
     run_dir: Annotated[Path | None, _option("Where the embedded Triton keeps its files (runs/gateway).")] = None,
     yield_file: Annotated[Path | None, _option("Where to say that a frame is inferred (engine_busy in it).")] = None,
+    frames_at_once: Annotated[int | None, _option("Frames that share the cores, 1 or 2; what suits if absent.")] = None,
     fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
 ) -> None:
     """Serve frames over gRPC until SIGTERM or Ctrl-C; what was admitted by then is still answered.

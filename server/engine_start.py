@@ -77,10 +77,19 @@ async def _start_triton(settings: GatewaySettings, release: Path, version: int) 
     frames_in_flight = 2 * settings.in_flight + 1
     if settings.triton is None:
         return await start_embedded(
-            release, run_dir=settings.run_dir, version=version, frames_in_flight=frames_in_flight
+            release,
+            run_dir=settings.run_dir,
+            version=version,
+            frames_at_once=settings.frames_at_once,
+            frames_in_flight=frames_in_flight,
         )
     if settings.triton_repository is None:
         raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
     return await connect_external(
-        settings.triton, settings.triton_repository, release, version=version, frames_in_flight=frames_in_flight
+        settings.triton,
+        settings.triton_repository,
+        release,
+        version=version,
+        frames_at_once=settings.frames_at_once,
+        frames_in_flight=frames_in_flight,
     )

@@ -54,11 +54,14 @@ class GatewaySettings(BaseSettings):
     """Label by nearest colour instead of an engine."""
     fake_latency_s: float = Field(default=0.0, ge=0)
 
-    in_flight: int = Field(default=3, ge=1, le=256)
-    """Frames being decoded, inferred or encoded: one in each keeps a single engine busy."""
+    frames_at_once: int | None = Field(default=None, ge=1, le=2)
+    """How many frames share the engine's cores where several wait; a process each. None for 2 where an OpenVINO release
+    has at least 2 cores, else 1: two frames side by side on half the cores each are answered sooner than in a row."""
+    in_flight: int = Field(default=4, ge=1, le=256)
+    """Frames being decoded, inferred or encoded: two in the engine, one behind them and one in a codec keep it busy."""
     queued: int = Field(default=4, ge=0, le=1024)
-    """Frames that wait. With those in flight they bound how old an answer can be: 7 frames are 2.8 s where each takes
-    the engine 0.4 s. A longer queue answers no more frames, only older ones; raise it with the engine's speed."""
+    """Frames that wait. With those in flight they bound how old an answer can be: 8 frames are 2.7 s where the engine
+    answers 3 a second. A longer queue answers no more frames, only older ones; raise it with the engine's speed."""
     queued_per_vehicle: int = Field(default=2, ge=1)
     max_frame_pixels: int = Field(default=1 << 24, ge=1, le=1 << 26)
     max_message_bytes: int = Field(default=32 << 20, ge=1 << 16, le=1 << 30)

@@ -7,8 +7,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from exchange.releases import read_manifest
 from server.triton.client import TritonSegmenter
 from server.triton.connection import Access, TritonConnection
+from server.triton.engine_turns import best_at_once
 from server.triton.installation import TritonSetupError, find_installation
 from server.triton.model_config import ModelConfig
 from server.triton.process import TritonProcess
@@ -44,6 +46,7 @@ async def start_embedded(
     run_dir: Path,
     version: int = 1,
     threads: int = 0,
+    frames_at_once: int | None = None,
     frames_in_flight: int = FRAMES_IN_FLIGHT,
     metrics_port: int | None = None,
 ) -> Triton:
@@ -53,7 +56,8 @@ async def start_embedded(
         release_dir: a complete release (`exchange.releases`).
         run_dir: a folder of this gateway alone: model repository, socket, backend, triton.log.
         version: the release's number.
-        threads: cores for one inference; 0 means all.
+        threads: cores for one inference alone; 0 means all.
+        frames_at_once: how many of them share the cores where several wait, 1 or 2; None takes what suits the release.
         frames_in_flight: how many Triton holds, waiting and computing; the next one is refused.
         metrics_port: Triton's own metrics on 127.0.0.1; None takes a free port.
 
@@ -66,13 +70,16 @@ async def start_embedded(
         regions = RegionOwner()
         stack.callback(regions.close)
         repository = TritonRepository(run_dir)
-        process = TritonProcess(find_installation(), run_dir, repository.models_dir, regions, metrics_port)
+        config = _config(release_dir, threads, frames_at_once)
+        process = TritonProcess(
+            find_installation(), run_dir, repository.models_dir, regions, metrics_port, config.frames_at_once
+        )
         transport = SharedMemoryTransport(process.connection, frames_in_flight + FOR_PROBES, regions)
         stack.push_async_callback(process.connection.close)
         stack.push_async_callback(transport.close)
         stack.push_async_callback(process.close)
         await process.start()
-        versions = TritonVersions(process.connection, repository, transport, ModelConfig(threads=threads), process)
+        versions = TritonVersions(process.connection, repository, transport, config, process)
         await _serve(stack, versions, version, release_dir)
         return Triton(TritonSegmenter(versions), versions, process, stack.pop_all())
 
@@ -84,6 +91,7 @@ async def connect_external(
     *,
     version: int = 1,
     threads: int = 0,
+    frames_at_once: int | None = None,
     frames_in_flight: int = FRAMES_IN_FLIGHT,
     access: Access | None = None,
 ) -> Triton:
@@ -94,7 +102,8 @@ async def connect_external(
         repository_dir: a folder that both see; Triton's --model-repository is its `models` folder. Triton should see
             it read-only: a host of another Python would leave its compiled form there, and so be reloaded.
         access: name and key of its --grpc-restricted-protocol, if it has one.
-        release_dir, version, threads, frames_in_flight: as for `start_embedded`.
+        release_dir, version, threads, frames_at_once, frames_in_flight: as for `start_embedded`; what suits the
+            release is told by the cores of this machine.
 
     Raises:
         TritonSetupError, VersionLoadFailed, RepositoryError, ReleaseError: as `start_embedded`.
@@ -107,7 +116,8 @@ async def connect_external(
         transport = MessageTransport(connection, frames_in_flight + FOR_PROBES)
         stack.push_async_callback(transport.close)
         repository = TritonRepository(repository_dir)
-        versions = TritonVersions(connection, repository, transport, ModelConfig(threads=threads), None)
+        config = _config(release_dir, threads, frames_at_once)
+        versions = TritonVersions(connection, repository, transport, config, None)
         await _serve(stack, versions, version, release_dir)
         return Triton(TritonSegmenter(versions), versions, None, stack.pop_all())
 
@@ -117,6 +127,12 @@ async def _serve(stack: AsyncExitStack, versions: TritonVersions, number: int, r
     watch = Watch(versions)
     stack.push_async_callback(watch.close)
     watch.start()
+
+
+def _config(release_dir: Path, threads: int, frames_at_once: int | None) -> ModelConfig:
+    return ModelConfig(
+        threads=threads, frames_at_once=frames_at_once or best_at_once(read_manifest(release_dir), threads)
+    )
 
 
 def _lock(run_dir: Path) -> Callable[[], None]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from server.triton.installation import TritonSetupError
 
-BASE_BYTES = 320 << 20
-"""What a version takes whatever its size: Python, the engine's library, and the values between layers."""
+PROCESS_BYTES = 120 << 20
+"""What a process of a version takes whatever its engine: Python, and the engine's library."""
+COMPILED_BYTES = 200 << 20
+"""What each compilation of its engine takes whatever the size: the values between layers."""
 FOR_EACH_ENGINE_BYTE = 4
 """The starter's 13 MB of engine make a process of 360 MB; weights are read, laid out anew, and for a moment both."""
 
@@ -18,10 +20,16 @@ _CGROUPS = (
 """Version 2 and 1: the folder, the limit, what is used, and the name of what of that is cache, and given up at need."""
 
 
-def check_memory(engine_dir: Path, system: Path = Path("/")) -> None:
-    """Raises TritonSetupError where the engine's files say that it will not fit. `system` holds proc and sys."""
+def check_memory(engine_dir: Path, processes: int, system: Path = Path("/")) -> None:
+    """Raises TritonSetupError where the engine's files say that it will not fit.
+
+    Args:
+        processes: of a version; where there are several, each compiles the engine twice.
+        system: holds proc and sys.
+    """
     engine_bytes = sum(path.stat().st_size for path in engine_dir.rglob("*") if path.is_file())
-    needed_bytes = BASE_BYTES + FOR_EACH_ENGINE_BYTE * engine_bytes
+    compiled_bytes = COMPILED_BYTES + FOR_EACH_ENGINE_BYTE * engine_bytes
+    needed_bytes = processes * (PROCESS_BYTES + min(processes, 2) * compiled_bytes)
     available_bytes = available_memory_bytes(system)
     if available_bytes < needed_bytes:
         raise TritonSetupError(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from exchange.releases import Manifest
+from server.triton.engine_turns import Turn
 from server.triton.tensors import Size
 from server.triton.transport import Inference
 
@@ -26,7 +27,7 @@ class LoadedVersion:
     """How long its last proof took."""
     used_s: float = float("-inf")
     """When a frame was last sent to it; probes do not count."""
-    in_flight: set[Inference] = field(default_factory=set)
+    in_flight: dict[Inference, Turn] = field(default_factory=dict)
     down: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Done while it does not work; a new one when it works again."""
 
@@ -40,16 +41,21 @@ class LoadedVersion:
     def is_in_use(self) -> bool:
         return time.monotonic() - self.used_s < IN_USE_FOR_S
 
-    def start(self, inference: Inference) -> Inference:
-        """Counts an inference as in flight until it ends."""
+    def longest_s(self) -> float:
+        """For how long the engine has worked on one frame by now, at most; 0 without one."""
+        return max((turn.running_s() for turn in self.in_flight.values()), default=0.0)
+
+    def start(self, inference: Inference, turn: Turn) -> Inference:
+        """Counts an inference as in flight until it ends, and its turn with it."""
         if not self.in_flight:
             self.heard_s = time.monotonic()
-        self.in_flight.add(inference)
+        self.in_flight[inference] = turn
+        inference.add_done_callback(lambda _: turn.end())
         inference.add_done_callback(self._finish)
         return inference
 
     def _finish(self, inference: Inference) -> None:
-        self.in_flight.discard(inference)
+        self.in_flight.pop(inference, None)
         if not inference.cancelled() and inference.exception() is None:
             self.heard_s = time.monotonic()
 
@@ -99,13 +105,15 @@ class LoadedVersions:
         """For who has proved it after it went down: a late answer of a process that died since proves nothing."""
         log.info("version %d answers again", version.number)
         version.down = asyncio.get_running_loop().create_future()
-        version.in_flight = set()  # what the dead one was given says nothing about this one
+        version.in_flight = {}  # what the dead one was given says nothing about this one
         self._update()
 
     def mark_down(self, version: LoadedVersion, reason: str) -> None:
         if version.ready:
             log.error("version %d stopped answering: %s", version.number, reason)
             version.down.set_result(None)
+            for turn in list(version.in_flight.values()):  # the others need not wait for what is dead
+                turn.end()
             self._update()
         self.some_down.set()
 

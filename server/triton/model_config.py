@@ -31,7 +31,9 @@ class ModelConfig:
     frame_size: tuple[int, int] = (-1, -1)
     """Rows and columns of FRAME; -1 leaves it to each version's engine."""
     threads: int = 0
-    """Cores for one inference of the host; 0 means all."""
+    """Cores for one inference of the host alone; 0 means all."""
+    frames_at_once: int = 1
+    """Processes of the host, each of which computes one frame at a time (`server.triton.engine_turns`)."""
 
     def for_engine(self, manifest: Manifest) -> "ModelConfig":
         if manifest.engine == "tensorrt":
@@ -55,7 +57,7 @@ class ModelConfig:
             message.backend = "python"
             message.default_model_filename = "model.py"
             message.parameters["threads"].string_value = str(self.threads)
-            message.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+            message.instance_group.add(count=self.frames_at_once, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
         else:
             message.platform = "tensorrt_plan"
             message.default_model_filename = "model.plan"

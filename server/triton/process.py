@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -24,7 +25,7 @@ ACCESS_NAME = "roadshift"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 STUB_REGION_BYTES = 16 << 20
-"""What the Python backend takes from /dev/shm per version at once: a 2048 x 1024 frame and its labels fit."""
+"""What the Python backend takes from /dev/shm per stub at once: a 2048 x 1024 frame and its labels fit."""
 STUB_START_TIMEOUT_S = 120
 
 
@@ -43,11 +44,13 @@ class TritonProcess:
         models_dir: Path,
         regions: RegionOwner,
         metrics_port: int | None = None,
+        stubs_per_version: int = 1,
     ) -> None:
         self._installation = installation
         self.models_dir = models_dir
         self._regions = regions
         self._metrics_port = metrics_port
+        self._stubs_per_version = stubs_per_version
         self._backends_dir = run_dir / "backends"
         shutil.rmtree(self._backends_dir, ignore_errors=True)
         installation.copy_python_backend(self._backends_dir)
@@ -56,7 +59,7 @@ class TritonProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._log_task: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] = lambda: None
-        """Called when the server, or the process of a version, has ended; `living_versions` says which are left."""
+        """Called when the server, or a process of a version, has ended; `living_versions` says which are left."""
         self._deaths = DeathWatch(lambda: self.on_death())
         self._address = f"unix:{regions.private_dir}/triton"
         self.target = f"{self._address}:1"  # Triton joins address and port also where the address is a socket's path
@@ -73,7 +76,7 @@ class TritonProcess:
         Raises:
             TritonSetupError: it ended or did not answer in time; the message holds its own last error.
         """
-        check_free_space(STUB_REGION_BYTES)
+        check_free_space(self._stubs_per_version * STUB_REGION_BYTES)
         if self._metrics_port is not None:
             _check_port_is_free(self._metrics_port)
         launcher = Path(__file__).with_name("run_guarded.py")
@@ -121,7 +124,7 @@ class TritonProcess:
             self._regions.remove_stub_regions()
 
     def kill_version(self, number: int) -> bool:
-        """Ends the process of one version, however it hangs; whether it has one."""
+        """Ends the processes of one version, however they hang; whether it has one."""
         pids = [stub.pid for stub in find_stubs(self.pid) if stub.version == number] if self.pid is not None else []
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -135,12 +138,13 @@ class TritonProcess:
 
     def check_room(self, release_dir: Path) -> None:
         """Raises TritonSetupError if memory or /dev/shm cannot take a release as one more version."""
-        check_memory(release_dir / ENGINE_FOLDER)
-        check_free_space(STUB_REGION_BYTES)
+        check_memory(release_dir / ENGINE_FOLDER, self._stubs_per_version)
+        check_free_space(self._stubs_per_version * STUB_REGION_BYTES)
 
     def living_versions(self) -> set[int]:
-        """The versions whose process lives; none when the server has ended."""
-        return {stub.version for stub in find_stubs(self.pid)} if self.pid is not None else set()
+        """The versions of which every process lives; none when the server has ended."""
+        stubs = Counter(stub.version for stub in find_stubs(self.pid)) if self.pid is not None else Counter[int]()
+        return {version for version, count in stubs.items() if count >= self._stubs_per_version}
 
     def look_after_stubs(self) -> None:
         """Watches the stubs that have come since, and removes the regions of those that have gone."""

@@ -1,6 +1,6 @@
-"""The processes that Triton's Python backend starts, one per loaded version, seen from outside.
+"""The processes that Triton's Python backend starts, one or two per loaded version, seen from outside.
 
-Triton calls a version ready though its process is gone, and takes a second to find out at each request. The kernel
+Triton calls a version ready though a process of it is gone, and takes a second to find out at each request. The kernel
 tells at once.
 """
 

@@ -18,6 +18,9 @@ Size = tuple[int, int]
 """Rows and columns of FRAME."""
 Arrays = dict[str, NDArray[np.generic]]
 
+ALONE = "alone"
+"""Request parameter: false for a frame beside others, which gets its part of the cores; absent, it gets all."""
+
 WIRE_TYPE = MappingProxyType({np.uint8: "UINT8", np.int32: "INT32", np.float32: "FP32"})
 CONFIG_TYPE = MappingProxyType(
     {dtype: model_config_pb2.DataType.Value(f"TYPE_{name}") for dtype, name in WIRE_TYPE.items()}

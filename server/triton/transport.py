@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, Protocol
 
 import grpc
@@ -15,7 +15,7 @@ from server.triton.connection import TritonConnection
 from server.triton.frame_slots import FrameSlots
 from server.triton.shared_memory import RegionOwner
 from server.triton.status import serving_error
-from server.triton.tensors import Arrays, Size, new_request, output_of, shape_of
+from server.triton.tensors import ALONE, Arrays, Size, new_request, output_of, shape_of
 
 Inference = asyncio.Task[SegmenterOutput]
 
@@ -27,8 +27,11 @@ class Transport(Protocol):
     async def close_unused(self, frame_sizes: Collection[Size]) -> None:
         """Gives back what no frame of these sizes needs."""
 
-    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
+    def start(self, version: int, frame_size: Size, inputs: Arrays, alone: Awaitable[bool]) -> Inference:
         """Starts one inference. The task raises what `Segmenter.infer` does; who waits for it must not cancel it.
+
+        Args:
+            alone: whether the frame has all cores; it goes to Triton when this is told, never where it is cancelled.
 
         Raises:
             Overloaded: no more can be in flight.
@@ -67,15 +70,18 @@ class SharedMemoryTransport:
                 await self._connection.unregister_region(slots.region.name)
             slots.close()
 
-    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
-        return self._in_flight.start(lambda: self._infer_in_slot(self._slots[frame_size], version, inputs))
+    def start(self, version: int, frame_size: Size, inputs: Arrays, alone: Awaitable[bool]) -> Inference:
+        return self._in_flight.start(lambda: self._infer_in_slot(self._slots[frame_size], version, inputs, alone))
 
-    async def _infer_in_slot(self, slots: FrameSlots, version: int, inputs: Arrays) -> SegmenterOutput:
+    async def _infer_in_slot(
+        self, slots: FrameSlots, version: int, inputs: Arrays, alone: Awaitable[bool]
+    ) -> SegmenterOutput:
         slot = slots.take()
         try:
             for name, array in inputs.items():
                 np.copyto(slot.inputs[name], array)
             slot.request.model_version = str(version)
+            slot.request.parameters[ALONE].bool_param = await alone
             await self._connection.infer(slot.request)
             return output_of(slot.outputs)
         except grpc.aio.AioRpcError as error:
@@ -100,13 +106,16 @@ class MessageTransport:
     async def close_unused(self, frame_sizes: Collection[Size]) -> None:
         pass
 
-    def start(self, version: int, frame_size: Size, inputs: Arrays) -> Inference:
-        return self._in_flight.start(lambda: self._infer_by_messages(version, frame_size, inputs))
+    def start(self, version: int, frame_size: Size, inputs: Arrays, alone: Awaitable[bool]) -> Inference:
+        return self._in_flight.start(lambda: self._infer_by_messages(version, frame_size, inputs, alone))
 
-    async def _infer_by_messages(self, version: int, frame_size: Size, inputs: Arrays) -> SegmenterOutput:
+    async def _infer_by_messages(
+        self, version: int, frame_size: Size, inputs: Arrays, alone: Awaitable[bool]
+    ) -> SegmenterOutput:
         request = new_request(frame_size)
         request.model_version = str(version)
         request.raw_input_contents.extend(inputs[tensor.name].tobytes() for tensor in INPUTS)
+        request.parameters[ALONE].bool_param = await alone
         try:
             response = await self._connection.infer(request)
         except grpc.aio.AioRpcError as error:

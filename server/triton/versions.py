@@ -20,12 +20,13 @@ from server.cannot_load import CannotLoad
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, ServingError, Unavailable
 from server.segmenter import SegmenterOutput
 from server.triton.connection import TritonConnection
+from server.triton.engine_turns import EngineTurns
 from server.triton.loaded_versions import LoadedVersion, LoadedVersions
 from server.triton.model_config import ModelConfig
 from server.triton.repository import TritonRepository
 from server.triton.status import load_failure
 from server.triton.tensors import Arrays, inputs_of
-from server.triton.transport import Transport
+from server.triton.transport import Inference, Transport
 
 HANG_LIMIT_S = 30.0
 """An inference that takes longer than this will not end."""
@@ -69,6 +70,7 @@ class TritonVersions:
         self._transport = transport
         self._config = config
         self._server = server
+        self._turns = EngineTurns(config.frames_at_once)
         self._control = asyncio.Lock()
         self.loaded = LoadedVersions()
         self.restarts = 0
@@ -121,10 +123,10 @@ class TritonVersions:
         """A live inference; its outcome counts as a probe."""
         version = self.loaded[number]
         version.used_s = time.monotonic()
-        inference = version.start(self._transport.start(number, version.frame_size, inputs))
+        inference = self._start(version, inputs)
         # Triton answers the frames of a dead version one a second; the callers need not wait for that.
         await asyncio.wait((inference, version.down), return_when=asyncio.FIRST_COMPLETED)
-        if not inference.done():
+        if not inference.done() or inference.cancelled():
             raise EngineUnavailable(f"version {number} is being brought back: try again")
         try:
             return inference.result()
@@ -194,6 +196,8 @@ class TritonVersions:
                     version
                 )  # the failure was an earlier process's, or Triton came back by itself
                 return False
+        if self._server is not None:
+            self._server.kill_version(version.number)  # what is left of it: one process of two
         await self._transport.open(version.frame_size)
         await asyncio.to_thread(self._repository.touch, version.number)
         await self._serve_exactly({*self.loaded.ready, version.number})
@@ -243,13 +247,23 @@ class TritonVersions:
                     raise
                 await asyncio.sleep(BUSY_PAUSE_S)
 
+    def _start(self, version: LoadedVersion, inputs: Arrays) -> Inference:
+        """Raises Overloaded if no more can be in flight."""
+        turn = self._turns.join()
+        try:
+            inference = self._transport.start(version.number, version.frame_size, inputs, turn.alone)
+        except Overloaded:
+            turn.end()
+            raise
+        return version.start(inference, turn)
+
     async def _prove(self, version: LoadedVersion) -> None:
         """Raises ServingError unless the version answers a black frame sensibly."""
         size, start_s = version.frame_size, time.monotonic()
         inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
-        inference = version.start(self._transport.start(version.number, size, inputs))
+        inference = self._start(version, inputs)
         await asyncio.wait((inference,), timeout=HANG_LIMIT_S)
-        if not inference.done():
+        if not inference.done() or inference.cancelled():
             raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s")
         output = inference.result()
         version.proof_s = time.monotonic() - start_s

@@ -67,7 +67,7 @@ class Watch:
                 standby = some_in_use and not version.is_in_use()
                 if not version.in_flight and version.silent_s() >= longest_silence_s(version.proof_s, standby):
                     self._run(self._versions.probe(version))
-                elif version.in_flight and version.silent_s() >= HANG_LIMIT_S:
+                elif version.longest_s() >= HANG_LIMIT_S:
                     await self._versions.end_hang(version)
             await asyncio.sleep(TICK_S)
 

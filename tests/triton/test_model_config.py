@@ -10,12 +10,13 @@ def parsed(config: ModelConfig) -> model_config_pb2.ModelConfig:
 
 
 def test_the_file_says_what_the_dataclass_says() -> None:
-    message = parsed(ModelConfig(versions=(3, 7), threads=5))
+    message = parsed(ModelConfig(versions=(3, 7), threads=5, frames_at_once=2))
 
     assert message.name == "segmenter"
     assert (message.backend, message.platform, message.max_batch_size) == ("python", "", 0)
     assert list(message.version_policy.specific.versions) == [3, 7]
     assert message.parameters["threads"].string_value == "5"
+    assert [group.count for group in message.instance_group] == [2]
     assert not message.HasField("dynamic_batching")
 
 
@@ -42,10 +43,11 @@ def test_the_tensors_are_the_contract() -> None:
 
 
 def test_a_tensorrt_release_is_a_native_model_of_one_frame_size() -> None:
-    message = parsed(ModelConfig(versions=(1,), backend="tensorrt", frame_size=(512, 1024)))
+    message = parsed(ModelConfig(versions=(1,), backend="tensorrt", frame_size=(512, 1024), frames_at_once=2))
 
     assert (message.backend, message.platform) == ("", "tensorrt_plan")
     assert message.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    assert message.instance_group[0].count == 1
     assert list(message.input[0].dims) == [512, 1024, 3]
     assert list(message.output[0].dims) == [512, 1024]
 

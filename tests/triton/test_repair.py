@@ -1,4 +1,7 @@
-"""kill -9 of what computes, under load: noticed at once, repaired by itself, and no frame without an answer."""
+"""kill -9 of what computes, under load: noticed at once, repaired by itself, and no frame without an answer.
+
+Every version has two processes.
+"""
 
 import os
 import signal
@@ -29,7 +32,7 @@ def release(make_release: Callable) -> Any:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def triton(release: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
     """Serves the release as version 1."""
-    served = await start_embedded(release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1)
+    served = await start_embedded(release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=2, frames_at_once=2)
     yield served
     await served.close()
     assert not list(SHM_DIR.glob(f"{FAMILY}{os.getpid()}-*"))
@@ -43,8 +46,9 @@ async def back_within_s(triton: Triton, release: Any) -> float:
     return max(15.0, 5 * (time.monotonic() - start_s))
 
 
-def pid_of_version(triton: Triton, version: int) -> int:
-    return next(stub.pid for stub in find_stubs(triton.process.pid) if stub.version == version)
+def pids_of_version(triton: Triton, version: int) -> tuple[int, int]:
+    first, second = sorted(stub.pid for stub in find_stubs(triton.process.pid) if stub.version == version)
+    return first, second
 
 
 def assert_no_region_is_left(triton: Triton) -> None:
@@ -52,7 +56,7 @@ def assert_no_region_is_left(triton: Triton) -> None:
     assert regions == {stub.region for stub in find_stubs(triton.process.pid)}
 
 
-@pytest.mark.parametrize("victim", ["stub", "server"])
+@pytest.mark.parametrize("victim", ["first stub", "second stub", "server"])
 async def test_killed_under_load_it_is_noticed_repaired_and_no_frame_is_lost(
     triton: Triton,
     release: Any,
@@ -66,7 +70,9 @@ async def test_killed_under_load_it_is_noticed_repaired_and_no_frame_is_lost(
     frames = [random_frame(release.frame_size) for _ in range(4)]
     async with frames_flowing(triton, 1, frames) as answers:
         await until(lambda: len(answers) > 8)
-        os.kill(triton.process.pid if victim == "server" else pid_of_version(triton, 1), signal.SIGKILL)
+        pids = {"server": triton.process.pid}
+        pids["first stub"], pids["second stub"] = pids_of_version(triton, 1)
+        os.kill(pids[victim], signal.SIGKILL)
         noticed_s = await until(lambda: 1 not in segmenter.ready_versions)
         back_s = await until(lambda: 1 in segmenter.ready_versions)
         count = len(answers)
@@ -82,6 +88,7 @@ async def test_killed_under_load_it_is_noticed_repaired_and_no_frame_is_lost(
             np.testing.assert_array_equal(answer, release.expected_labels(frames[index], np.zeros(19, np.float32)))
     await until(lambda: 2 in segmenter.ready_versions)
     assert segmenter.restarts == restarts + 1
+    assert not {pids["first stub"], pids["second stub"]} & set(pids_of_version(triton, 1))
     assert_no_region_is_left(triton)
 
 
@@ -90,7 +97,7 @@ async def test_a_version_that_nobody_uses_is_noticed_and_repaired_too(
 ) -> None:
     """No probe would find out in time: version 1 is in use, so that 2 is on standby and seldom probed."""
     await triton.segmenter.infer(1, random_frame(release.frame_size), np.zeros(19, np.float32), release.frame_size)
-    os.kill(pid_of_version(triton, 2), signal.SIGKILL)
+    os.kill(pids_of_version(triton, 2)[0], signal.SIGKILL)
 
     assert await until(lambda: 2 not in triton.segmenter.ready_versions) < NOTICED_WITHIN_S
     assert 1 in triton.segmenter.ready_versions

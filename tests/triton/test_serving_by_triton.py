@@ -14,6 +14,7 @@ from server.errors import Overloaded, VersionUnavailable
 from server.triton.assembly import Triton, start_embedded
 from server.triton.shared_memory import FAMILY, SHM_DIR
 from server.triton.stubs import Stub, find_stubs
+from server.triton.tensors import ALONE, inputs_of, new_request
 from server.triton.versions import VersionLoadFailed
 
 NO_ADJUSTMENT = np.zeros(NUM_CLASSES, np.float32)
@@ -31,14 +32,14 @@ def release(make_release: Callable) -> Any:
 async def triton(release: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Triton]:
     """Serves the release as version 1; a test that adds versions drops them."""
     served = await start_embedded(
-        release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=1, frames_in_flight=16
+        release.path, run_dir=tmp_path_factory.mktemp("triton"), threads=2, frames_at_once=2, frames_in_flight=16
     )
     yield served
     await served.close()
     assert not list(SHM_DIR.glob(f"{FAMILY}{os.getpid()}-*"))
 
 
-def stub_of_version_1(triton: Triton) -> list[Stub]:
+def stubs_of_version_1(triton: Triton) -> list[Stub]:
     return [stub for stub in find_stubs(triton.process.pid) if stub.version == 1]
 
 
@@ -56,6 +57,25 @@ async def test_labels_through_triton_equal_the_engine_run_directly(
     np.testing.assert_array_equal(output.confidence_HW, expected["CONFIDENCE"])
     np.testing.assert_array_equal(output.presence_K, expected["PRESENCE"])
     np.testing.assert_array_equal(output.mean_probability_K, expected["MEAN_PROBABILITY"])
+
+
+async def test_all_cores_and_half_of_them_give_the_same_in_either_process(
+    triton: Triton, random_frame: Callable
+) -> None:
+    """By Triton's own protocol: a client that knows nothing of the parameter gets all cores."""
+    inputs = inputs_of(random_frame(SIZE), np.linspace(-1, 1, NUM_CLASSES, dtype=np.float32), (50, 100))
+    requests = []
+    for alone in (None, True, False):
+        request = new_request(SIZE)
+        request.raw_input_contents.extend(inputs[message.name].tobytes() for message in request.inputs)
+        if alone is not None:
+            request.parameters[ALONE].bool_param = alone
+        requests += [request] * 4
+
+    answers = await asyncio.gather(*map(triton.process.connection.infer, requests))
+
+    assert len({b"".join(answer.raw_output_contents) for answer in answers}) == 1
+    assert len(stubs_of_version_1(triton)) == 2
 
 
 async def test_frames_in_flight_together_keep_their_own_labels(
@@ -90,7 +110,7 @@ async def test_a_version_is_added_under_load_without_an_error_and_without_touchi
     frames_flowing: Callable,
 ) -> None:
     second = make_release(shift=40)
-    stub = stub_of_version_1(triton)
+    stubs = stubs_of_version_1(triton)
     frames = [random_frame(SIZE) for _ in range(4)]
 
     async with frames_flowing(triton, 1, frames) as answers:
@@ -106,7 +126,7 @@ async def test_a_version_is_added_under_load_without_an_error_and_without_touchi
     for index, labels_HW in answers:
         np.testing.assert_array_equal(labels_HW, release.expected_labels(frames[index], NO_ADJUSTMENT))
     np.testing.assert_array_equal(output.labels_HW, second.expected_labels(frames[0], NO_ADJUSTMENT))
-    assert stub_of_version_1(triton) == stub  # the same process: it was never reloaded
+    assert stubs_of_version_1(triton) == stubs  # the same processes: it was never reloaded
     assert {name for name in names if name.endswith(".pyc")} == {"model.cpython-311.pyc"}
     assert not folder.exists()
     assert list(triton.segmenter.ready_versions) == [1]

@@ -41,14 +41,20 @@ async def test_too_little_shared_memory(make_release: Callable, tmp_path: Path) 
     subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
     reason="this machine lets nobody mount a /dev/shm of his own",
 )
-@pytest.mark.parametrize("size_kib", [8 << 10, 16500])  # no room for Triton itself; none beside the frames
-def test_a_small_dev_shm_gets_one_clear_line(size_kib: int, make_release: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("short_of_kib", [8 << 10, -116])  # no room for Triton itself; none beside the frames
+def test_a_small_dev_shm_gets_one_clear_line(
+    short_of_kib: int, at_once: int, make_release: Callable, tmp_path: Path
+) -> None:
+    size_kib = at_once * (16 << 10) - short_of_kib
     serve = f"{ROADSHIFT} serve --listen 127.0.0.1:0 --metrics '' --release {make_release().path} --run-dir {tmp_path}"
+    serve += f" --frames-at-once {at_once}"
     mount = f"mount -t tmpfs -o size={size_kib}k tmpfs /dev/shm"
     ended = subprocess.run(["unshare", "-rm", "sh", "-c", f"{mount} && {serve}"], capture_output=True, text=True)
     assert ended.returncode == 1
     assert re.fullmatch(
-        r"error: /dev/shm has \d+ MiB free and 16 MiB are needed: free some, or give it more .*\n", ended.stderr
+        rf"error: /dev/shm has \d+ MiB free and {16 * at_once} MiB are needed: free some, or give it more .*\n",
+        ended.stderr,
     )
 
 
