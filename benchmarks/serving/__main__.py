@@ -1,12 +1,14 @@
 """Every way of serving one release on this machine, in one table: `python -m benchmarks.serving`.
 
-The bare engine in a loop, Triton alone through shared memory, the whole path (JPEG in, palette PNG out) as
-`roadshift serve` offers it, and LitServe around the same engine. They take turns in short rounds, and who is not
-measured is paused (SIGSTOP): frames/s and p50 are medians over the rounds, and what is compared is compared within a
-round. Vehicles send their next frame when the last was answered, but for the overload: there 16 vehicles together send
-four times what the whole path answered before at its best. All labels are compared with those of the bare engine. CPU
-is per answered frame; "gateway" is what is neither Triton nor engine, and "load" the vehicles, where they have a
-process of their own.
+The bare engine in a loop, Triton alone through shared memory, the whole path (JPEG in, palette PNG out) as `roadshift
+serve` offers it, and LitServe around the same engine: by its default, which computes one frame at a time on all cores,
+and with two workers that have half of them each. They take turns in short rounds, every other one in reverse, so that
+a machine that grows slower favours nobody; who is not measured is paused (SIGSTOP). Frames/s and p50 are medians over
+the rounds, and what is compared is compared within a round. Memory is resident, all processes that serve added up.
+Vehicles send their next frame when the last was answered, but for the overload: there 16 vehicles together send four
+times what the whole path answered before at its best. All labels are compared with those of the bare engine. CPU is
+per answered frame; "gateway" is what is neither Triton nor engine, and "load" the vehicles, where they have a process
+of their own.
 """
 
 import argparse
@@ -45,6 +47,7 @@ def row(way: str, rounds: Rounds) -> Row:
         "lost": measured.lost.total(),
         "wrong": measured.wrong,
         "refusal p99 ms": percentile_ms(measured.refusals_s, 99),
+        "memory MB": rounds.memory_mb,
         "memory +- MB": rounds.memory_change_mb,
     }
     return {"way": way, **{name: "-" if math.isnan(figure) else figure for name, figure in figures.items()}}

@@ -13,8 +13,11 @@ from exchange.releases import ENGINE_FOLDER, ReleaseError, verify_release
 class BareEngine:
     """Compiled with the settings of model_repository/segmenter, so that every way computes the same."""
 
-    def __init__(self, release: Path) -> None:
+    def __init__(self, release: Path, threads: int = 0) -> None:
         """
+        Args:
+            threads: cores for one inference, beside others that compute at the same time; 0 means all, and alone.
+
         Raises:
             ReleaseError: incomplete, or made for another engine than OpenVINO.
         """
@@ -26,8 +29,10 @@ class BareEngine:
         settings = {
             "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[manifest.precision],
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": 0,
+            "INFERENCE_NUM_THREADS": threads,
         }
+        if threads:
+            settings["ENABLE_CPU_PINNING"] = False  # else all who compute at the same time take the same cores
         compiled = openvino.Core().compile_model(release / ENGINE_FOLDER / "model.xml", "CPU", settings)
         self.frame_size_hw = manifest.frame_size
         self._request = compiled.create_infer_request()

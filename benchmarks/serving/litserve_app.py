@@ -1,5 +1,9 @@
-"""The same engine behind LitServe, for comparison: `python -m benchmarks.serving.litserve_app RELEASE PORT`."""
+"""The same engine behind LitServe, for comparison: `python -m benchmarks.serving.litserve_app RELEASE PORT WORKERS`.
 
+One worker, LitServe's default, computes one frame at a time on all cores; several share the cores as our processes do.
+"""
+
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,12 +27,13 @@ Jpeg = Annotated[bytes, Body(media_type="application/octet-stream")]  # raw, whi
 
 
 class SegmentationApi(litserve.LitAPI):
-    def __init__(self, release: Path) -> None:
+    def __init__(self, release: Path, workers: int) -> None:
         super().__init__()
         self._release = release
+        self._threads = 0 if workers == 1 else len(os.sched_getaffinity(0)) // workers
 
     def setup(self, device: str) -> None:
-        self._engine = BareEngine(self._release)
+        self._engine = BareEngine(self._release, self._threads)
 
     def decode_request(self, request: Jpeg) -> tuple[NDArray[np.uint8], Size, Size]:
         image_HW3 = simplejpeg.decode_jpeg(request)
@@ -43,5 +48,8 @@ class SegmentationApi(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(SegmentationApi(Path(sys.argv[1])), accelerator="cpu", timeout=_LONGEST_WAIT_S)
-    server.run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, log_level="error")
+    release, port, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    server = litserve.LitServer(
+        SegmentationApi(release, workers), accelerator="cpu", workers_per_device=workers, timeout=_LONGEST_WAIT_S
+    )
+    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")

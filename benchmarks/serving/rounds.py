@@ -35,6 +35,11 @@ class Rounds:
         return 1e3 * sum(total.cpu_s.values()) / len(total.latencies_s)
 
     @property
+    def memory_mb(self) -> float:
+        """Resident, of all serving processes."""
+        return median(resident for measured in self.each for resident in measured.resident_bytes) / 1e6
+
+    @property
     def memory_change_mb(self) -> float:
         """The largest departure from the first sample of a round."""
         return max(

@@ -5,7 +5,9 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.serving.known_frames import KnownFrame, label_frames
@@ -16,12 +18,12 @@ from benchmarks.serving.servers import gateway, litserve
 from benchmarks.serving.targets import EngineTarget, GatewayTarget, LitServeTarget, Target, TritonTarget
 from benchmarks.serving.verdicts import (
     ENGINE,
-    LITSERVE_4,
-    LITSERVE_OVERLOAD,
+    LITSERVES,
     OVERLOAD,
     TRITON,
-    VEHICLES,
     capacity,
+    litserve_4,
+    litserve_overload,
     whole_path,
 )
 from clients.rendered_frames import render_drives
@@ -63,24 +65,28 @@ def serve_every_way(run: Run, on_measured: Report = lambda _way, _measurement: N
 
     with _own_process() as process:
         under(Load(4, run.seconds), TRITON, TritonTarget(run.release), process)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        gateway(run.release, Path(folder)) as ours,
-        litserve(run.release, Path(folder)) as theirs,
-        _own_process() as engine_process,
-        _own_process() as vehicles_process,
-    ):
-        for server in (ours, theirs):
-            ProcessTree(server.pid).pause()
-        for _ in range(run.rounds):
-            under(Load(1, run.seconds), ENGINE, EngineTarget(run.release), engine_process)
-            for vehicles in VEHICLES:
-                under_awake(Load(vehicles, run.seconds), whole_path(vehicles), ours)
-            under_awake(Load(4, run.seconds), LITSERVE_4, theirs)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ours = stack.enter_context(gateway(run.release, folder))
+        theirs = {workers: stack.enter_context(litserve(run.release, folder, workers)) for workers in LITSERVES}
+        engine_process, vehicles_process = (stack.enter_context(_own_process()) for _ in range(2))
+        for pid in (ours.pid, *(server.pid for server in theirs.values())):
+            ProcessTree(pid).pause()
+        turns = [  # what is compared stands side by side
+            partial(under_awake, Load(16, run.seconds), whole_path(16), ours),
+            partial(under_awake, Load(1, run.seconds), whole_path(1), ours),
+            partial(under, Load(1, run.seconds), ENGINE, EngineTarget(run.release), engine_process),
+            partial(under_awake, Load(4, run.seconds), whole_path(4), ours),
+            *(partial(under_awake, Load(4, run.seconds), litserve_4(workers), theirs[workers]) for workers in theirs),
+        ]
+        for number in range(run.rounds):
+            for take_turn in reversed(turns) if number % 2 else turns:
+                take_turn()
         rate = OVERLOAD_FACTOR * capacity({way: Rounds(each) for way, each in measured.items()})
         pressed = Load(OVERLOAD_VEHICLES, run.overload_seconds, rate)
         under_awake(pressed, OVERLOAD, ours)
-        under_awake(pressed, LITSERVE_OVERLOAD, theirs)
+        for workers, server in theirs.items():
+            under_awake(pressed, litserve_overload(workers), server)
     return {way: Rounds(each) for way, each in measured.items()}
 
 

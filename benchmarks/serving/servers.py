@@ -1,4 +1,4 @@
-"""The two servers that are compared, each a process of its own on loopback."""
+"""The servers that are compared, each a process of its own on loopback."""
 
 import http.client
 import socket
@@ -37,17 +37,17 @@ def gateway(release: Path, folder: Path) -> Iterator[GatewayTarget]:
 
 
 @contextmanager
-def litserve(release: Path, folder: Path) -> Iterator[LitServeTarget]:
-    """LitServe around the same engine.
+def litserve(release: Path, folder: Path, workers: int) -> Iterator[LitServeTarget]:
+    """LitServe around the same engine, in so many processes.
 
     Raises:
         ServerError: it did not start.
     """
-    log = folder / "litserve.log"
+    log = folder / f"litserve-{workers}.log"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "benchmarks.serving.litserve_app", str(release), str(port)]
+    command = [sys.executable, "-m", "benchmarks.serving.litserve_app", str(release), str(port), str(workers)]
     with child(command, log) as process:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _is_healthy(port):

@@ -16,11 +16,18 @@ MEMORY_MB = 50.0
 
 ENGINE = "bare engine"
 TRITON = "Triton, 4 at a time"
-VEHICLES = (1, 16, 4)
-"""In the order of the turns: what is compared with LitServe is measured right before it."""
+VEHICLES = (1, 4, 16)
 OVERLOAD = "whole path, overload"
-LITSERVE_4 = "LitServe, 4 vehicles"
-LITSERVE_OVERLOAD = "LitServe, overload"
+LITSERVES = {1: "LitServe (1 worker, all cores)", 2: "LitServe (2 workers, half of them each)"}
+"""By the number of workers. One is its default."""
+
+
+def litserve_4(workers: int) -> str:
+    return f"{LITSERVES[workers]}, 4 vehicles"
+
+
+def litserve_overload(workers: int) -> str:
+    return f"{LITSERVES[workers]}, overload"
 
 
 def whole_path(vehicles: int) -> str:
@@ -41,7 +48,7 @@ Judgement = tuple[str, str, bool]
 
 
 def _of_pairs(ours: Rounds, theirs: Rounds, figure: Callable[[Measurement, Measurement], float]) -> float:
-    """The median of a figure of two ways measured one after the other, within one round each."""
+    """The median of a figure of two ways measured soon after one another, within one round each."""
     return median(figure(our, their) for our, their in zip(ours.each, theirs.each, strict=True))
 
 
@@ -81,19 +88,23 @@ def _overload(measured: Mapping[str, Rounds]) -> Iterator[Judgement]:
 
 
 def _beside_litserve(measured: Mapping[str, Rounds]) -> Iterator[Judgement]:
-    for way, ours, theirs in (
-        ("4 vehicles", measured[whole_path(4)], measured[LITSERVE_4]),
-        ("overload", measured[OVERLOAD], measured[LITSERVE_OVERLOAD]),
-    ):
+    compared = [
+        (way, ours, theirs(workers))
+        for workers in LITSERVES
+        for way, ours, theirs in (("4 vehicles", whole_path(4), litserve_4), ("overload", OVERLOAD, litserve_overload))
+    ]
+    for way, our_way, their_way in compared:
+        ours, theirs = measured[our_way], measured[their_way]
+        name = their_way.rpartition(",")[0]
         our_p99_ms, their_p99_ms = (rounds.together.percentile_ms(99) for rounds in (ours, theirs))
         ratio = _of_pairs(ours, theirs, _rate_ratio)
         yield (
-            f"{way}: more frames/s than LitServe",
+            f"{way}: more frames/s than {name}",
             f"{ratio:.1%}: {ours.frames_per_s:.2f} against {theirs.frames_per_s:.2f}",
             ratio > 1,
         )
         yield (
-            f"{way}: lower p99 than LitServe",
+            f"{way}: lower p99 than {name}",
             f"{our_p99_ms:.0f} against {their_p99_ms:.0f} ms",
             not our_p99_ms >= their_p99_ms,  # LitServe may have answered nothing
         )

@@ -15,13 +15,15 @@ from exchange.label_images import encode_palette_png
 
 WAYS = [
     "Triton, 4 at a time",
-    "bare engine",
-    "whole path, 1 vehicle",
     "whole path, 16 vehicles",
+    "whole path, 1 vehicle",
+    "bare engine",
     "whole path, 4 vehicles",
-    "LitServe, 4 vehicles",
+    "LitServe (1 worker, all cores), 4 vehicles",
+    "LitServe (2 workers, half of them each), 4 vehicles",
     "whole path, overload",
-    "LitServe, overload",
+    "LitServe (1 worker, all cores), overload",
+    "LitServe (2 workers, half of them each), overload",
 ]
 
 
@@ -46,7 +48,7 @@ def test_every_way_is_served_and_judged(make_release: Callable[..., Any], tmp_pa
     assert ways["whole path, overload"]["refused"] > 0
     assert ways["whole path, overload"]["lost"] == 0
     assert ways["whole path, 4 vehicles"]["gateway CPU ms"] > 0
-    assert [row["holds"] in ("yes", "NO") for row in rows if "must" in row] == [True] * 10
+    assert [row["holds"] in ("yes", "NO") for row in rows if "must" in row] == [True] * 14
 
 
 @pytest.mark.parametrize("as_png", [False, True])
