@@ -120,7 +120,7 @@ class Rollout:
         wanted = self._wanted
         if wanted is None:
             return
-        self._forget_troubles(named_versions(wanted))
+        self._forget_old_troubles(named_versions(wanted))
         await self._load_missing(named_versions(wanted))
         self.apply()
         await self._drop_unnamed(self._grace_s)
@@ -206,9 +206,10 @@ class Rollout:
         works = version in self._segmenter.ready_versions or version == now.serving
         return works and version not in self._unpublished
 
-    def _forget_troubles(self, named: Collection[int]) -> None:
-        for version in set(self._attempts) - set(named):
-            self._forget_trouble(version)
+    def _forget_old_troubles(self, named: Collection[int]) -> None:
+        for version in list(self._attempts):
+            if version not in named or self._is_there(version):
+                self._forget_trouble(version)
 
     def _forget_trouble(self, version: int) -> None:
         for notes in (self._attempts, self._next_attempt_s, self._troubles):
