@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from roadshift.v1 import operations_pb2 as pb
 
 from clients.client import RequestFailed
@@ -73,13 +73,11 @@ def list_them(
     server: _Server = DEFAULT_LEARNER,
 ) -> None:
     """List rounds, the newest first."""
-    table = Table("round", "domain", "recipe", "by", "began", "phase", "release", "why")
+    table = Table(*(Column(name, no_wrap=True) for name in ("round", "domain", "began", "phase")), "why")
     with _learner(server) as learner:
         for each in learner.list_rounds(domain, limit):
             began = f"{each.created_at.ToDatetime():%Y-%m-%d %H:%M}"
-            release = str(each.version or "")
-            phase = phase_name(each.phase)
-            table.add_row(each.id, each.domain, each.recipe, each.trigger, began, phase, release, each.reason)
+            table.add_row(each.id, each.domain, began, phase_name(each.phase), each.reason)
     Console().print(table)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from exchange.frames import encode_members, join_shard, read_shard
-from exchange.locations import ERASURES, FRAMES, PRESENCE, erasure_key
+from exchange.locations import ERASURES, FRAMES, PRESENCE, ROUND_PAGE, ROUNDS, erasure_key
 from exchange.presence import PresenceRows
 from exchange.pseudonyms import vehicle_of_drive
 from exchange.records import Record
@@ -56,7 +56,10 @@ class ErasureReader:
 
 
 def erase_stored(root: StorageRoot, vehicle: str) -> Erased:
-    """Takes a vehicle out of all shards and presence parts; others' frames and rows are rewritten as they are.
+    """Takes a vehicle out of all shards, of rounds' copies of them, and of presence parts.
+
+    Others' frames and rows are rewritten as they are. A round's page, which shows frames, goes where the vehicle was
+    among them; its numbers stay.
 
     Raises:
         RecordError, StorageError: something cannot be read or written; what was erased so far stays erased.
@@ -64,7 +67,19 @@ def erase_stored(root: StorageRoot, vehicle: str) -> Erased:
     frames, rows = (
         sum(_erase_from(root, info.key, vehicle) for info in root.list_objects(folder)) for folder in (FRAMES, PRESENCE)
     )
-    return Erased(frames, rows)
+    return Erased(frames + _erase_from_rounds(root, vehicle), rows)
+
+
+def _erase_from_rounds(root: StorageRoot, vehicle: str) -> int:
+    erased = 0
+    for info in root.list_objects(ROUNDS):
+        if not info.key.endswith(".tar"):
+            continue
+        found = root.read_if_any(info.key)
+        if found is not None and _without(found.data, info.key, vehicle)[1]:
+            root.delete("/".join((*info.key.split("/")[:2], ROUND_PAGE)))  # first: a second call would not find it
+            erased += _erase_from(root, info.key, vehicle)
+    return erased
 
 
 def _erase_from(root: StorageRoot, key: str, vehicle: str) -> int:

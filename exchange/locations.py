@@ -31,6 +31,7 @@ PINS = "pins.json"
 FRAMES, PRESENCE, PRIORS, GATEWAYS, ERASURES = "frames", "presence", "priors", "gateways", "erasures"
 CLAIM_NAME, COLLECTED_NAME = "claim.json", "collected.json"
 RELEASES, LEDGER, AUDIT, ROUNDS = "releases", "releases/ledger", "audit", "rounds"
+ROUND_PAGE = "report.html"
 MAX_DOMAINS = 64
 
 DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

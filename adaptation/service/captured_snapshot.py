@@ -6,7 +6,6 @@ each time, without the vehicles that were erased by then.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +47,16 @@ class CapturedSnapshot(Record):
         return sum(shard.frames for shard in self.shards)
 
 
+class LaidOut(Record):
+    """What is on this machine's disk."""
+
+    format: Literal[1] = 1
+    vehicles: tuple[str, ...]
+    """Whose frames."""
+    erasures: tuple[str, ...]
+    """That were known then."""
+
+
 def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnapshot:
     """Copies a domain's newest captured frames, up to the bounds; what was copied before is returned as it is.
 
@@ -86,27 +95,34 @@ def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnap
     return snapshot
 
 
-def lay_out(root: StorageRoot, round_id: str, snapshot: CapturedSnapshot, folder: Path) -> int:
-    """Writes the frames as a round's target, a folder for each drive; returns how many there are.
+def lay_out(root: StorageRoot, round_id: str, snapshot: CapturedSnapshot, folder: Path) -> LaidOut:
+    """Writes the frames as a round's target, a folder for each drive.
 
     Raises:
         RecordError, StorageError: a copy cannot be read.
         OSError: the disk does not take them.
     """
+    erasures = tuple(info.key for info in root.list_objects(ERASURES))
     erased = _erasures(root)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    frames = 0
+    folder.mkdir()
+    vehicles = set()
     for shard in snapshot.shards:
         key = round_key(round_id, shard.name)
         for frame in read_shard(root.read(key).data, key):
             if not _is_erased(frame, erased):
-                _write_image(frame, partial)
-                frames += 1
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return frames
+                _write_image(frame, folder)
+                vehicles.add(frame.metadata.vehicle)
+    return LaidOut(vehicles=tuple(sorted(vehicles)), erasures=erasures)
+
+
+def erased_since(root: StorageRoot, laid_out: LaidOut) -> bool:
+    """Whether some vehicle was erased whose frames are still on the disk.
+
+    Raises:
+        RecordError, StorageError: the erasures cannot be read.
+    """
+    keys = {info.key for info in root.list_objects(ERASURES)} - set(laid_out.erasures)
+    return any(Erasure.decode(root.read(key).data, key).vehicle in laid_out.vehicles for key in keys)
 
 
 def captured_since(root: StorageRoot, domain: str, since: datetime | None) -> int:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 JOB_FILE, PROGRESS_FILE, VERDICT_FILE, FAILURE_FILE = "job.json", "progress.json", "verdict.json", "failure.txt"
+LAID_OUT_FILE = "laid_out.json"
 TARGET_FOLDER, OUT_FOLDER, RELEASE_FOLDER, REPORT_FOLDER = "target", "out", "release", "report"
 REPORT_FILE, PAGE_FILE = "report.json", "report.html"
 """As `adaptation.rounds` names them."""

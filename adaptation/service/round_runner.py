@@ -5,27 +5,23 @@ lease goes on with a round from what is in the root; the worker's folder on this
 """
 
 import logging
-import shutil
 import time
 from pathlib import Path
 
 from adaptation.gate.verdict import Verdict
-from adaptation.service.captured_snapshot import CapturedSnapshot, copy_captured, lay_out
+from adaptation.service.captured_snapshot import LaidOut, copy_captured, erased_since
 from adaptation.service.gateway_watch import GatewayWatch
-from adaptation.service.job import Job
 from adaptation.service.rollouts import DROP
 from adaptation.service.round_files import (
     COLLAPSE_CHECKS,
-    JOB_FILE,
     OUT_FOLDER,
     PAGE_FILE,
     RELEASE_FOLDER,
     REPORT_FILE,
     REPORT_FOLDER,
-    TARGET_FOLDER,
     VERDICT_FILE,
-    write_whole,
 )
+from adaptation.service.round_folders import RoundFolders
 from adaptation.service.round_start import StartChoice
 from adaptation.service.round_state import (
     Phase,
@@ -43,15 +39,14 @@ from adaptation.service.worker_process import WorkerProcess
 from exchange.audit import AuditEntry, audited, read_audit, record
 from exchange.failpoints import failpoint
 from exchange.lease import Lease
-from exchange.ledger import anchor_of, fetch_release, publish, read_ledger
+from exchange.ledger import publish, read_ledger
 from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
-from exchange.priors import read_prior
 from exchange.serving_plan import PlanContent, read_plan
 from exchange.storage import StorageRoot
 
 MOST_CRASHES = 3
 FEWEST_FRAMES = 8
-_PROGRESS_EVERY_S = 2.0
+_LOOK_EVERY_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,12 +60,14 @@ class RoundRunner:
         self._lease = lease
         self._settings = settings
         self._recipes = settings.recipes()
+        self._folders = RoundFolders(root, settings, self._recipes)
+        self._laid_out = LaidOut(vehicles=(), erasures=())
         self._book = book
         self._gateways = gateways
         self._start = StartChoice(root, book)
         self._worker: WorkerProcess | None = None
         self._worked_before_s = 0.0
-        self._next_progress_s = 0.0
+        self._next_look_s = 0.0
 
     def tick(self) -> None:
         """Takes the round that is under way, or else the one that has waited longest, one step on.
@@ -135,10 +132,18 @@ class RoundRunner:
         if self._worker is None:
             self._worker = self._start_worker(state)
         worker = self._worker
-        self._show_progress(state, worker)
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + _LOOK_EVERY_S
+            self._show_progress(state, worker)
+            if erased_since(self._root, self._laid_out):
+                self.close()
+                self._folders.remove(state)
+                self._move(state, Phase.LEARNING, "a vehicle was erased: the round begins anew without its frames")
+                return
         if (status := worker.exit_status) is None:
             self._keep_in_bounds(state, worker)
             return
+        self._show_progress(state, worker)
         self.close()
         if status == 0:
             self._judge(state, worker.folder)
@@ -152,52 +157,18 @@ class RoundRunner:
             self._move(state, Phase.LEARNING, text, crashes=state.crashes + 1)
 
     def _start_worker(self, state: RoundState) -> WorkerProcess:
-        """From what this machine has of the round, and what the root has of it."""
-        folder = self._folder(state)
-        if not (folder / JOB_FILE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_whole(folder / JOB_FILE, self._job(state).encode())
-        if not (folder / OUT_FOLDER / "snapshot").exists():
-            key = round_key(state.id, "snapshot.json")
-            snapshot = CapturedSnapshot.decode(self._root.read(key).data, key)
-            lay_out(self._root, state.id, snapshot, folder / TARGET_FOLDER)
+        self._laid_out = self._folders.prepare(state)
         before = read_progress(self._root, state.id)
         self._worked_before_s = 0.0 if before is None else before.worked_s
         failpoint("round.before-worker")
-        settings = self._settings
+        settings, folder = self._settings, self._folders.path(state)
         worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, fake=settings.fake)
         failpoint("round.after-worker")
         return worker
 
-    def _job(self, state: RoundState) -> Job:
-        assert state.start_version is not None  # noqa: S101 - chosen before the snapshot
-        config, minutes = self._recipes[state.request.recipe], state.request.minutes
-        domain, stored = state.request.domain, read_plan(self._root)
-        incumbent = state.start_version if stored is None else stored.plan.of(domain).serving
-        anchor = anchor_of(self._root, incumbent)
-        return Job(
-            config=config if minutes is None else config.with_budget(minutes, "minutes"),
-            start=self._fetched(state.start_version),
-            incumbent=self._fetched(incumbent),
-            anchor=None if anchor == incumbent else self._fetched(anchor),
-            prior=read_prior(self._root, domain).estimates.get(incumbent),
-            limits=self._settings.limits(),
-            sources=self._settings.sources,
-            seed=state.request.seed,
-        )
-
-    def _fetched(self, version: int) -> Path:
-        return fetch_release(self._root, version, self._settings.run_dir.absolute() / "releases")
-
-    def _folder(self, state: RoundState) -> Path:
-        return self._settings.run_dir.absolute() / "rounds" / state.id
-
     def _show_progress(self, state: RoundState, worker: WorkerProcess) -> None:
-        now_s = time.monotonic()
-        if (worker.is_running and now_s < self._next_progress_s) or (told := worker.progress()) is None:
+        if (told := worker.progress()) is None:
             return
-        self._next_progress_s = now_s + _PROGRESS_EVERY_S
         worked_s = self._worked_before_s + worker.worked_s
         progress: Progress = told.model_copy(update={"paused": worker.held, "worked_s": worked_s})
         self._root.write(progress_key(state.id), progress.encode())
@@ -232,7 +203,7 @@ class RoundRunner:
         self._move(state, Phase.PUBLISHING, f"forced by {state.requested_by}, although the gate refused: {why}")
 
     def _publish(self, state: RoundState) -> None:
-        release = self._folder(state) / OUT_FOLDER / RELEASE_FOLDER
+        release = self._folders.path(state) / OUT_FOLDER / RELEASE_FOLDER
         version = next((entry.version for entry in read_ledger(self._root) if entry.round_id == state.id), None)
         if version is None and not release.exists():
             self._move(state, Phase.LEARNING, "its release was left on another machine: it is made again")
@@ -262,6 +233,7 @@ class RoundRunner:
             return
         failpoint("round.after-candidate")
         self._move(state, Phase.ROLLOUT, f"release {version} is the candidate", version=version, reason="")
+        self._folders.remove(state)
 
     def _follow_rollout(self, state: RoundState) -> None:
         stored = read_plan(self._root)
@@ -309,7 +281,7 @@ class RoundRunner:
         self.close()
         self._move(state, phase, reason, **changes)
         if read_round(self._root, state.id).phase.is_final:
-            shutil.rmtree(self._folder(state), ignore_errors=True)
+            self._folders.remove(state)
 
 
 def _has_collapsed(verdict: Verdict) -> bool:

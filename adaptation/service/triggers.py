@@ -85,7 +85,7 @@ class Triggers:
         stored, book = read_plan(self._root), read_triggers(self._root)
         if stored is None:
             return
-        sights = self._look(stored.plan, book)
+        sights, book = self._look(stored.plan, book)
         rounds = self._book.all()
         for domain, rule in book.rules.items():
             of_domain = [state for state in rounds if state.request.domain == domain]
@@ -97,8 +97,8 @@ class Triggers:
             if fired and captured_since(self._root, domain, since) >= rule.min_new_frames:
                 self._start(domain, rule, *fired)
 
-    def _look(self, plan: ServingPlan, book: TriggerBook) -> dict[str, Sight]:
-        """Every domain as its version sees it; keeps the highest confidence of each version that is served."""
+    def _look(self, plan: ServingPlan, book: TriggerBook) -> tuple[dict[str, Sight], TriggerBook]:
+        """Every domain as its version sees it; and the book with the highest confidence of each version."""
         sights = {}
         for domain in sorted({*domains_with_presence(self._root), *book.rules})[:MAX_DOMAINS]:
             if (sight := self._sights.of(domain, plan.of(domain).serving)) is not None:
@@ -112,9 +112,7 @@ class Triggers:
                 surest[sight.version] = max(surest.get(sight.version, 0.0), sight.mean_confidence)
             return known.model_copy(update={"surest": surest})
 
-        if book.rules:
-            change_record(self._root, TRIGGERS, TriggerBook, surer)
-        return sights
+        return sights, change_record(self._root, TRIGGERS, TriggerBook, surer) if book.rules else book
 
     def _fired(
         self, rule: TriggerRule, last: RoundState | None, set_at: datetime, sight: Sight | None, book: TriggerBook

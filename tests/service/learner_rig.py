@@ -26,7 +26,7 @@ from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import build_network
 from adaptation.service.round_state import read_round
 from exchange.failpoints import VARIABLE
-from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
+from exchange.frames import CapturedFrame, FrameMetadata, KeptFor, encode_members, join_shard
 from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
 from exchange.label_images import encode_gray_png, encode_palette_png
 from exchange.locations import ShardName
@@ -83,15 +83,22 @@ def make_hollow_release(folder: Path) -> Path:
 
 
 def leave_frames(
-    root: StorageRoot, domain: str, frames: int, *, vehicle: str = "v1", seed: int = 0, kept_for: str = "uniform"
+    root: StorageRoot,
+    domain: str,
+    frames: int,
+    *,
+    vehicle: str = "v1",
+    seed: int = 0,
+    kept_for: KeptFor = "uniform",
+    size_hw: tuple[int, int] = FRAME_SIZE,
 ) -> None:
     """One captured shard, as a gateway's capture writes it."""
     rng = np.random.default_rng(seed)
     now = datetime.now(UTC)
     members = []
     for index in range(frames):
-        image_HW3 = rng.integers(0, 120, (*FRAME_SIZE, 3), dtype=np.uint8)
-        labels_HW = np.zeros(FRAME_SIZE, np.uint8)
+        image_HW3 = rng.integers(0, 120, (*size_hw, 3), dtype=np.uint8)
+        labels_HW = np.zeros(size_hw, np.uint8)
         metadata = FrameMetadata(
             key=f"{seed}-{vehicle}-{index}",
             domain=domain,
@@ -102,7 +109,7 @@ def leave_frames(
             model_version=1,
             prior_id="none",
             image="png" if index % 2 else "rgb",
-            size_hw=FRAME_SIZE,
+            size_hw=size_hw,
             mean_confidence=0.5,
             class_fractions=(1 / 19,) * 19,
             presence=(0.1,) * 19,

@@ -1,0 +1,34 @@
+"""One round that really learns, by the worker's process: release, parity, the gate's word, publication."""
+
+from pathlib import Path
+
+import pytest
+from roadshift.v1 import operations_pb2 as pb
+
+from adaptation.service.round_state import read_progress
+from exchange.ledger import fetch_release, read_published_manifest
+from exchange.releases import verify_release
+from exchange.storage import StorageRoot
+from tests.service.learner_rig import LearnerProcess, phase_reached, until
+
+
+@pytest.mark.timeout(900)
+def test_a_round_learns_and_is_judged(root: StorageRoot, url: str, source: Path, release: Path, tmp_path: Path) -> None:
+    with LearnerProcess(url, source, tmp_path / "a", "--release", str(release)) as learner:
+        stub = learner.stub()
+        request = pb.StartRoundRequest(domain="sim-dusk", force=True, why="a network that was never trained")
+        started = stub.StartRound(request)
+        until(phase_reached(root, started.id, "rollout"), "the rollout", 800)
+        found = stub.GetRound(pb.GetRoundRequest(id=started.id))
+        assert (found.frames, found.version) == (12, 2)
+        checks = {check.name: check for check in found.checks}
+        assert checks["engine parity"].passed
+        assert not checks["effective classes kept"].at_least or checks["effective classes kept"].threshold == 0.7
+        progress = read_progress(root, started.id)
+        assert progress is not None
+        assert progress.worked_s > 0
+        assert progress.curve[-1].step == "rectifying the head"
+    manifest = read_published_manifest(root, 2)
+    assert (manifest.parent, manifest.anchor, manifest.recipe) == (1, 1, "tiny")
+    assert manifest.snapshot_digest is not None
+    verify_release(fetch_release(root, 2, tmp_path / "cache"))
