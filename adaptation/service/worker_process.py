@@ -38,6 +38,10 @@ class WorkerProcess:
         self._freezer = _Freezer(self._process, None if engine_busy is None else EngineBusyReader(engine_busy))
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 
