@@ -98,5 +98,5 @@ def fit_calibration(logits_MK: Tensor, truth_M: Tensor) -> Calibration:
     wrong = int((label_M != truth_M).sum())
     ascending_M = confidence_M.sort().values
     # As many confidences as there are errors lie at or below the threshold.
-    threshold = float(ascending_M[wrong - 1]) if wrong else float(np.nextafter(float(ascending_M[0]), 0))
+    threshold = float(ascending_M[wrong - 1]) if wrong else float(np.nextafter(ascending_M[0].numpy(), np.float32(0)))
     return Calibration(temperature, threshold)

@@ -150,7 +150,7 @@ def _target_checks(target: TargetMeasurements, limits: GateLimits) -> Iterator[C
 def _prior_checks(presence: PresenceShares | None, limits: GateLimits) -> Iterator[Check]:
     if presence is None:
         why = _absent("a prior of the target (it takes 32 frames)")
-        yield Check.missing("classes below the prior", "at most", limits.presence_below, why)
+        yield Check.missing("worst class below the prior", "at most", limits.presence_below, why)
         return
     low_K, high_K, ours_K = (np.array(values) for values in (presence.low, presence.high, presence.candidate))
     below_K, off_K = low_K - ours_K, np.maximum(np.maximum(low_K - ours_K, ours_K - high_K), 0)

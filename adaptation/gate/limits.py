@@ -27,8 +27,8 @@ class GateLimits(Record):
     """Of the pixels of which the judge is sure."""
     sure_class_kept: float = Field(default=0.5, ge=0, le=1)
     """The same, for every class by itself."""
-    sure_class_share: float = Field(default=1e-3, ge=0, le=1)
-    """Least share of the pixels that the judge must be sure of for a class to be judged by itself."""
+    sure_class_share: float = Field(default=3e-3, ge=0, le=1)
+    """Least share of the pixels that the judge is sure of for a class to be judged by itself: fewer are one object."""
     presence_below: float = Field(default=0.25, ge=0, le=1)
     """How far a class's share of frames may lie below the prior's interval."""
     presence_off: float = Field(default=0.08, ge=0, le=1)

@@ -135,7 +135,7 @@ class _Gate:
         )
         judged_K = np.where(parity.judged, parity.class_iou, np.nan)
         worst = None if np.isnan(judged_K).all() else int(np.nanargmin(judged_K))
-        candidate_s, incumbent_s = np.median(np.array(self._seconds), axis=0).tolist()
+        candidate_s, incumbent_s = np.array(self._seconds).min(axis=0).tolist()
         return EngineMeasurements(
             parity_agreement=parity.agreement,
             parity_worst_class=None if worst is None else CLASS_NAMES[worst],

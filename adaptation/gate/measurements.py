@@ -101,7 +101,7 @@ class EngineMeasurements(Record):
     parity_passes: bool
     least_agreement: Share
     candidate_s: float = Field(ge=0)
-    """Median time of a frame, both engines taking turns."""
+    """Shortest time of a frame, both engines taking turns: what other work on the machine disturbs least."""
     incumbent_s: float = Field(gt=0)
 
 
