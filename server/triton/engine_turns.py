@@ -35,7 +35,7 @@ class Turn:
     """In the event loop's time."""
 
     def running_s(self) -> float:
-        """For how long it has had the engine; 0 while it waits."""
+        """For how long it has had the engine; 0 while it waits, and when it has ended."""
         return max(0.0, asyncio.get_running_loop().time() - self.begun_s)
 
 
@@ -86,13 +86,16 @@ class EngineTurns:
         if turn in self._waiting:
             self._waiting.remove(turn)
             turn.alone.cancel()
-        elif turn in self._running:
+        elif turn.begun_s < math.inf:
             self._usual_s += _SMOOTHING * (turn.running_s() - self._usual_s)
+            turn.begun_s = math.inf
             self._make_room(turn)
 
     def _make_room(self, turn: Turn) -> None:
-        self._running.pop(turn).cancel()
-        self._begin()
+        """Where it has not, being overdue."""
+        if turn in self._running:
+            self._running.pop(turn).cancel()
+            self._begin()
 
 
 def best_at_once(manifest: Manifest, threads: int = 0) -> int:

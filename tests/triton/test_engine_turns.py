@@ -83,6 +83,7 @@ async def test_what_hangs_keeps_nobody_waiting_and_is_seen() -> None:
     assert await next_one.alone is ALONE
     assert hangs.running_s() >= SHORTEST_OVERDUE_S > next_one.running_s()
     hangs.end()
+    assert hangs.running_s() == 0.0
     assert turns.join().running_s() == 0.0  # it waits behind the one that has all cores
     next_one.end()
 
