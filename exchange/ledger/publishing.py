@@ -123,6 +123,7 @@ def _upload(root: StorageRoot, release: Path, manifest: Manifest) -> bytes:
     for name in manifest.files_sha256:
         root.create(release_key(manifest.version, name), (release / name).read_bytes())
         failpoint("publish.after-file")
+    failpoint("publish.after-files")
     encoded = manifest.model_dump_json(indent=2).encode() + b"\n"
     root.create(release_key(manifest.version, MANIFEST_NAME), encoded)
     failpoint("publish.after-manifest")

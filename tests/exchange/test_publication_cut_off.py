@@ -17,7 +17,7 @@ from tests.releases import make_release
 FAILPOINTS = {
     "publish.after-claim": False,
     "publish.after-file": False,
-    "publish.after-file:2": False,
+    "publish.after-files": False,
     "publish.after-manifest": False,
     "publish.after-ledger": True,
 }
