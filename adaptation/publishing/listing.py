@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pydantic import JsonValue
+from rich.markup import escape
 from rich.table import Table
 
 from adaptation.publishing.collecting import Rubbish
+from exchange.audit import AuditEntry
 from exchange.ledger import LedgerEntry, Origin, collected_versions, read_ledger
 from exchange.pins import read_pins
 from exchange.plan_changes import DEFAULT, follows_default
@@ -59,7 +61,7 @@ def releases_table(rows: list[ReleaseRow]) -> Table:
         origin = f"round {row.round_id}" if row.origin == "round" and row.round_id else row.origin
         when = f"{row.published_at:%Y-%m-%d %H:%M}"
         style = None if row.stored else "dim"
-        table.add_row(str(row.version), origin, when, row.published_by, "\n".join(row.roles), kept, style=style)
+        table.add_row(str(row.version), origin, when, escape(row.published_by), "\n".join(row.roles), kept, style=style)
     return table
 
 
@@ -82,7 +84,17 @@ def release_table(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> Ta
         "manifest": f"sha256 {entry.manifest_sha256}",
     }
     for name, value in (facts | {name: f"{value:.4g}" for name, value in manifest.evaluation.items()}).items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
+    return table
+
+
+def audit_table(entries: list[AuditEntry]) -> Table:
+    table = Table("when", "who", "what", "release", "domain", "why")
+    for entry in entries:
+        what = f"{entry.what} (forced)" if entry.forced else entry.what
+        version = "" if entry.version is None else str(entry.version)
+        when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, escape(entry.who), what, version, entry.domain or "", escape(entry.why))
     return table
 
 

@@ -1,6 +1,7 @@
-"""`roadshift release`: add, list, show, promote, pin, gc."""
+"""`roadshift release`: add, list, show, promote, pin, gc, audit."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,16 @@ from adaptation.publishing.command_line import (
     open_storage,
     plan_writer,
 )
-from adaptation.publishing.listing import list_releases, release_table, releases_table, rubbish_json, rubbish_table
+from adaptation.publishing.listing import (
+    audit_table,
+    list_releases,
+    release_table,
+    releases_table,
+    rubbish_json,
+    rubbish_table,
+)
 from adaptation.publishing.plan_commands import promote_release
-from exchange.audit import AuditEntry, audited, user_at_host
+from exchange.audit import AuditEntry, audited, read_audit, user_at_host
 from exchange.ledger import read_ledger, read_published_manifest, require_present
 from exchange.pins import set_pin
 
@@ -33,7 +41,7 @@ def add(
     folder: Annotated[Path, typer.Argument(help="A release's folder, as roadshift export and adapt leave it.")],
     root: Root,
     frames: Annotated[
-        Path | None, typer.Option(help="Images to compare engine and weights on; smooth noise without.")
+        Path | None, typer.Option(help="Images to compare engine and weights on, instead of the built-in ones.")
     ] = None,
     parent: Annotated[int | None, typer.Option(min=1, help="The version that it was learned from.")] = None,
     why: Why = "",
@@ -86,6 +94,21 @@ def show(version: Version, root: Root, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(told, indent=1))
     else:
         Console().print(release_table(entry, manifest, row))
+
+
+@release.command()
+def audit(
+    root: Root,
+    days: Annotated[float, typer.Option(min=0, max=3650, help="How far back.")] = 7.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what is served, when and why."""
+    with explained():
+        entries = read_audit(open_storage(root), since=datetime.now(UTC) - timedelta(days=days))
+    if as_json:
+        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
+    else:
+        Console().print(audit_table(entries))
 
 
 @release.command()
