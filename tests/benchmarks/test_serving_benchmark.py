@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 
+from benchmarks.serving.engine import BareEngine
 from benchmarks.serving.known_frames import KnownFrame
+from clients.rendered_frames import render_drives
 from exchange.label_images import encode_palette_png
+from server.settings import STARTER_RELEASE
 
 WAYS = [
     "Triton, 4 at a time",
@@ -49,6 +53,16 @@ def test_every_way_is_served_and_judged(make_release: Callable[..., Any], tmp_pa
     assert ways["whole path, overload"]["lost"] == 0
     assert ways["whole path, 4 vehicles"]["gateway CPU ms"] > 0
     assert [row["holds"] in ("yes", "NO") for row in rows if "must" in row] == [True] * 14
+
+
+def test_the_starter_labels_a_frame_alike_on_all_cores_and_on_one() -> None:
+    """Frames are shared out to engines with all cores and with half of them; nobody must be able to tell."""
+    engines = BareEngine(STARTER_RELEASE), BareEngine(STARTER_RELEASE, threads=1)
+    size_hw = engines[0].frame_size_hw
+    ((frame,),) = render_drives("sim-day", 1, 1, size_hw, seed=0)
+    frame_HW3 = simplejpeg.decode_jpeg(frame.jpeg)
+    on_all_HW, on_one_HW = (engine.label(frame_HW3, size_hw) for engine in engines)
+    np.testing.assert_array_equal(on_all_HW, on_one_HW)
 
 
 @pytest.mark.parametrize("as_png", [False, True])
