@@ -6,6 +6,7 @@ each time, without the vehicles that were erased by then.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from exchange.storage import ObjectMissing, StorageRoot
 
 MOST_FRAMES = 1024
 MOST_BYTES = 1 << 30
+_log = logging.getLogger(__name__)
 
 
 class Copied(Record):
@@ -139,6 +141,9 @@ def _newest_first(root: StorageRoot, domain: str) -> Iterator[tuple[str, list[Ca
         try:
             frames = list(read_shard(root.read(name.key).data, name.key))
         except ObjectMissing:  # it was too old
+            continue
+        except RecordError as error:
+            _log.warning("a round goes without a damaged shard: %s", error)
             continue
         yield name.key, [f for f in frames if f.metadata.kept_for == "uniform" and not _is_erased(f, erased)]
 

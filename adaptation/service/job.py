@@ -40,9 +40,9 @@ class Job(Record):
 
 def chosen_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
     """What is learnt from. Raises DataError where a folder is no data set."""
-    return choose_data([source.folder for source in sources], "train", splits=[source.split for source in sources])
+    return [choice for source in sources for choice in choose_data([source.folder], source.split)]
 
 
 def held_out_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
     """What the gate scores on. Raises DataError where a folder is no data set."""
-    return choose_data([source.folder for source in sources], "val", splits=[source.held_out for source in sources])
+    return [choice for source in sources for choice in choose_data([source.folder], source.held_out)]

@@ -18,7 +18,7 @@ from adaptation.service.settings import LearnerSettings
 from adaptation.service.triggers import TriggerRule, Triggers
 from exchange.audit import AuditEntry, audited
 from exchange.failpoints import failpoint
-from exchange.lease import Lease
+from exchange.lease import Lease, LeaseLost
 from exchange.ledger import publish, read_ledger
 from exchange.listening import StartupError
 from exchange.plan_changes import PlanRefused, apply_change, served_with
@@ -27,7 +27,8 @@ from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageError, StorageRoot
 
-_PAUSE_S = 0.25
+_PAUSE_S = 0.5
+_RETRY_S = 1.0
 _NOW, _SOON_S, _HOURLY_S = 0.0, 5.0, 3600.0
 STARTER_ID = "starter"
 _log = logging.getLogger(__name__)
@@ -113,16 +114,25 @@ class Learner:
             return
         try:
             duty.do()
+        except LeaseLost:
+            raise
         except (OSError, PlanRefused, RecordError, ReleaseError, StorageError) as error:
-            trouble = " ".join(str(error).split())
-            if self.troubles.get(duty.name) != trouble:
-                _log.warning("%s: %s", duty.name, trouble)
-            self.troubles[duty.name] = trouble
-            duty.next_s = time.monotonic() + max(1.0, duty.every_s)
+            self._note_trouble(duty, " ".join(str(error).split()))
+            return
+        except Exception as error:
+            _log.exception("%s met a defect of the learner", duty.name)
+            self._note_trouble(duty, f"a defect of the learner: {error!r}")
             return
         if self.troubles.pop(duty.name, None):
             _log.info("%s: it works again", duty.name)
         duty.next_s = time.monotonic() + duty.every_s
+
+    def _note_trouble(self, duty: _Duty, trouble: str) -> None:
+        """Each trouble once; the duty is tried again in a moment."""
+        if self.troubles.get(duty.name) != trouble:
+            _log.warning("%s: %s", duty.name, trouble)
+        self.troubles[duty.name] = trouble
+        duty.next_s = time.monotonic() + max(_RETRY_S, duty.every_s)
 
     def _start_by_itself(self, domain: str, rule: TriggerRule, trigger: Trigger, why: str) -> None:
         recipe = rule.recipe or self.settings.recipe

@@ -193,10 +193,9 @@ class OperationsServicer(pb_grpc.OperationsServicer):
         except tuple(_STATUS) as error:
             status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
             context.abort(status, _first_line(error))
-        except Exception as error:
-            if not isinstance(error, grpc.RpcError) and str(error):
-                _log.exception("a call ended with a defect of the learner")
-            raise
+        except Exception:
+            _log.exception("a call ended with a defect of the learner")
+            context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
 
 
 def _first_line(error: Exception) -> str:

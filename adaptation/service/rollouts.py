@@ -38,6 +38,8 @@ class Judgement(NamedTuple):
 
     drop: str = ""
     wait: str = ""
+    loads: bool = False
+    """What is waited for is that gateways load it, which has a time of its own."""
 
 
 def judge(serving: int, candidate: Candidate, gateways: list[Heartbeat], settings: RolloutSettings) -> Judgement:
@@ -49,7 +51,7 @@ def judge(serving: int, candidate: Candidate, gateways: list[Heartbeat], setting
         if health is not None and (trouble := _trouble(health, beat.versions.get(serving))):
             return Judgement(drop=f"gateway {beat.gateway}: {trouble}")
     if missing := [beat.gateway for beat in gateways if not _has_loaded(beat, candidate.version)]:
-        return Judgement(wait=f"gateways that have not loaded it: {', '.join(missing)}")
+        return Judgement(wait=f"gateways that have not loaded it: {', '.join(missing)}", loads=True)
     answered = sum(beat.versions[candidate.version].requests for beat in gateways)
     if candidate.share > 0 and answered < settings.fewest_frames:
         return Judgement(wait=f"it has answered {answered} frames of {settings.fewest_frames}")
@@ -85,8 +87,9 @@ class _Trial:
 
     candidate: Candidate
     begun_s: float
-    waiting: str
-    """What its time does not count without."""
+    """When it began to be tried so, or to wait."""
+    said: Judgement
+    """What was said of it last."""
 
 
 class Rollouts:
@@ -104,7 +107,7 @@ class Rollouts:
     def waiting(self, domain: str) -> str:
         """What a domain's candidate waits for; empty where its time runs, or there is none."""
         trial = self._trials.get(domain) or self._trials.get(DEFAULT)
-        return "" if trial is None else trial.waiting
+        return "" if trial is None else trial.said.wait
 
     def tick(self) -> None:
         """Moves each candidate on or drops it, as the gateways say.
@@ -123,21 +126,18 @@ class Rollouts:
         now_s = time.monotonic()
         trial = self._trials.get(domain)
         if trial is None or trial.candidate != candidate:
-            trial = self._trials[domain] = _Trial(candidate, now_s, "")
-        drop, waits = judge(serving, candidate, self._gateways(), self._settings)
-        if drop:
-            self._change(DROP, domain, candidate, drop)
-        elif waits:
-            if trial.waiting and now_s - trial.begun_s > self._settings.load_within_s and "loaded" in waits:
-                self._change(DROP, domain, candidate, f"after {self._settings.load_within_s:.0f} s: {waits}")
-            elif not trial.waiting:
-                trial.begun_s, trial.waiting = now_s, waits
-            else:
-                trial.waiting = waits
-        else:
-            if trial.waiting:
-                trial.begun_s, trial.waiting = now_s, ""
-            self._advance(domain, candidate, now_s - trial.begun_s)
+            trial = self._trials[domain] = _Trial(candidate, now_s, Judgement())
+        said = judge(serving, candidate, self._gateways(), self._settings)
+        if (bool(said.wait), said.loads) != (bool(trial.said.wait), trial.said.loads):
+            trial.begun_s = now_s
+        trial.said = said
+        lasted_s = now_s - trial.begun_s
+        if said.drop:
+            self._change(DROP, domain, candidate, said.drop)
+        elif said.loads and lasted_s > self._settings.load_within_s:
+            self._change(DROP, domain, candidate, f"after {lasted_s:.0f} s: {said.wait}")
+        elif not said.wait:
+            self._advance(domain, candidate, lasted_s)
 
     def _advance(self, domain: str, candidate: Candidate, tried_s: float) -> None:
         if candidate.share == 0:

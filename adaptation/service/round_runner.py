@@ -41,6 +41,8 @@ from exchange.failpoints import failpoint
 from exchange.lease import Lease
 from exchange.ledger import publish, read_ledger
 from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
+from exchange.records import RecordError
+from exchange.releases import ReleaseError
 from exchange.serving_plan import PlanContent, read_plan
 from exchange.storage import StorageRoot
 
@@ -72,15 +74,20 @@ class RoundRunner:
     def tick(self) -> None:
         """Takes the round that is under way, or else the one that has waited longest, one step on.
 
+        A round whose data or releases are damaged, or gone, fails with that reason.
+
         Raises:
             LeaseLost: this learner may write no more.
-            OSError, RecordError, ReleaseError, StorageError: the step was not done; the next call tries it again.
+            OSError, PlanRefused, RecordError, StorageError: the step was not done; the next call tries it again.
         """
         open_rounds = [state for state in self._book.all() if not state.phase.is_final]
         started = [state for state in open_rounds if state.phase is not Phase.QUEUED]
         for state in (started or open_rounds)[:1]:
             self._lease.check()
-            self._step(state)
+            try:
+                self._step(state)
+            except (RecordError, ReleaseError) as error:
+                self._end(state, Phase.FAILED, " ".join(str(error).split()))
 
     def close(self) -> None:
         """Ends the worker; its round goes on with the next learner."""
@@ -89,7 +96,7 @@ class RoundRunner:
             self._worker = None
 
     def _step(self, state: RoundState) -> None:
-        if state.cancelled_by is not None and state.phase is not Phase.ROLLOUT:
+        if state.cancelled_by is not None and state.phase not in (Phase.PUBLISHING, Phase.ROLLOUT):
             self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}")
         elif state.phase is Phase.QUEUED:
             self._begin(state)
@@ -205,6 +212,9 @@ class RoundRunner:
     def _publish(self, state: RoundState) -> None:
         release = self._folders.path(state) / OUT_FOLDER / RELEASE_FOLDER
         version = next((entry.version for entry in read_ledger(self._root) if entry.round_id == state.id), None)
+        if version is None and state.cancelled_by is not None:
+            self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}")
+            return
         if version is None and not release.exists():
             self._move(state, Phase.LEARNING, "its release was left on another machine: it is made again")
             return
@@ -228,7 +238,9 @@ class RoundRunner:
             apply_change(self._root, self._lease, unless_there)
         except PlanRefused as refused:  # an operator's candidate is there
             why = str(refused)
-            if state.reason != why:
+            if state.cancelled_by is not None:
+                self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}", version=version)
+            elif state.reason != why:
                 change_round(self._root, state.id, lambda now: now.told(why).model_copy(update={"reason": why}))
             return
         failpoint("round.after-candidate")

@@ -42,8 +42,8 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -
     check_free(settings.listen, "--listen")
     callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
     stopping = _StopSignal()
-    root = open_root(settings.root, settings.lease_s / 5)
-    with _leased(root, settings, stopping) as lease:
+    root = open_root(settings.root)
+    with _leased(open_root(settings.root, settings.lease_s / 5), settings, stopping) as lease:
         if lease is None:
             return
         learner = Learner(root, lease, settings, user_at_host())

@@ -8,14 +8,13 @@ from pydantic import Field
 from adaptation.service.captured_snapshot import captured_since
 from adaptation.service.domain_sight import DomainSights, drift
 from adaptation.service.round_state import Phase, RoundBook, RoundState, Sight, Trigger
-from exchange.locations import MAX_DOMAINS, DomainName
+from exchange.locations import MAX_DOMAINS, TRIGGERS, DomainName
 from exchange.presence import domains_with_presence
 from exchange.record_changes import change_record
 from exchange.records import Record
 from exchange.serving_plan import ServingPlan, Version, read_plan
 from exchange.storage import StorageRoot
 
-TRIGGERS = "triggers.json"
 DEFAULT_MIN_FRAMES = 256
 
 

@@ -20,8 +20,8 @@ from roadshift.v1 import operations_pb2_grpc as pb_grpc
 from adaptation.data.class_statistics import count_classes
 from adaptation.data.data_choice import choose_data
 from adaptation.data.labelled_frames import read_labels
-from adaptation.export.parity import noise_frames
 from adaptation.export.release import ExportSettings, SourceStatistics, export_release
+from adaptation.export.street_frames import street_frames
 from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import build_network
 from adaptation.service.round_state import read_round
@@ -56,7 +56,7 @@ def make_release(folder: Path, data: Path) -> Path:
     (choice,) = choose_data([data], "train")
     counts_NK = np.stack([count_classes(read_labels(frame)) for frame in choice.frames()])
     export_release(
-        network, folder / "release", settings, SourceStatistics.of_labels(counts_NK), noise_frames(FRAME_SIZE)
+        network, folder / "release", settings, SourceStatistics.of_labels(counts_NK), street_frames(FRAME_SIZE)
     )
     return folder / "release"
 
@@ -197,11 +197,11 @@ class LearnerProcess:
         command += ["--listen", "127.0.0.1:0", "--lease-s", "1", "--own-machine", *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: failpoint}
         self.log = folder / "learner.log"
-        self._log = self.log.open("ab")
-        self._begins_at = self._log.tell()
-        self.process = subprocess.Popen(
-            command, cwd=ROOT_FOLDER, env=environment, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL
-        )
+        with self.log.open("ab") as log:
+            self._begins_at = log.tell()
+            self.process = subprocess.Popen(
+                command, cwd=ROOT_FOLDER, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         self.url = url
         self.run_dir = folder / "run"
         self._channel: grpc.Channel | None = None
@@ -249,7 +249,6 @@ class LearnerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._log.close()
         if self._channel is not None:
             self._channel.close()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adaptation.service.rollouts import judge
+from adaptation.service.rollouts import Judgement, judge
 from adaptation.service.settings import RolloutSettings
 from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats
 from exchange.serving_plan import Candidate
@@ -22,14 +22,14 @@ def gateway(root: StorageRoot, **changes: object) -> Heartbeat:
 
 
 def test_nothing_to_complain_of(root: StorageRoot) -> None:
-    assert judge(1, SHADOW, [gateway(root)], SETTINGS) == ("", "")
-    assert judge(1, CANARY, [gateway(root)], SETTINGS) == ("", "")
+    assert judge(1, SHADOW, [gateway(root)], SETTINGS) == Judgement()
+    assert judge(1, CANARY, [gateway(root)], SETTINGS) == Judgement()
 
 
 def test_a_candidate_waits_for_gateways_that_load_it_and_for_frames(root: StorageRoot) -> None:
     assert judge(1, SHADOW, [], SETTINGS).wait == "no gateway is there to try it"
     assert judge(1, SHADOW, [gateway(root, loaded=False)], SETTINGS).wait == "gateways that have not loaded it: gw-a"
-    assert judge(1, SHADOW, [gateway(root, requests=0)], SETTINGS) == ("", "")
+    assert judge(1, SHADOW, [gateway(root, requests=0)], SETTINGS) == Judgement()
     assert judge(1, CANARY, [gateway(root, requests=3)], SETTINGS).wait == "it has answered 3 frames of 20"
 
 
