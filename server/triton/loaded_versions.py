@@ -112,8 +112,8 @@ class LoadedVersions:
         if version.ready:
             log.error("version %d stopped answering: %s", version.number, reason)
             version.down.set_result(None)
-            for turn in list(version.in_flight.values()):  # the others need not wait for what is dead
-                turn.end()
+            for turn in reversed(list(version.in_flight.values())):  # nobody waits for what is dead; the last first,
+                turn.end()  # so that none of them begins by the end of another
             self._update()
         self.some_down.set()
 
