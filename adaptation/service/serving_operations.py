@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import grpc
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
@@ -43,7 +43,8 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -
     callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
     stopping = _StopSignal()
     root = open_root(settings.root)
-    with _leased(open_root(settings.root, settings.lease_s / 5), settings, stopping) as lease:
+    with ExitStack() as stack:
+        lease = _acquire(stack, open_root(settings.root, settings.lease_s / 5), settings, stopping)
         if lease is None:
             return
         learner = Learner(root, lease, settings, user_at_host())
@@ -73,28 +74,17 @@ class _StopSignal:
         self._stop()
 
 
-@contextmanager
-def _leased(root: StorageRoot, settings: LearnerSettings, stopping: _StopSignal) -> Iterator[Lease | None]:
-    """The lease, waited for where the settings say so; None where the signal came first."""
-    holder = user_at_host()
+def _acquire(stack: ExitStack, root: StorageRoot, settings: LearnerSettings, stopping: _StopSignal) -> Lease | None:
+    """The lease, kept until the stack ends; None where the signal came while another learner had it."""
     while not stopping.came:
         try:
-            held = holding(root, holder, lasts_s=settings.lease_s)
-            lease = held.__enter__()
+            return stack.enter_context(holding(root, user_at_host(), lasts_s=settings.lease_s))
         except LeaseHeld as error:
             if not settings.standby:
                 raise
             _log.info("standing by: %s", error)
-            time.sleep(settings.lease_s / 10)
-            continue
-        break
-    else:
-        yield None
-        return
-    try:
-        yield lease
-    finally:
-        held.__exit__(None, None, None)
+        time.sleep(settings.lease_s / 10)
+    return None
 
 
 @contextmanager
