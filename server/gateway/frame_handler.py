@@ -138,12 +138,9 @@ class FrameHandler:
     async def _work(self, request: FrameRequest, original_hw: tuple[int, int], arrived: float) -> FrameAnswer:
         seconds = StageSeconds(queue=time.perf_counter() - arrived)
         labeled = await self._label(request, self._route(request), seconds)  # the plan may have changed while it waited
-        output, valid_hw = labeled.output, labeled.valid_hw
+        output, valid_hw, loop = labeled.output, labeled.valid_hw, asyncio.get_running_loop()
         with _timing(seconds, "encode"):
-            (
-                (labels, confidence),
-                (mean_confidence, class_fractions_K),
-            ) = await asyncio.get_running_loop().run_in_executor(
+            (labels, confidence), (mean_confidence, class_fractions_K) = await loop.run_in_executor(
                 self._workers,
                 lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
             )
