@@ -50,7 +50,7 @@ def _checks(measured: GateMeasurements, limits: GateLimits) -> Iterator[Check]:
 
 
 def _source_checks(scores: LabelledScores, limits: GateLimits) -> Iterator[Check]:
-    before, after = scores.mean_iou("incumbent"), scores.mean_iou("candidate")
+    before, after = _mean_iou(scores, limits)
     yield Check.of(
         f"source mIoU lost, {scores.data}",
         before - after,
@@ -80,11 +80,11 @@ def _source_checks(scores: LabelledScores, limits: GateLimits) -> Iterator[Check
 
 def _sentinel_checks(scores: LabelledScores | None, limits: GateLimits) -> Iterator[Check]:
     name = "labelled target mIoU lost"
-    if scores is None:
+    if scores is None or not (scores.labelled >= limits.fewest_labelled_pixels).any():
         if limits.sentinel_required:
             yield Check.missing(name, "at most", limits.sentinel_iou_lost, _absent("labelled target regions"))
         return
-    before, after = scores.mean_iou("incumbent"), scores.mean_iou("candidate")
+    before, after = _mean_iou(scores, limits)
     yield Check.of(
         name,
         before - after,
@@ -196,6 +196,12 @@ def _engine_checks(engine: EngineMeasurements, limits: GateLimits) -> Iterator[C
         f"A frame takes {1e3 * engine.candidate_s:.0f} ms, the incumbent's {1e3 * engine.incumbent_s:.0f} ms: a slower"
         " release serves fewer vehicles.",
     )
+
+
+def _mean_iou(scores: LabelledScores, limits: GateLimits) -> tuple[float, float]:
+    """Of incumbent and candidate, over the classes with pixels enough."""
+    fewest = limits.fewest_labelled_pixels
+    return scores.mean_iou("incumbent", fewest), scores.mean_iou("candidate", fewest)
 
 
 def _effective_classes(share_K: Array) -> float:

@@ -18,7 +18,7 @@ class GateLimits(Record):
     sentinel_required: bool = False
     """Whether a gate without regions that people labelled refuses."""
     fewest_labelled_pixels: int = Field(default=500, ge=1)
-    """Of a class, below which its IoU is not judged by itself."""
+    """Of a class, below which its IoU counts nowhere."""
     accuracy_lost: float = Field(default=0.01, ge=0)
     """Of the estimated accuracy on the target."""
     agreement: float = Field(default=0.7, ge=0, le=1)

@@ -38,9 +38,10 @@ class LabelledScores(Record):
         union_K = confusion_KK.sum(axis=0) + confusion_KK.sum(axis=1) - hits_K
         return np.where(self.labelled > 0, hits_K / np.maximum(union_K, 1), np.nan)
 
-    def mean_iou(self, whose: Literal["incumbent", "candidate"]) -> float:
-        """NaN where nothing is labelled."""
-        return float(np.nanmean(self.iou(whose))) if self.labelled.any() else float("nan")
+    def mean_iou(self, whose: Literal["incumbent", "candidate"], fewest_pixels: int = 1) -> float:
+        """Over the classes with so many labelled pixels; NaN where none has."""
+        counted = self.labelled >= fewest_pixels
+        return float(self.iou(whose)[counted].mean()) if counted.any() else float("nan")
 
 
 class PresenceShares(Record):

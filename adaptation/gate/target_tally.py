@@ -1,7 +1,5 @@
 """Counts over the target's frames: what candidate, incumbent and judge say of the same cells."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,12 +23,14 @@ class TargetTally:
 
     def __init__(self, candidate: Contestant, incumbent: Contestant) -> None:
         self._candidate, self._incumbent = candidate, incumbent
-        self._drives: list[str] = []
-        self._presence: list[tuple[Reading, Reading]] = []
+        self._rows: list[PresenceRow] = []
+        """Of the incumbent."""
+        self._presence: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         self._sums: dict[str, Array] = {}
 
     def add(self, drive: str, candidate: Reading, incumbent: Reading, opinion: Opinion) -> None:
-        self._drives.append(drive)
+        self._rows.append(_row(drive, incumbent))
+        self._presence.append((candidate.outputs.presence_K, incumbent.outputs.presence_K))
         cells = tuple(opinion.label_HW.shape)
         ours_KHW, its_KHW = self._candidate.probabilities(candidate), self._incumbent.probabilities(incumbent)
         our_label_HW, its_label_HW = (_on_cells(p_KHW.argmax(dim=0), cells) for p_KHW in (ours_KHW, its_KHW))
@@ -44,11 +44,10 @@ class TargetTally:
         kept_HW = opinion.is_sure_HW & (our_label_HW == opinion.label_HW)
         self._add("sure", _shares(opinion.label_HW, opinion.is_sure_HW))
         self._add("kept", _shares(opinion.label_HW, kept_HW))
-        self._presence.append((candidate, incumbent))
 
     def measurements(self, judge_is_anchor: bool, prior: LiveEstimate | None) -> TargetMeasurements:
         """Raises ValueError where no frame was added."""
-        frames = len(self._drives)
+        frames = len(self._rows)
         if frames == 0:
             raise ValueError("no target frame: give a folder of frames")
         mean = {name: sums / frames for name, sums in self._sums.items()}
@@ -73,10 +72,8 @@ class TargetTally:
     def _presence_shares(self, prior: LiveEstimate | None) -> PresenceShares | None:
         """Of a prior that is at hand, or of one by the incumbent's view of these frames."""
         source = SourceView.of(self._incumbent.manifest)
-        candidate_NK, incumbent_NK = (
-            np.stack([readings[place].outputs.presence_K for readings in self._presence]) for place in (0, 1)
-        )
-        prior = prior or estimate(_rows(self._drives, [incumbent for _, incumbent in self._presence]), source)
+        candidate_NK, incumbent_NK = (np.stack(column) for column in zip(*self._presence, strict=True))
+        prior = prior or estimate(PresenceRows.of(self._rows), source)
         if prior is None:
             return None
         known_K = source.thresholds_K > 0
@@ -88,13 +85,10 @@ class TargetTally:
         )
 
 
-def _rows(drives: Sequence[str], readings: Sequence[Reading]) -> PresenceRows:
-    rows = []
-    for drive, reading in zip(drives, readings, strict=True):
-        outputs = reading.outputs
-        confidence = float(outputs.confidence_HW.mean()) / 255
-        rows.append(PresenceRow(0.0, drive, 1, outputs.presence_K, outputs.mean_probability_K, confidence))
-    return PresenceRows.of(rows)
+def _row(drive: str, reading: Reading) -> PresenceRow:
+    outputs = reading.outputs
+    confidence = float(outputs.confidence_HW.mean()) / 255
+    return PresenceRow(0.0, drive, 1, outputs.presence_K, outputs.mean_probability_K, confidence)
 
 
 def _on_cells(label_HW: Tensor, cells: tuple[int, ...]) -> Tensor:
