@@ -2,30 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import torch
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 from torch import Tensor
 
 from adaptation.data.data_choice import DataChoice, choose_data
 from adaptation.data.labelled_frames import DataError
 from adaptation.data.layouts import LAYOUTS
-from adaptation.evaluation.evaluate import confusion_over, open_labeller, parse_size, spread
+from adaptation.evaluation.evaluate import confusion_over, open_labeller, parse_size_if, spread
 from adaptation.evaluation.scores import score
 from adaptation.evaluation.table import scores_table
-from adaptation.networks import checkpoints
+from adaptation.networks import official_checkpoints
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.rounds.learning import Numbers
 from adaptation.rounds.recipes import RECIPES as ROUND_RECIPES
@@ -37,12 +28,12 @@ from adaptation.source_training import recipes
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.processes import Processes, join_processes, leave_processes
 from adaptation.source_training.source_data import SourceData, open_source_data
-from adaptation.source_training.start import starting_network
-from adaptation.source_training.train import Run, SourceTraining, train
-from exchange.label_space import SCORED_CLASSES
+from adaptation.source_training.start import start_sha256, starting_network
+from adaptation.source_training.train import Run, SourceTraining, check_out, train
+from adaptation.terminal import fail, progress_bars, say
+from exchange.label_space import NUM_CLASSES, SCORED_CLASSES
 from exchange.releases import ReleaseError
 
-_console = Console(stderr=True)
 _PER_DATA = "Once for all, or once for each --data."
 
 Data = Annotated[list[Path], typer.Option("--data", help="A data set's top folder; may be given several times.")]
@@ -56,6 +47,10 @@ Splits = Annotated[
 SequenceNames = Annotated[
     list[str] | None, typer.Option("--sequences", help=f"Drives or cities to keep, with commas, or all. {_PER_DATA}")
 ]
+OuterCrop = Annotated[
+    str | None, typer.Option(help="ROWSxCOLUMNS of outer windows, every half of that; else one over the frame.")
+]
+DetailCrop = Annotated[str | None, typer.Option(help="ROWSxCOLUMNS of detail windows, every half of that.")]
 
 
 def train_source(
@@ -68,7 +63,7 @@ def train_source(
     sequences: SequenceNames = None,
     weight: Annotated[list[float] | None, typer.Option(help=f"Share of the crops. {_PER_DATA}")] = None,
     start: Annotated[Path | None, typer.Option(help="A network's folder, or encoder weights, to start from.")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0)] = 3.0,
     cache_gib: Annotated[float, typer.Option(min=0, help="Memory for decoded frames.")] = 4.0,
@@ -76,22 +71,26 @@ def train_source(
 ) -> None:
     """Train a network on labelled source data.
 
-    Runs in one process, or in several under torchrun; on a GPU where there is one.
+    Runs in one process, or in several under torchrun; on a GPU where there is one. On a CPU that others use, too, set
+    OMP_NUM_THREADS to the cores that are free: threads that wait for each other cost most of the time.
     """
     if recipe not in recipes.RECIPES:
-        _fail(f"there is no recipe {recipe}: choose one of {', '.join(recipes.RECIPES)}")
+        fail(f"there is no recipe {recipe}: choose one of {', '.join(recipes.RECIPES)}")
     config = recipes.RECIPES[recipe]()
     if batch_size is not None:
         config = config.model_copy(update={"batch_size": batch_size})
-    run = Run(config, iterations, seed, out, checkpoint_minutes * 60.0, loader_threads)
     try:
+        check_out(out)
+        digest = None if start is None else start_sha256(start)
+        run = Run(config, iterations, seed, out, checkpoint_minutes * 60.0, loader_threads, digest)
+        network = starting_network(config, seed, start)
         choices = choose_data(data, "train", layouts=layout, splits=split, sequences=sequences, weights=weight)
         processes = join_processes()
         source = _open(choices, run, int(cache_gib * 2**30), processes)
-        training = SourceTraining(run, starting_network(config, seed, start), source, processes)
+        training = SourceTraining(run, network, source, processes)
         _train_with_progress(training)
     except (DataError, TrainingError, CheckpointError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     finally:
         leave_processes()
 
@@ -104,22 +103,27 @@ def evaluate(
     split: Splits = None,
     sequences: SequenceNames = None,
     frame_size: Annotated[str | None, typer.Option(help="ROWSxCOLUMNS; a release's own, or 512x1024.")] = None,
+    outer_crop: OuterCrop = None,
+    detail_crop: DetailCrop = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the scores are written too.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Score this many frames, evenly spread.")] = None,
 ) -> None:
     """Score a network on labelled frames, class by class."""
     if classes not in SCORED_CLASSES:
-        _fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
+        fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
+    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
+        fail(f"--json {json_file} cannot be written: name a file in a folder that exists")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        labeller = open_labeller(network, parse_size(frame_size) if frame_size else None, device)
+        size, outer, detail = map(parse_size_if, (frame_size, outer_crop, detail_crop))
+        labeller = open_labeller(network, size, device, outer_crop=outer, detail_crop=detail)
         choices = choose_data(data, "val", layouts=layout, splits=split, sequences=sequences)
         frames = spread([frame for choice in choices for frame in choice.frames()], limit)
-        with _progress() as progress:
+        with progress_bars() as progress:
             task = progress.add_task("evaluating", total=len(frames))
             confusion = confusion_over(labeller, frames, lambda done: progress.update(task, completed=done))
     except (DataError, CheckpointError, ReleaseError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     scores = score(confusion, classes, len(frames))
     Console().print(scores_table(scores))
     if json_file is not None:
@@ -154,14 +158,14 @@ def adapt(
     Runs in one process, or in several under torchrun; on a GPU where there is one.
     """
     if recipe not in ROUND_RECIPES:
-        _fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
+        fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
     if classes not in SCORED_CLASSES:
-        _fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
+        fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
     start = release or network
     if start is None or (release and network):
-        _fail("give --release or --network, one of the two")
+        fail("give --release or --network, one of the two")
     if minutes is not None and (iterations is not None or minutes <= 0):
-        _fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
+        fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
     config = ROUND_RECIPES[recipe]()
     if minutes is not None:
         config = config.with_budget(minutes, "minutes")
@@ -178,14 +182,14 @@ def adapt(
             target_split=target_split,
             asked=labels,
             student=student,
-            frame_size=parse_size(frame_size) if frame_size else None,
+            frame_size=parse_size_if(frame_size),
             classes=classes,
             export=export,
         )
         processes = join_processes()
         report = _adapt_with_progress(round_, processes)
     except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error))
     finally:
         leave_processes()
     if not processes.is_first:
@@ -194,7 +198,7 @@ def adapt(
     if evaluation.scores_after is not None:
         Console().print(scores_table(evaluation.scores_after))
     result = out / ("release" if export else "network")
-    _say(f"{result} holds the adapted {result.name}, {report / PAGE_FILE} the report")
+    say(f"{result} holds the adapted {result.name}, {report / PAGE_FILE} the report")
 
 
 def import_checkpoint(
@@ -204,43 +208,25 @@ def import_checkpoint(
 ) -> None:
     """Read an official HRDA or DAFormer checkpoint."""
     try:
-        read = checkpoints.import_checkpoint(file, out, teacher=teacher)
-    except CheckpointError as error:
-        _fail(str(error))
+        read = official_checkpoints.import_checkpoint(file, out, teacher=teacher)
+    except ValueError as error:
+        fail(str(error))
     what = "teacher" if read.teacher else "student"
     when = "an unknown iteration" if read.iteration is None else f"iteration {read.iteration}"
     names = "unnamed" if read.classes is None else ", ".join(read.classes)
-    _say(f"{file}: {what} of {when}, layout {read.layout}")
-    _say(f"network: {read.config.encoder} with head {read.config.head}, detail branch {read.config.detail}")
-    _say(f"classes ({read.config.num_classes}): {names}")
+    say(f"{file}: {what} of {when}, layout {read.layout}")
+    sizes = "".join(f", {name} {size}" for name, size in read.config.dims.items())
+    say(f"network: {read.config.encoder} with head {read.config.head}, detail branch {read.config.detail}{sizes}")
+    say(f"classes ({read.config.num_classes}): {names}")
+    if read.config.num_classes != NUM_CLASSES:
+        say(f"it is kept, but not of use here: evaluate, export and adapt take networks of {NUM_CLASSES} classes alone")
     if not read.verified:
-        _say("unverified: no reference outputs of the authors were at hand for this kind of checkpoint")
-    _say(f"{out} holds the network")
-
-
-def _fail(message: str) -> NoReturn:
-    _console.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _say(message: str) -> None:
-    _console.print(escape(message), highlight=False, soft_wrap=True)
-
-
-def _progress(hidden: bool = False) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=_console,
-        disable=hidden,
-    )
+        say("unverified: no reference outputs of the authors were at hand for this kind of checkpoint")
+    say(f"{out} holds the network")
 
 
 def _open(choices: Sequence[DataChoice], run: Run, cache_bytes: int, processes: Processes) -> SourceData:
-    with _progress(hidden=not processes.is_first) as progress:
+    with progress_bars(hidden=not processes.is_first) as progress:
         task = progress.add_task("counting classes", total=None)
         return open_source_data(
             choices,
@@ -253,7 +239,7 @@ def _open(choices: Sequence[DataChoice], run: Run, cache_bytes: int, processes: 
 
 
 def _adapt_with_progress(round_: Round, processes: Processes) -> Path:
-    with _progress(hidden=not processes.is_first) as progress:
+    with progress_bars(hidden=not processes.is_first) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int, numbers: Numbers) -> None:
@@ -268,16 +254,16 @@ def _adapt_with_progress(round_: Round, processes: Processes) -> Path:
 
 
 def _train_with_progress(training: SourceTraining) -> None:
-    with _progress(hidden=not training.processes.is_first) as progress:
+    with progress_bars(hidden=not training.processes.is_first) as progress:
         task = progress.add_task("training", total=training.run.iterations)
-        mean = 0.0
+        mean: float | None = None
 
         def show(done: int, loss: Tensor) -> None:
             nonlocal mean
-            if done % 10 == 1:
-                mean = float(loss) if mean == 0.0 else 0.8 * mean + 0.2 * float(loss)
+            if mean is None or done % 10 == 1:
+                mean = float(loss) if mean is None else 0.8 * mean + 0.2 * float(loss)
             progress.update(task, completed=done, description=f"training, loss {mean:.3f}")
 
         train(training, show)
     if training.processes.is_first:
-        _say(f"{training.run.out} holds the network and training.json")
+        say(f"{training.run.out} holds the network and training.json")

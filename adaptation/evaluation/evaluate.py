@@ -15,7 +15,9 @@ from adaptation.data.normalization import normalize
 from adaptation.evaluation.scores import count_confusion
 from adaptation.label_shift import adjust
 from adaptation.networks.checkpoints import load_network
+from adaptation.networks.frame_sizes import check_sizes, with_crops
 from adaptation.networks.hrda import HRDA
+from adaptation.networks.windows import Size
 from exchange.frame_fitting import fit_frame, restore_labels
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import WindowConfig, whole_frame_windows
@@ -31,7 +33,7 @@ class FrameLabeller:
     """A network with the frame size and the windows at which it is served."""
 
     network: HRDA
-    frame_size: tuple[int, int]
+    frame_size: Size
     windows: WindowConfig
     device: torch.device
     log_ratio: tuple[float, ...] | None = None
@@ -48,24 +50,31 @@ class FrameLabeller:
         return restore_labels(labels, valid_hw, (image_HW3.shape[0], image_HW3.shape[1]))
 
 
-def open_labeller(folder: Path, frame_size: tuple[int, int] | None, device: torch.device) -> FrameLabeller:
+def open_labeller(
+    folder: Path,
+    frame_size: Size | None,
+    device: torch.device,
+    *,
+    outer_crop: Size | None = None,
+    detail_crop: Size | None = None,
+) -> FrameLabeller:
     """Loads a network's or a release's folder; a release brings its own frame size and windows.
 
+    `outer_crop` and `detail_crop` ask for other windows, every half of that: the authors' nested test mode.
+
     Raises:
-        CheckpointError: the folder holds no network.
+        CheckpointError: the folder holds no network of the label space.
         ReleaseError: it holds a release that is not understood.
-        ValueError: the network cannot take the frame size.
+        ValueError: the network cannot take the frame size or the windows.
     """
     manifest = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else None
     network = load_network(folder, manifest.network if manifest else None).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-    if manifest and frame_size in (None, manifest.frame_size):
-        return FrameLabeller(network, manifest.frame_size, manifest.windows, device)
-    frame_size = frame_size or DEFAULT_FRAME_SIZE
-    if any(side % network.size_multiple for side in frame_size):
-        rows, columns = (-(-side // network.size_multiple) * network.size_multiple for side in frame_size)
-        raise ValueError(f"the network takes frames in multiples of {network.size_multiple}: use {rows}x{columns}")
-    return FrameLabeller(network, frame_size, whole_frame_windows(frame_size), device)
+    size = frame_size or (manifest.frame_size if manifest else DEFAULT_FRAME_SIZE)
+    own = manifest.windows if manifest and size == manifest.frame_size else whole_frame_windows(size)
+    windows = with_crops(own, outer_crop, detail_crop)
+    check_sizes(network, size, windows)
+    return FrameLabeller(network, size, windows, device)
 
 
 def confusion_over(
@@ -91,9 +100,14 @@ def spread(frames: Sequence[Frame], limit: int | None) -> list[Frame]:
     return [frames[index * len(frames) // limit] for index in range(limit)]
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> Size:
     """Reads ROWSxCOLUMNS. Raises ValueError for anything else."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
         raise ValueError(f"{text!r} is no frame size: write rows and columns, for example 512x1024")
     return int(match[1]), int(match[2])
+
+
+def parse_size_if(text: str | None) -> Size | None:
+    """`parse_size` of an option that may be left out."""
+    return parse_size(text) if text else None

@@ -7,7 +7,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from adaptation.export.build_torch import traced
+from adaptation.export.build_torch import LOGITS, WithLogits, traced
 from adaptation.export.graph import FrameGraph
 from exchange.contract import INPUTS, OUTPUTS
 
@@ -18,17 +18,17 @@ IN_FLOAT32 = ("LayerNormalization", "Softmax", "InstanceNormalization", "GroupNo
 """Their sums overflow in float16, and the labels become one class."""
 
 
-def build_onnx(graph: FrameGraph, engine_dir: Path) -> Path:
-    """Writes model.onnx, checked by onnx, and returns its path.
+def build_onnx(graph: FrameGraph, path: Path) -> None:
+    """Writes an ONNX file, checked by onnx; the logits have the name LOGITS in it, and are no output.
 
     A network in a lower precision keeps it, but for normalisations and softmax, which compute in float32.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
         program = torch.onnx.export(
-            traced(graph, graph),
+            traced(WithLogits(graph), graph),
             input_names=[spec.name for spec in INPUTS],
-            output_names=[spec.name for spec in OUTPUTS],
+            output_names=[*(spec.name for spec in OUTPUTS), LOGITS],
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -37,10 +37,9 @@ def build_onnx(graph: FrameGraph, engine_dir: Path) -> Path:
         raise RuntimeError("torch's ONNX exporter gave no program")
     model = program.model_proto
     keep_in_float32(model)
-    path = engine_dir / MODEL_NAME
+    del model.graph.output[-1]
     onnx.save(model, path)
     onnx.checker.check_model(path, full_check=True)
-    return path
 
 
 def keep_in_float32(model: onnx.ModelProto) -> None:

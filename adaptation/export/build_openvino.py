@@ -4,31 +4,21 @@ import warnings
 from pathlib import Path
 
 import openvino
-from torch import Tensor, nn
 
-from adaptation.export.build_torch import traced
+from adaptation.export.build_torch import LOGITS, WithLogits, traced
 from adaptation.export.graph import FrameGraph
 from exchange.contract import INPUTS, OUTPUTS
 from exchange.label_space import NUM_CLASSES
 
 MODEL_NAME = "model.xml"
-LOGITS = "LOGITS"
-"""Name of the tensor of `FrameGraph.fused` inside the model; no output until `compile_openvino` makes it one."""
-
-
-class _WithLogits(nn.Module):
-    def __init__(self, frame_graph: FrameGraph) -> None:
-        super().__init__()
-        self.frame_graph = frame_graph
-
-    def forward(self, frame_HW3: Tensor, log_prior_ratio_K: Tensor, valid_hw: Tensor) -> tuple[Tensor, ...]:
-        fused_NKHW = self.frame_graph.fused(frame_HW3)
-        return *self.frame_graph.outputs(fused_NKHW, log_prior_ratio_K, valid_hw), fused_NKHW
 
 
 def build_openvino(graph: FrameGraph, engine_dir: Path) -> None:
-    """Writes model.xml and model.bin with float32 weights."""
-    program = traced(_WithLogits(graph), graph)
+    """Writes model.xml and model.bin with float32 weights.
+
+    The tensor LOGITS is inside, and no output until `compile_openvino` makes it one.
+    """
+    program = traced(WithLogits(graph), graph)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about itself
         model = openvino.convert_model(program)

@@ -7,7 +7,7 @@ type stubs. The network is strongly typed: every tensor has the precision that i
 from pathlib import Path
 from types import ModuleType
 
-from adaptation.export.build_onnx import build_onnx
+from adaptation.export.build_onnx import MODEL_NAME, build_onnx
 from adaptation.export.graph import FrameGraph
 
 PLAN_NAME = "model.plan"
@@ -15,7 +15,8 @@ WORKSPACE_BYTES = 8 << 30
 HOW_TO_INSTALL = (
     "TensorRT 10 or newer is needed for this engine and is not installed: on a machine with an NVIDIA GPU run"
     " `pip install 'tensorrt>=10'` (its libraries come from NVIDIA's package index), or work in NVIDIA's TensorRT or"
-    " PyTorch container; elsewhere choose --engine openvino or --engine torch"
+    " PyTorch container; elsewhere choose --engine openvino or --engine torch, or"
+    " write the graph alone by --onnx FILE"
 )
 
 
@@ -46,7 +47,9 @@ def build_tensorrt(graph: FrameGraph, engine_dir: Path) -> None:
         TensorRTError: TensorRT is missing or refuses the graph; the message holds its reasons.
     """
     import_tensorrt()
-    plan = build_plan(build_onnx(graph, engine_dir))
+    onnx_path = engine_dir / MODEL_NAME
+    build_onnx(graph, onnx_path)
+    plan = build_plan(onnx_path)
     (engine_dir / PLAN_NAME).write_bytes(plan)
 
 

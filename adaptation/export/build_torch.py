@@ -11,6 +11,7 @@ from exchange.label_space import NUM_CLASSES
 
 PROGRAM_NAME = "model.pt2"
 COMPILED_NAME = "compiled.pt2"
+LOGITS = "LOGITS"
 
 
 def example_inputs(graph: FrameGraph) -> tuple[Tensor, ...]:
@@ -20,6 +21,18 @@ def example_inputs(graph: FrameGraph) -> tuple[Tensor, ...]:
         torch.zeros(NUM_CLASSES, device=graph.device),
         torch.tensor(graph.frame_size, dtype=torch.int32, device=graph.device),
     )
+
+
+class WithLogits(nn.Module):
+    """A graph whose logits (`FrameGraph.fused`) are one more output: `LOGITS`, inside the engines that are built."""
+
+    def __init__(self, frame_graph: FrameGraph) -> None:
+        super().__init__()
+        self.frame_graph = frame_graph
+
+    def forward(self, frame_HW3: Tensor, log_prior_ratio_K: Tensor, valid_hw: Tensor) -> tuple[Tensor, ...]:
+        fused_NKHW = self.frame_graph.fused(frame_HW3)
+        return *self.frame_graph.outputs(fused_NKHW, log_prior_ratio_K, valid_hw), fused_NKHW
 
 
 def traced(module: nn.Module, graph: FrameGraph) -> torch.export.ExportedProgram:

@@ -3,39 +3,41 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn, get_args
+from typing import Annotated, get_args
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from adaptation.data.class_statistics import count_classes
 from adaptation.data.data_choice import choose_data
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
-from adaptation.evaluation.evaluate import DEFAULT_FRAME_SIZE, parse_size, spread
+from adaptation.evaluation.evaluate import DEFAULT_FRAME_SIZE, parse_size, parse_size_if, spread
 from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.calibration import CALIBRATION_FRAMES, fit_labelled
-from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
+from adaptation.export.export_onnx import export_onnx
+from adaptation.export.parity import FrameAndValid, Parity, measure_parity
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.export.source_presence import SOURCE_PRESENCE_FRAMES
-from adaptation.networks.checkpoints import CheckpointError
+from adaptation.export.street_frames import street_frames
+from adaptation.networks.checkpoints import CheckpointError, load_network_config
+from adaptation.networks.frame_sizes import with_crops
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME
+from adaptation.terminal import fail, say
 from exchange.frame_fitting import fit_frame
 from exchange.label_space import CLASS_NAMES
-from exchange.networks import WindowConfig, whole_frame_windows
+from exchange.networks import whole_frame_windows
 from exchange.releases import Engine, Precision, ReleaseError, verify_release
 
 _ERRORS = (CheckpointError, DataError, ReleaseError, TensorRTError, ValueError)
-_console = Console(stderr=True)
 
 Data = Annotated[
     list[Path] | None,
-    typer.Option("--data", help="Labelled frames to compare on, smooth noise where there are none."),
+    typer.Option("--data", help="Labelled frames to compare on; else four that ship, of the simulated city."),
 ]
-Split = Annotated[str, typer.Option(help="A split's name, or all.")]
+Split = Annotated[str | None, typer.Option(help="A split's name, or all; val by default.")]
 Limit = Annotated[int, typer.Option(min=1, help="Compare on this many frames, evenly spread.")]
 
 
@@ -51,42 +53,47 @@ def export(
     outer_crop: Annotated[str | None, typer.Option(help="Outer windows, every half of that; else the frame.")] = None,
     detail_crop: Annotated[str | None, typer.Option(help="Detail windows, every half of that.")] = None,
     half_weights: Annotated[bool, typer.Option(help="Round the weights to float16: half the space.")] = False,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(help="Write the graph in float32 to this file, too, compared in onnxruntime; TensorRT reads it."),
+    ] = None,
     data: Data = None,
-    split: Split = "val",
+    split: Split = None,
     limit: Limit = 8,
 ) -> None:
-    """Build a release: weights, engine and manifest. Nothing is written unless engine and reference agree."""
+    """Build a release: weights, engine and manifest. Nothing is written unless engine and reference agree.
+
+    An export that is killed leaves `.NAME.partial` beside the release; the next one to the same name removes it.
+    """
     if engine not in get_args(Engine):
-        _fail(f"there is no engine {engine}: choose one of {', '.join(get_args(Engine))}")
+        fail(f"there is no engine {engine}: choose one of {', '.join(get_args(Engine))}")
     if precision not in get_args(Precision):
-        _fail(f"there is no precision {precision}: choose one of {', '.join(get_args(Precision))}")
+        fail(f"there is no precision {precision}: choose one of {', '.join(get_args(Precision))}")
     try:
+        load_network_config(network)
         adapted = AdaptationRecord.read(network) if (network / ADAPTATION_FILE).exists() else None
         size = parse_size(frame_size) if frame_size else adapted.frame_size if adapted else DEFAULT_FRAME_SIZE
-        windows = _windows(size, outer_crop, detail_crop)
+        windows = with_crops(whole_frame_windows(size), parse_size_if(outer_crop), parse_size_if(detail_crop))
         settings = ExportSettings(engine, precision, size, windows, half_weights)  # type: ignore[arg-type]  # checked
         labelled = _labelled(data, split)
-        if labelled and not adapted and not (network / RECORD_NAME).exists():
-            statistics = SourceStatistics.of_labels(np.stack([_class_counts(frame) for frame in labelled]))
-        else:
-            statistics = SourceStatistics.of_training(network)
-        frames = _frames(labelled, size, limit)
+        if onnx is not None:
+            _show(export_onnx(network, onnx, settings, _frames(labelled, size, limit), _say_progress), onnx)
+        statistics, frames = _statistics(network, labelled), _frames(labelled, size, limit)
         held_out = (fit_labelled(frame, size) for frame in spread(labelled, CALIBRATION_FRAMES))
         source = (fit_frame(read_frame(frame)[0], size) for frame in spread(labelled, SOURCE_PRESENCE_FRAMES))
         _, parity = export_release(network, out, settings, statistics, frames, _say_progress, held_out, source)
     except ParityError as error:
         Console().print(parity_table(error.parity))
-        _fail(str(error))
+        fail(str(error))
     except _ERRORS as error:
-        _fail(str(error))
-    Console().print(parity_table(parity))
-    _console.print(escape(f"{out} holds the release"), soft_wrap=True)
+        fail(str(error))
+    _show(parity, out)
 
 
 def parity(
     release: Annotated[Path, typer.Argument(help="A release's folder.")],
     data: Data = None,
-    split: Split = "val",
+    split: Split = None,
     limit: Limit = 8,
 ) -> None:
     """Compare a release's engine with the torch reference, overall and class by class."""
@@ -95,10 +102,10 @@ def parity(
         frames = _frames(_labelled(data, split), manifest.frame_size, limit)
         measured = measure_parity(release, manifest, frames, _say_progress)
     except _ERRORS as error:
-        _fail(str(error))
+        fail(str(error))
     Console().print(parity_table(measured))
     if not measured.passes:
-        _fail(f"{release} does not compute what its weights say: do not serve it; export it again")
+        fail(f"{release} differs from its weights in {', '.join(measured.failures)}: do not serve it; export it again")
 
 
 def parity_table(parity: Parity) -> Table:
@@ -118,18 +125,21 @@ def parity_table(parity: Parity) -> Table:
     return table
 
 
-def _windows(size: tuple[int, int], outer_crop: str | None, detail_crop: str | None) -> WindowConfig:
-    windows = whole_frame_windows(size)
-    changes: dict[str, tuple[int, int]] = {}
-    for name, text in (("outer", outer_crop), ("detail", detail_crop)):
-        if text is not None:
-            crop = parse_size(text)
-            changes |= {f"{name}_crop": crop, f"{name}_stride": (crop[0] // 2, crop[1] // 2)}
-    return windows.model_copy(update=changes)
+def _show(parity: Parity, written: Path) -> None:
+    Console().print(parity_table(parity))
+    say(f"{written} is written")
 
 
-def _labelled(folders: list[Path] | None, split: str) -> list[LabelledFrame]:
-    choices = choose_data(folders, split) if folders else []
+def _statistics(network: Path, labelled: list[LabelledFrame]) -> SourceStatistics:
+    """From the network's own record, or where it has none from the labels."""
+    recorded = any((network / name).exists() for name in (ADAPTATION_FILE, RECORD_NAME))
+    if recorded or not labelled:
+        return SourceStatistics.of_training(network)
+    return SourceStatistics.of_labels(np.stack([_class_counts(frame) for frame in labelled]))
+
+
+def _labelled(folders: list[Path] | None, split: str | None) -> list[LabelledFrame]:
+    choices = choose_data(folders, "val", splits=[split] if split else None) if folders else []
     return [frame for choice in choices for frame in choice.frames()]
 
 
@@ -139,15 +149,10 @@ def _class_counts(frame: LabelledFrame) -> np.ndarray:
 
 def _frames(labelled: list[LabelledFrame], size: tuple[int, int], limit: int) -> Iterator[FrameAndValid]:
     if not labelled:
-        yield from noise_frames(size)
+        yield from street_frames(size, limit)
     for frame in spread(labelled, limit):
         yield fit_frame(read_frame(frame)[0], size)
 
 
 def _say_progress(done: int) -> None:
-    _console.print(f"compared on {done} frames", end="\r")
-
-
-def _fail(message: str) -> NoReturn:
-    _console.print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+    say(f"compared on {done} frames", end="\r")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adaptation.export.build_openvino import LOGITS
+from adaptation.export.build_torch import LOGITS
 from adaptation.export.engines import compile_openvino, open_engine
 from adaptation.export.graph import FrameGraph, reference_graph
 from adaptation.export.loaded_engine import FrameOutputs

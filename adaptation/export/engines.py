@@ -8,7 +8,7 @@ from pathlib import Path
 import openvino
 import torch
 
-from adaptation.export import build_onnx, build_openvino, build_tensorrt, build_torch
+from adaptation.export import build_openvino, build_tensorrt, build_torch
 from adaptation.export.gpu_engines import open_compiled, open_plan
 from adaptation.export.loaded_engine import Arrays, LoadedEngine, run_eagerly
 from exchange.contract import INPUTS, OPENVINO_PRECISION, OUTPUTS
@@ -53,7 +53,7 @@ def compile_openvino(
     core = openvino.Core()
     model = core.read_model(engine_dir / build_openvino.MODEL_NAME)
     if with_logits:
-        model.add_outputs(build_openvino.LOGITS)
+        model.add_outputs(build_torch.LOGITS)
     settings = {
         "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
         "PERFORMANCE_HINT": "LATENCY",
@@ -75,11 +75,11 @@ def open_torch(engine_dir: Path, frame_size: tuple[int, int]) -> LoadedEngine:
     return run_eagerly(torch.export.load(engine_dir / build_torch.PROGRAM_NAME).module())
 
 
-def open_onnx(engine_dir: Path) -> LoadedEngine:
+def open_onnx(path: Path) -> LoadedEngine:
     """The ONNX graph in onnxruntime on the CPU: shows that the graph is right before TensorRT gets it."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(engine_dir / build_onnx.MODEL_NAME, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def run(inputs: Arrays) -> Arrays:
         feeds = {spec.name: array for spec, array in zip(INPUTS, inputs, strict=True)}

@@ -6,22 +6,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from adaptation.data.normalization import MEAN_RGB, STD_RGB
 from adaptation.export.outputs import Outputs, PlainOutputs, TiledOutputs
+from adaptation.networks.frame_sizes import check_sizes
 from adaptation.networks.hrda import HRDA
 from adaptation.networks.pointwise_before_upsampling import with_pointwise_first
-from adaptation.networks.windows import nested_windows
+from adaptation.networks.windows import Size, nested_windows
 from exchange.networks import WindowConfig
-
-Size = tuple[int, int]
-"""(rows, columns)"""
-
-SMALLEST_WINDOW = 32  # what the encoders see at least; the Mix Transformer's first stage needs 29
 
 
 class FrameGraph(nn.Module):
     """FRAME, LOG_PRIOR_RATIO, VALID_HW -> LABEL, CONFIDENCE, PRESENCE, MEAN_PROBABILITY (`exchange.contract`).
 
     Batch 1, static shapes. Logits leave the network in float32 whatever its precision, so that the outputs are
-    computed in float32. `tiled` chooses the outputs that suit CPU engines; both compute the same.
+    computed in float32. `tiled` chooses the outputs that suit CPU engines, for frames of whole cells of the head; both
+    compute the same.
     """
 
     mean_13HW: Tensor
@@ -38,7 +35,8 @@ class FrameGraph(nn.Module):
         self.nested = nested_windows(
             frame_size, windows.outer_crop, windows.outer_stride, windows.detail_crop, windows.detail_stride
         )
-        make_outputs = TiledOutputs if tiled else PlainOutputs
+        whole_cells = not any(side % network.stride for side in frame_size)
+        make_outputs = TiledOutputs if tiled and whole_cells else PlainOutputs
         self.outputs = make_outputs(frame_size, network.stride, self.nested.outer)
         self.register_buffer("mean_13HW", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("inverse_std_13HW", 1.0 / torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
@@ -73,36 +71,3 @@ def for_inference(network: HRDA, dtype: torch.dtype = torch.float32) -> HRDA:
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module.conv, module.bn = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return network.to(dtype)
-
-
-def check_sizes(network: HRDA, frame_size: Size, windows: WindowConfig) -> None:
-    """Refuses a frame or windows that the network cannot take.
-
-    Raises:
-        ValueError: the message names the nearest frame size, or what the windows must be multiples of.
-    """
-    multiple = network.size_multiple
-    smallest = -(-SMALLEST_WINDOW * network.context_divisor // multiple) * multiple
-    nearest = tuple(max(round(side / multiple) * multiple, smallest) for side in frame_size)
-    if nearest != tuple(frame_size):
-        raise ValueError(
-            f"this network takes no frame of {_text(frame_size)}: sides must be multiples of {multiple},"
-            f" at least {smallest}; the nearest is {_text(nearest)}"
-        )
-    _check_windows("outer", windows.outer_crop, windows.outer_stride, multiple, smallest)
-    if network.detail:
-        _check_windows("detail", windows.detail_crop, windows.detail_stride, network.stride, SMALLEST_WINDOW)
-
-
-def _check_windows(name: str, crop: Size, stride: Size, multiple: int, smallest: int) -> None:
-    if any(side % multiple for side in (*crop, *stride)) or min(crop) < smallest or min(stride) < 1:
-        raise ValueError(
-            f"{name} windows of {_text(crop)} every {_text(stride)} do not fit this network: use multiples of"
-            f" {multiple}, crops of at least {smallest}"
-        )
-    if any(step > side for side, step in zip(crop, stride, strict=True)):
-        raise ValueError(f"{name} windows of {_text(crop)} every {_text(stride)} leave gaps: use a smaller stride")
-
-
-def _text(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))

@@ -20,6 +20,8 @@ from adaptation.networks.windows import Box, average_windows
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]
 
+_WIDEST_LOG_RATIO = 80.0
+
 
 class PlainOutputs(nn.Module):
     """Enlarges the logits to the frame, then two softmaxes over the whole of it."""
@@ -51,7 +53,8 @@ class TiledOutputs(nn.Module):
     enlarged mean of the logits, with one cell of margin in which each window's own edge is repeated. Enlarging by s
     gives s x s phases: all pixels at one place within their cells are the same blend of the same neighbouring cells.
     Softmax, argmax and sums read the s phases of one column on a band of rows (2.5 MB at 19 classes), and only labels
-    and confidences, a byte each, are interleaved. One softmax serves both: adjusted, p becomes p * ratio, normalised.
+    and confidences, a byte each, are interleaved. One softmax serves both: adjusted, p becomes p * ratio, normalised;
+    ratios are taken relative to the largest, down to e^-80, so that float32 holds them and the sum is never 0.
 
     Enlarging is elementwise here, no resize. OpenVINO, running a network in bfloat16, rounds a resize too but leaves
     elementwise operations after the last convolution in float32; labels from rounded full-size logits would tie.
@@ -71,7 +74,8 @@ class TiledOutputs(nn.Module):
         rows, columns = (
             _valid(side, valid_hw[axis]).view(-1, self.stride) for axis, side in enumerate(self.frame_size)
         )
-        bands = _Bands(self.stride, self.pixels_at_once, log_prior_ratio_K.exp()[:, None, None])
+        relative_K = (log_prior_ratio_K - log_prior_ratio_K.max()).clamp(min=-_WIDEST_LOG_RATIO)
+        bands = _Bands(self.stride, self.pixels_at_once, relative_K.exp()[:, None, None])
         margined = _margined(_margined(fused_NKHW, 2), 3).split(1)
         label_rows, confidence_rows = [], []
         for ys, tiles in self._tiles():

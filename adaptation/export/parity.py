@@ -9,12 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from adaptation.evaluation.scores import count_confusion
-from adaptation.export.build_openvino import LOGITS
-from adaptation.export.engines import compile_openvino, open_engine
+from adaptation.export.engines import open_engine
 from adaptation.export.graph import FrameGraph, reference_graph
-from adaptation.export.loaded_engine import run_eagerly
+from adaptation.export.loaded_engine import FrameOutputs, LoadedEngine
+from adaptation.export.logits_inside import LogitsOf, logits_inside
 from adaptation.networks.checkpoints import load_network
-from exchange.contract import INPUTS
 from exchange.label_space import NUM_CLASSES
 from exchange.releases import ENGINE_FOLDER, Manifest, Precision
 
@@ -22,18 +21,25 @@ FrameAndValid = tuple[NDArray[np.uint8], tuple[int, int]]
 """A frame of the release's size, and the rows and columns of it that are no padding."""
 
 LEAST_AGREEMENT: dict[Precision, float] = {"fp32": 0.9999, "bf16": 0.995, "fp16": 0.995}
-"""Share of pixels whose label must be the reference's."""
+"""Share of pixels whose label must be the reference's; CONFIDENCE must be near it in as many."""
 LEAST_CLASS_IOU: dict[Precision, float] = {"fp32": 0.99, "bf16": 0.90, "fp16": 0.90}
 """The same, class by class, as IoU of the engine's label map with the reference's."""
+NEAR_CONFIDENCE: dict[Precision, int] = {"fp32": 2, "bf16": 32, "fp16": 32}
+"""How far CONFIDENCE, of 255, may be from the reference's to count as near."""
+LARGEST_STATISTICS_ERROR: dict[Precision, float] = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
+"""Of PRESENCE and MEAN_PROBABILITY."""
+LARGEST_LOGIT_ERROR: dict[Precision, float] = {"fp32": 0.01, "bf16": 0.25, "fp16": 0.25}
+"""As a share of the reference's largest logit."""
 RARE_PIXELS = 1000
 """A class that the reference sees in fewer pixels than this is shown but not judged: a few pixels decide its IoU."""
 _LOGIT_FRAMES = 4
-_NOISE_FRAMES = 3
+_ADJUSTED_FRAMES = 2
+"""Frames that are read once more, with another prior and a part of them taken for padding."""
 
 
 @dataclass
 class Parity:
-    """What the comparison found; grows frame by frame."""
+    """What the comparison found; grows reading by reading."""
 
     precision: Precision
     confusion_KK: NDArray[np.int64] = field(default_factory=lambda: np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64))
@@ -41,10 +47,26 @@ class Parity:
     frames: int = 0
     confidence_error: int = 0
     """Largest difference of CONFIDENCE, of 255."""
+    far_confidences: int = 0
+    """Pixels whose CONFIDENCE is not near the reference's."""
     statistics_error: float = 0.0
     """Largest difference of PRESENCE and MEAN_PROBABILITY."""
     logit_error: float | None = None
     """Largest difference of a logit over the first frames; None where the engine does not show its logits."""
+    largest_logit: float = 0.0
+    """Of the reference, over the same frames."""
+
+    def add(self, ours: FrameOutputs, truth: FrameOutputs) -> None:
+        self.confusion_KK += count_confusion(truth.label_HW, ours.label_HW)
+        differences_HW = np.abs(ours.confidence_HW.astype(np.int16) - truth.confidence_HW)
+        self.confidence_error = max(self.confidence_error, int(differences_HW.max()))
+        self.far_confidences += int((differences_HW > NEAR_CONFIDENCE[self.precision]).sum())
+        for mine, its in zip(ours[2:], truth[2:], strict=True):
+            self.statistics_error = max(self.statistics_error, _largest(mine - its))
+
+    def add_logits(self, ours_NKHW: NDArray[np.float32], truth_NKHW: NDArray[np.float32]) -> None:
+        self.logit_error = max(self.logit_error or 0.0, _largest(ours_NKHW - truth_NKHW))
+        self.largest_logit = max(self.largest_logit, _largest(truth_NKHW))
 
     @property
     def agreement(self) -> float:
@@ -62,9 +84,23 @@ class Parity:
         return np.asarray(self.confusion_KK.sum(axis=1) >= RARE_PIXELS)
 
     @property
+    def failures(self) -> tuple[str, ...]:
+        """In what the engine differs from the reference by too much, in words."""
+        pixels = max(int(self.confusion_KK.sum()), 1)
+        least = LEAST_AGREEMENT[self.precision]
+        logits = LARGEST_LOGIT_ERROR[self.precision] * self.largest_logit
+        held = {
+            f"{100 * (1 - self.agreement):.3f} % of the labels": self.agreement >= least,
+            "the labels of a class": bool((self.class_iou[self.judged] >= LEAST_CLASS_IOU[self.precision]).all()),
+            "CONFIDENCE": 1 - self.far_confidences / pixels >= least,
+            "PRESENCE or MEAN_PROBABILITY": self.statistics_error <= LARGEST_STATISTICS_ERROR[self.precision],
+            "the logits": self.logit_error is None or self.logit_error <= logits,
+        }
+        return tuple(what for what, holds in held.items() if not holds)
+
+    @property
     def passes(self) -> bool:
-        classes_agree = self.class_iou[self.judged] >= LEAST_CLASS_IOU[self.precision]
-        return self.agreement >= LEAST_AGREEMENT[self.precision] and bool(classes_agree.all())
+        return not self.failures
 
 
 def measure_parity(
@@ -77,49 +113,42 @@ def measure_parity(
     """
     graph = reference_graph(load_network(release_dir, manifest.network), manifest.frame_size, manifest.windows)
     engine_dir = release_dir / ENGINE_FOLDER
-    engine, reference = open_engine(engine_dir, manifest), run_eagerly(graph)
-    logits = _openvino_logits(engine_dir, manifest) if manifest.engine == "openvino" else None
-    parity = Parity(manifest.precision)
-    for frame, valid_hw in frames:
-        ours, truth = engine.infer(frame, valid_hw=valid_hw), reference.infer(frame, valid_hw=valid_hw)
-        parity.confusion_KK += count_confusion(truth.label_HW, ours.label_HW)
-        parity.confidence_error = max(parity.confidence_error, _largest(ours.confidence_HW, truth.confidence_HW))
-        for mine, its in zip(ours[2:], truth[2:], strict=True):
-            parity.statistics_error = max(parity.statistics_error, float(np.abs(mine - its).max()))
-        if logits is not None and parity.frames < _LOGIT_FRAMES:
-            error = float(np.abs(logits(frame, valid_hw) - _reference_logits(graph, frame)).max())
-            parity.logit_error = max(parity.logit_error or 0.0, error)
+    engine, logits_of = open_engine(engine_dir, manifest), logits_inside(engine_dir, manifest)
+    return compare_with_reference(engine, logits_of, graph, manifest.precision, frames, on_frame)
+
+
+def compare_with_reference(
+    engine: LoadedEngine,
+    logits_of: LogitsOf | None,
+    reference: FrameGraph,
+    precision: Precision,
+    frames: Iterable[FrameAndValid],
+    on_frame: Callable[[int], None],
+) -> Parity:
+    """Holds all outputs, and the logits inside where they can be had, against the reference graph's."""
+    parity = Parity(precision)
+    for frame_HW3, valid_hw in frames:
+        with torch.inference_mode():
+            fused_NKHW = reference.fused(torch.from_numpy(frame_HW3))
+        for ratio_K, part_hw in _readings(parity.frames, valid_hw):
+            inputs = torch.from_numpy(ratio_K), torch.tensor(part_hw, dtype=torch.int32)
+            truth = FrameOutputs(*(tensor.numpy() for tensor in reference.outputs(fused_NKHW, *inputs)))
+            parity.add(engine.infer(frame_HW3, ratio_K, part_hw), truth)
+        if logits_of is not None and parity.frames < _LOGIT_FRAMES:
+            parity.add_logits(logits_of(frame_HW3), fused_NKHW.numpy())
         parity.frames += 1
         on_frame(parity.frames)
     return parity
 
 
-def noise_frames(frame_size: tuple[int, int]) -> Iterator[FrameAndValid]:
-    """Frames to compare on where there are no real ones: smooth noise, always the same."""
-    rng = np.random.default_rng(0)
-    rows, columns = frame_size
-    for _ in range(_NOISE_FRAMES):
-        coarse = rng.integers(0, 256, (1 + rows // 16, 1 + columns // 16, 3), dtype=np.uint8)
-        yield np.ascontiguousarray(coarse.repeat(16, axis=0).repeat(16, axis=1)[:rows, :columns]), frame_size
+def _readings(index: int, valid_hw: tuple[int, int]) -> Iterator[tuple[NDArray[np.float32], tuple[int, int]]]:
+    """LOG_PRIOR_RATIO and VALID_HW of each time that a frame is read."""
+    yield np.zeros(NUM_CLASSES, np.float32), valid_hw
+    if index < _ADJUSTED_FRAMES:
+        ratio_K = np.random.default_rng(index).normal(0, 1.5, NUM_CLASSES).astype(np.float32)
+        yield ratio_K, (max(valid_hw[0] * 3 // 4, 1), max(valid_hw[1] * 2 // 3, 1))
 
 
-def _largest(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
-    return int(np.abs(one.astype(np.int16) - other).max())
-
-
-@torch.inference_mode()
-def _reference_logits(graph: FrameGraph, frame_HW3: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return graph.fused(torch.from_numpy(frame_HW3)).numpy()
-
-
-def _openvino_logits(
-    engine_dir: Path, manifest: Manifest
-) -> Callable[[NDArray[np.uint8], tuple[int, int]], NDArray[np.float32]]:
-    request = compile_openvino(engine_dir, manifest.precision, with_logits=True).create_infer_request()
-
-    def run(frame_HW3: NDArray[np.uint8], valid_hw: tuple[int, int]) -> NDArray[np.float32]:
-        inputs = (frame_HW3, np.zeros(NUM_CLASSES, np.float32), np.array(valid_hw, np.int32))
-        request.infer({spec.name: array for spec, array in zip(INPUTS, inputs, strict=True)})
-        return np.array(request.get_tensor(LOGITS).data)
-
-    return run
+def _largest(values: NDArray[np.float32]) -> float:
+    """NaN counts as infinite: it is no small error."""
+    return float(np.nan_to_num(np.abs(values).max(), nan=np.inf))

@@ -1,8 +1,6 @@
 """From a trained network's folder to a release: weights, engine and manifest, or nothing at all."""
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +24,7 @@ from adaptation.networks.checkpoints import load_network, load_network_config
 from adaptation.networks.hrda import HRDA
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME, TrainingRecord
+from adaptation.whole_folder import whole_folder
 from exchange.networks import WindowConfig
 from exchange.releases import (
     ENGINE_FOLDER,
@@ -53,8 +52,8 @@ class ParityError(Exception):
 
     def __init__(self, parity: Parity) -> None:
         super().__init__(
-            f"the engine gives only {100 * parity.agreement:.3f} % of the reference's labels, or misses a class:"
-            " nothing was written; choose a higher --precision or another --engine"
+            f"the engine differs from the reference in {', '.join(parity.failures)}: nothing was written; choose a"
+            " higher --precision or another --engine"
         )
         self.parity = parity
 
@@ -143,12 +142,12 @@ def export_release(
 
     Raises:
         ValueError: the network cannot take the frame size or the windows; the message names the nearest that it can.
-        ReleaseError: `out` exists.
+        FolderTaken: `out` holds something.
         CheckpointError: the network cannot be read.
         TensorRTError: TensorRT is needed and missing.
         ParityError: the engine and the reference differ.
     """
-    with _folder_or_nothing(out) as partial:
+    with whole_folder(out) as partial:
         network = load_network(network_dir)
         if settings.half_weights:
             network.half().float()
@@ -185,21 +184,6 @@ def export_release(
         manifest = manifest.model_copy(update={"source_presence": seen})
         write_manifest(partial, manifest)
     return manifest, parity
-
-
-@contextmanager
-def _folder_or_nothing(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name at the end, or is removed if anything goes wrong before."""
-    if out.exists():
-        raise ReleaseError(f"{out} exists: a release is never changed; name another folder")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _save_weights(network: HRDA, path: Path, dtype: torch.dtype) -> None:

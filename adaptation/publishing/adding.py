@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from adaptation.data.labelled_frames import read_image
 from adaptation.evaluation.evaluate import spread
 from adaptation.export.build_tensorrt import TensorRTError
-from adaptation.export.parity import FrameAndValid, Parity, measure_parity, noise_frames
+from adaptation.export.parity import FrameAndValid, Parity, measure_parity
+from adaptation.export.street_frames import street_frames
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.rounds.snapshot import list_target
 from exchange.audit import AuditEntry, audited
@@ -43,7 +44,7 @@ def add_release(
 
     Args:
         parent: the version that it was learned from; none for a release that begins a line of its own.
-        frames: images, or a data set, to compare on; smooth noise where there are none.
+        frames: images, or a data set, to compare on; the package's street frames where there are none.
 
     Raises:
         ParityFailed: it does not.
@@ -66,9 +67,9 @@ def add_release(
 
 
 def parity_frames(folder: Path | None, frame_size: tuple[int, int]) -> Iterator[FrameAndValid]:
-    """A few of a folder's images, evenly spread, in an engine's size; smooth noise without a folder."""
+    """A few of a folder's images, evenly spread, in an engine's size; without a folder the package's street frames."""
     if folder is None:
-        yield from noise_frames(frame_size)
+        yield from street_frames(frame_size)
         return
     for image, _, _ in spread(list_target(folder, "all"), PARITY_FRAMES):
         yield fit_frame(read_image(image), frame_size)

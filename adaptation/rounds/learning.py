@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from adaptation.data.crop_stream import prefetch
 from adaptation.rounds.steps import RoundError
@@ -56,7 +55,7 @@ def learn(
         RoundError: a loss is not finite.
     """
     done, history, recent = 0, list[dict[str, float]](), list[Numbers]()
-    if (state := read_checkpoint(folder, torch.device("cpu"))) is not None:
+    if (state := read_checkpoint(folder)) is not None:
         done, history, recent = state["done"], state["history"], state["recent"]
         learner.restore(state["learner"])
     stretch = -(-iterations // _HISTORY_POINTS)

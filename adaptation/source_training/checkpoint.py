@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from adaptation.networks.checkpoints import CheckpointError, read_torch_file
+from adaptation.source_training.errors import TrainingError
+
 CHECKPOINT_NAME = "checkpoint.pt"
 
 
@@ -20,10 +23,16 @@ def write_checkpoint(out: Path, state: Mapping[str, Any]) -> None:
     partial.replace(out / CHECKPOINT_NAME)
 
 
-def read_checkpoint(out: Path, device: torch.device) -> dict[str, Any] | None:
-    """The last state that `write_checkpoint` wrote to this folder; None if there is none."""
+def read_checkpoint(out: Path) -> dict[str, Any] | None:
+    """The last state that `write_checkpoint` wrote to this folder, on the CPU; None if there is none.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
     path = out / CHECKPOINT_NAME
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    return state
+    try:
+        return read_torch_file(path)
+    except CheckpointError as error:
+        raise TrainingError(f"{error}; or delete it to begin anew, or choose another --out") from error

@@ -21,6 +21,8 @@ class DataRecord(BaseModel):
     sequences: tuple[str, ...]
     weight: float
     frames: int
+    sha256: str | None = None
+    """Over the frames' names and their pixels by class; older records have none."""
 
 
 class TrainingRecord(BaseModel):
@@ -33,6 +35,8 @@ class TrainingRecord(BaseModel):
     seed: int
     iterations: int
     processes: int
+    start_sha256: str | None = None
+    """Of the weights that were given to start from; None for the recipe's own start."""
     source_pixel_frequency: list[float]
     """Share of each class in all labelled source pixels, each data set by its weight."""
     source_presence_counts: list[int]

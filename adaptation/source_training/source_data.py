@@ -1,7 +1,9 @@
 """The labelled data sets of one training: listed, counted and made into one stream of crops."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from adaptation.data.class_statistics import count_classes, is_present, pixel_fr
 from adaptation.data.crop_stream import CropStream, FrameSource
 from adaptation.data.data_choice import DataChoice
 from adaptation.data.frame_cache import FrameCache
+from adaptation.data.labelled_frames import LabelledFrame
 from adaptation.source_training.recipes import TrainingConfig
 from adaptation.source_training.record import DataRecord
 from exchange.label_space import NUM_CLASSES
@@ -43,28 +46,32 @@ def open_source_data(
     cache = FrameCache(cache_bytes)
     listed = [choice.frames() for choice in choices]
     total = sum(map(len, listed))
+    frame_counts = scan_labels(list(chain(*listed)), lambda frame: count_classes(cache.read(frame)[1]), threads)
     done = 0
     sources, records = [], []
     for choice, frames in zip(choices, listed, strict=True):
-        counts = np.zeros((len(frames), NUM_CLASSES), dtype=np.int64)
-        for index, frame_counts in enumerate(scan_labels(frames, lambda f: count_classes(cache.read(f)[1]), threads)):
-            counts[index] = frame_counts
-            done += 1
-            on_frame(done, total)
-        sources.append(FrameSource(frames, counts, config.crop_settings(choice.layout), choice.weight))
-        records.append(
-            DataRecord(
-                folder=choice.folder.name,
-                layout=choice.layout,
-                split=choice.split,
-                sequences=choice.sequences,
-                weight=choice.weight,
-                frames=len(frames),
-            )
-        )
+        counts_NK = np.empty((len(frames), NUM_CLASSES), np.int64)
+        for index, counts in enumerate(islice(frame_counts, len(frames))):
+            counts_NK[index] = counts
+            on_frame(done := done + 1, total)
+        sources.append(FrameSource(frames, counts_NK, config.crop_settings(choice.layout), choice.weight))
+        records.append(_record(choice, frames, counts_NK))
     weights = np.array([source.weight for source in sources])
     frequency = weights / weights.sum() @ np.stack([pixel_frequency(source.frame_counts) for source in sources])
     present = np.concatenate([is_present(source.frame_counts, frequency) for source in sources])
     return SourceData(
         CropStream(sources, cache, seed), tuple(records), frequency, present.sum(axis=0), frames=len(present)
+    )
+
+
+def _record(choice: DataChoice, frames: Sequence[LabelledFrame], counts_NK: NDArray[np.int64]) -> DataRecord:
+    names = "\n".join(frame.image.relative_to(choice.folder).as_posix() for frame in frames)
+    return DataRecord(
+        folder=choice.folder.name,
+        layout=choice.layout,
+        split=choice.split,
+        sequences=choice.sequences,
+        weight=choice.weight,
+        frames=len(frames),
+        sha256=hashlib.sha256(names.encode() + counts_NK.astype("<i8").tobytes()).hexdigest(),
     )

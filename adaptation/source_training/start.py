@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 
-from adaptation.networks.checkpoints import load_network, load_network_config
+from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, read_torch_file
 from adaptation.networks.efficientnet_lite import EfficientNetLite0
 from adaptation.networks.hrda import HRDA, build_network
 from adaptation.networks.imagenet import load_imagenet_weights
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.recipes import TrainingConfig
-from exchange.releases import MANIFEST_NAME, read_manifest
+from exchange.releases import MANIFEST_NAME, file_sha256, read_manifest
 
 
 def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> HRDA:
@@ -23,7 +23,7 @@ def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> H
             description; or a file of encoder weights, as MiT's ImageNet weights are published.
 
     Raises:
-        TrainingError: what is given does not fit the recipe's network.
+        TrainingError, CheckpointError: what is given cannot be read, or does not fit the recipe's network.
     """
     torch.manual_seed(seed)
     network = build_network(config.network)
@@ -41,16 +41,32 @@ def starting_network(config: TrainingConfig, seed: int, start: Path | None) -> H
     return network
 
 
+def start_sha256(start: Path) -> str:
+    """Of the weights that `starting_network` reads.
+
+    Raises:
+        TrainingError: there are none.
+    """
+    weights = start / WEIGHTS_FILE if start.is_dir() else start
+    if not weights.is_file():
+        raise TrainingError(f"{weights} is missing: give a network's folder or a file of encoder weights")
+    return file_sha256(weights)
+
+
 def _load_encoder(network: HRDA, path: Path) -> None:
-    if not path.is_file():
-        raise TrainingError(f"{path} is missing: give a network's folder or a file of encoder weights")
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_torch_file(path)
     state = content.get("state_dict", content.get("model", content))
-    encoder = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
-    try:
-        network.backbone.load_state_dict(encoder)
-    except RuntimeError as error:
-        raise TrainingError(f"{path} does not hold this recipe's encoder: {error}") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path} holds no weights: give a file of encoder weights")
+    encoder = {str(name): tensor for name, tensor in state.items() if not str(name).startswith("head.")}
+    expected = {name: tensor.shape for name, tensor in network.backbone.state_dict().items()}
+    found = {name: getattr(tensor, "shape", None) for name, tensor in encoder.items()}
+    if differing := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        raise TrainingError(
+            f"{path} does not hold this recipe's encoder: {len(differing)} weights are missing, of another shape or not"
+            f" part of it, {', '.join(differing[:3])} first"
+        )
+    network.backbone.load_state_dict(encoder)
 
 
 def freeze_first_stages(network: HRDA, stages: int) -> None:

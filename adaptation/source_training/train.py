@@ -16,7 +16,7 @@ from adaptation.data.class_statistics import count_classes, is_present, pixel_fr
 from adaptation.data.crop_stream import LabelledCrops, prefetch
 from adaptation.data.detail_boxes import draw_detail_box
 from adaptation.data.normalization import normalize
-from adaptation.networks.checkpoints import save_network
+from adaptation.networks.checkpoints import NETWORK_FILE, WEIGHTS_FILE, save_network
 from adaptation.networks.hrda import HRDA, hrda_loss
 from adaptation.source_training.checkpoint import CHECKPOINT_NAME, read_checkpoint, write_checkpoint
 from adaptation.source_training.errors import TrainingError
@@ -42,6 +42,8 @@ class Run:
     out: Path
     checkpoint_every_s: float = 180.0
     loader_threads: int = 1
+    start_sha256: str | None = None
+    """Of the weights that were given to start from."""
 
 
 class SourceTraining:
@@ -163,9 +165,26 @@ def identity(run: Run, data: SourceData, processes: Processes) -> dict[str, str]
         "recipe": run.config.model_dump_json(),
         "number of iterations": str(run.iterations),
         "seed": str(run.seed),
+        "start": str(run.start_sha256),
         "data": "\n".join(record.model_dump_json() for record in data.records),
         "number of processes": str(processes.count),
     }
+
+
+def check_out(out: Path) -> None:
+    """Refuses a place where a training would write over something; one that was cut off goes on.
+
+    Raises:
+        TrainingError: `out` is a file, or holds a finished training or another network.
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"{out} is no folder: choose another --out")
+    if (out / CHECKPOINT_NAME).exists():
+        return
+    if (out / RECORD_NAME).exists():
+        raise TrainingError(f"{out} holds a finished training: choose another --out")
+    if any((out / name).exists() for name in (NETWORK_FILE, WEIGHTS_FILE)):
+        raise TrainingError(f"{out} holds a network: choose another --out")
 
 
 def train(training: SourceTraining, on_step: Callable[[int, Tensor], None]) -> None:
@@ -174,14 +193,13 @@ def train(training: SourceTraining, on_step: Callable[[int, Tensor], None]) -> N
     Calls `on_step` with the iterations done and the loss.
 
     Raises:
-        TrainingError: the folder holds another training or a finished one, or the loss is not finite.
+        TrainingError: the folder holds something else than this training, or the loss is not finite.
     """
     run, processes = training.run, training.processes
+    check_out(run.out)
     run.out.mkdir(parents=True, exist_ok=True)
-    if (state := read_checkpoint(run.out, processes.device)) is not None:
+    if (state := read_checkpoint(run.out)) is not None:
         training.restore(state)
-    elif (run.out / RECORD_NAME).exists():
-        raise TrainingError(f"{run.out} holds a finished training: choose another --out")
     written_s = started_s = time.monotonic()
     batches = prefetch(
         lambda iteration: training.data.stream.crops(training.numbers(iteration)),
@@ -210,6 +228,7 @@ def _finish(training: SourceTraining) -> None:
         seed=run.seed,
         iterations=run.iterations,
         processes=training.processes.count,
+        start_sha256=run.start_sha256,
         source_pixel_frequency=data.pixel_frequency.tolist(),
         source_presence_counts=data.presence_counts.tolist(),
         source_frames=data.frames,

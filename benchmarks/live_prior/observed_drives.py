@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptation.export.build_openvino import LOGITS
+from adaptation.export.build_torch import LOGITS
 from adaptation.export.engines import compile_openvino
 from clients.simulated_city import SimulatedDrive
 from exchange.contract import INPUTS

@@ -14,9 +14,9 @@ import torch
 from onnx import TensorProto, helper
 
 from adaptation.export.build_onnx import IN_FLOAT32, OPSET, build_onnx, keep_in_float32
-from adaptation.export.build_openvino import LOGITS, build_openvino
+from adaptation.export.build_openvino import build_openvino
 from adaptation.export.build_tensorrt import TensorRTError, build_tensorrt
-from adaptation.export.build_torch import build_torch
+from adaptation.export.build_torch import LOGITS, build_torch
 from adaptation.export.engines import compile_openvino, open_onnx, open_openvino, open_torch
 from adaptation.export.graph import FrameGraph, for_inference, reference_graph
 from adaptation.export.loaded_engine import FrameOutputs, run_eagerly
@@ -93,13 +93,14 @@ def test_outputs_of_a_network_in_bfloat16_are_computed_in_float32(
 
 def test_onnx(small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path) -> None:
     network = small_network("mit, light")[1]
-    path = build_onnx(FrameGraph(for_inference(network), SIZE, WHOLE, tiled=False), tmp_path)
+    path = tmp_path / "model.onnx"
+    build_onnx(FrameGraph(for_inference(network), SIZE, WHOLE, tiled=False), path)
     model = onnx.load(path)
     assert {node.op_type for node in model.graph.node} >= {"LayerNormalization"}
     assert model.opset_import[0].version >= 17
     inputs = random_inputs(SIZE)
     assert_same(
-        open_onnx(tmp_path).infer(**inputs),
+        open_onnx(path).infer(**inputs),
         run_eagerly(reference_graph(network, SIZE, WHOLE)).infer(**inputs),
     )
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from adaptation.data.normalization import normalize
-from adaptation.export.graph import FrameGraph, check_sizes, for_inference, reference_graph
+from adaptation.export.graph import FrameGraph, for_inference, reference_graph
 from adaptation.export.loaded_engine import run_eagerly
+from adaptation.networks.frame_sizes import check_sizes
 from adaptation.networks.hrda import HRDA
 from exchange.networks import NetworkConfig, WindowConfig, whole_frame_windows
 
@@ -82,11 +83,26 @@ def test_a_frame_size_that_does_not_fit_is_refused_with_the_nearest(
     check_sizes(network, (rows, columns), whole_frame_windows((rows, columns)))
 
 
+def test_a_frame_that_several_outer_windows_cover_may_have_any_size(
+    small_network: BuildNetwork, random_inputs: Inputs
+) -> None:
+    network = small_network("mit, light")[1]
+    size = (72, 134)
+    frame = np.ascontiguousarray(random_inputs((72, 136))["frame_HW3"][:, :134])
+    windows = NESTED.model_copy(update={"outer_crop": (72, 64)})
+    plain = reference_graph(network, size, windows)
+    with torch.inference_mode():
+        logits = network.forward_frame(normalize(torch.from_numpy(frame)[None]), windows)
+        torch.testing.assert_close(plain.outputs.logits(plain.fused(torch.from_numpy(frame))), logits)
+    fast = run_eagerly(FrameGraph(for_inference(network), size, windows, tiled=True)).infer(frame)
+    assert np.array_equal(fast.label_HW, logits[0].argmax(0).numpy())
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"outer_crop": (60, 64)}, "outer windows of 60x64"),
-        ({"outer_stride": (36, 32)}, "outer windows of 64x64 every 36x32"),
+        ({"outer_crop": (60, 64)}, "outer windows of 60x64 .* sides must be multiples of 8, at least 64"),
+        ({"outer_stride": (36, 32)}, "64x64 every 36x32 .* stride must be a multiple of 8.* crops in multiples of 16"),
         ({"outer_stride": (72, 32)}, "leave gaps"),
         ({"detail_crop": (16, 32)}, "detail windows of 16x32"),
         ({"detail_stride": (0, 16)}, "detail windows of 32x32 every 0x16"),

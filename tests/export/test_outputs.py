@@ -81,6 +81,20 @@ def test_outputs_are_those_of_the_naive_computation(layout: str, make: type) -> 
     np.testing.assert_allclose(outputs[3].numpy(), mean, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("make", [PlainOutputs, TiledOutputs])
+def test_a_huge_ratio_is_no_overflow(make: type) -> None:
+    outer = [Box(0, 64, 0, 64)]
+    fused = np.random.default_rng(0).normal(0, 3, (1, NUM_CLASSES, 16, 16)).astype(np.float32)
+    for ratio in (95, -95, 200):
+        ratio_K = np.zeros(NUM_CLASSES, np.float32)
+        ratio_K[4] = ratio
+        arguments = torch.from_numpy(fused), torch.from_numpy(ratio_K), torch.tensor((64, 64), dtype=torch.int32)
+        outputs = make((64, 64), 4, outer)(*arguments)
+        label, confidence, _, _ = naive_outputs(fused, (64, 64), 4, outer, ratio_K, (64, 64))
+        assert np.array_equal(outputs[0].numpy(), label)
+        assert np.abs(outputs[1].numpy() - confidence).max() <= 1
+
+
 def test_a_band_may_be_one_row_or_the_last_one_short() -> None:
     size, outer = (64, 96), window_boxes((64, 96), (64, 96), (64, 96))
     inputs = torch.randn(1, NUM_CLASSES, 16, 24), torch.zeros(NUM_CLASSES), torch.tensor(size, dtype=torch.int32)

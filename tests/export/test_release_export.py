@@ -13,17 +13,23 @@ from typer.testing import CliRunner
 
 from adaptation.export.build_tensorrt import TensorRTError
 from adaptation.export.engines import load_engine
-from adaptation.export.parity import measure_parity, noise_frames
+from adaptation.export.graph import reference_graph
+from adaptation.export.loaded_engine import FrameOutputs, run_eagerly
+from adaptation.export.outputs import Outputs
+from adaptation.export.parity import Parity, compare_with_reference, measure_parity
 from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
 from adaptation.export.source_presence import measure_source_presence
+from adaptation.export.street_frames import street_frames
 from adaptation.networks.checkpoints import save_network
 from adaptation.networks.hrda import HRDA, build_network
+from adaptation.whole_folder import FolderTaken
 from cli import app_for
 from exchange.frame_fitting import fit_frame
 from exchange.networks import NetworkConfig, whole_frame_windows
 from exchange.releases import MANIFEST_NAME, Engine, Manifest, Precision, ReleaseError, read_manifest, verify_release
 
 FRAME_SIZE = (64, 128)
+WINDOWS = whole_frame_windows(FRAME_SIZE)
 STATISTICS = SourceStatistics.of_labels(np.full((4, 19), 100))
 
 
@@ -38,7 +44,7 @@ def settings(
 
 
 def export(network_dir: Path, out: Path, chosen: ExportSettings) -> Manifest:
-    return export_release(network_dir, out, chosen, STATISTICS, noise_frames(FRAME_SIZE))[0]
+    return export_release(network_dir, out, chosen, STATISTICS, street_frames(FRAME_SIZE))[0]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +71,10 @@ def release_copy(openvino_release: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(openvino_release, tmp_path / "release"))
 
 
-def test_a_release_labels_frames(openvino_release: Path) -> None:
-    labels = load_engine(openvino_release, threads=1).infer(next(noise_frames(FRAME_SIZE))[0]).label_HW
+def test_a_release_labels_frames(
+    openvino_release: Path, random_inputs: Callable[[tuple[int, int]], dict[str, Any]]
+) -> None:
+    labels = load_engine(openvino_release, threads=1).infer(**random_inputs(FRAME_SIZE)).label_HW
     assert labels.shape == FRAME_SIZE
     assert len(np.unique(labels)) > 1
 
@@ -109,15 +117,73 @@ def test_an_engine_of_other_weights_fails_parity(release_copy: Path) -> None:
     save_file(
         {key: tensor.flip(0).contiguous() for key, tensor in weights.items()}, release_copy / "weights.safetensors"
     )
-    parity = measure_parity(release_copy, read_manifest(release_copy), noise_frames(FRAME_SIZE), lambda _: None)
+    parity = measure_parity(release_copy, read_manifest(release_copy), street_frames(FRAME_SIZE), lambda _: None)
     assert not parity.passes
     assert parity.logit_error is not None
     assert parity.logit_error > 0.1
 
 
+def test_every_part_of_the_contract_is_judged() -> None:
+    labels_HW = np.zeros((64, 128), np.uint8)
+    share_K = np.full(19, 1 / 19, np.float32)
+    truth = FrameOutputs(labels_HW, labels_HW, share_K, share_K)
+    near = truth._replace(confidence_HW=labels_HW + 2, presence_K=share_K + 1e-4)
+    for ours, logits, failures in (
+        (near, 10.05, ()),
+        (truth._replace(label_HW=labels_HW + 1), 10, ("100.000 % of the labels", "the labels of a class")),
+        (truth._replace(confidence_HW=labels_HW + 3), 10, ("CONFIDENCE",)),
+        (truth._replace(presence_K=share_K + 0.01), 10, ("PRESENCE or MEAN_PROBABILITY",)),
+        (truth._replace(mean_probability_K=share_K * np.nan), 10, ("PRESENCE or MEAN_PROBABILITY",)),
+        (truth, 10.2, ("the logits",)),
+        (truth, np.nan, ("the logits",)),
+    ):
+        parity = Parity("fp32")
+        parity.add(ours, truth)
+        parity.add_logits(np.full((1, 19, 2, 2), logits, np.float32), np.full((1, 19, 2, 2), 10, np.float32))
+        assert parity.failures == failures
+        assert parity.passes == (not failures)
+
+
+@pytest.mark.parametrize("ignored", ["LOG_PRIOR_RATIO", "VALID_HW"])
+def test_an_engine_that_ignores_an_input_fails(
+    ignored: str, small_network: Callable[[str], tuple[NetworkConfig, HRDA]]
+) -> None:
+    graph = reference_graph(small_network("efficientnet, light, no detail")[1], FRAME_SIZE, WINDOWS)
+
+    def deaf(frame_HW3: torch.Tensor, ratio_K: torch.Tensor, valid_hw: torch.Tensor) -> Outputs:
+        if ignored == "LOG_PRIOR_RATIO":
+            return graph(frame_HW3, torch.zeros_like(ratio_K), valid_hw)
+        return graph(frame_HW3, ratio_K, torch.tensor(FRAME_SIZE, dtype=torch.int32))
+
+    for module, passes in ((graph, True), (deaf, False)):
+        frames = street_frames(FRAME_SIZE, 1)
+        parity = compare_with_reference(run_eagerly(module), None, graph, "fp32", frames, lambda _: None)
+        assert parity.passes == passes
+
+
+def test_a_torch_engine_shows_its_logits(
+    tmp_path: Path, small_network: Callable[[str], tuple[NetworkConfig, HRDA]]
+) -> None:
+    config, network = small_network("efficientnet, light, no detail")
+    save_network(tmp_path / "network", config, network.state_dict())
+    _, parity = export_release(
+        tmp_path / "network", tmp_path / "release", settings("torch"), STATISTICS, street_frames(FRAME_SIZE, 2)
+    )
+    assert parity.logit_error is not None
+    assert parity.logit_error < 1e-3 < parity.largest_logit
+
+
+def test_onnx_is_written_once_it_agrees(network_dir: Path, tmp_path: Path) -> None:
+    arguments = ["export", str(network_dir), "--out", str(tmp_path / "release"), "--frame-size", "64x128"]
+    status, output = run(*arguments, "--onnx", tmp_path / "graph.onnx", "--limit", 1)
+    assert "1 frames, fp32: passes" in output
+    assert status == 1, "the network has no record of its source, so that there is no release"
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.onnx"]
+
+
 def test_a_release_is_never_overwritten(network_dir: Path, openvino_release: Path) -> None:
     before = (openvino_release / MANIFEST_NAME).read_bytes()
-    with pytest.raises(ReleaseError, match="never changed"):
+    with pytest.raises(FolderTaken, match="nothing is written over it"):
         export(network_dir, openvino_release, settings())
     assert (openvino_release / MANIFEST_NAME).read_bytes() == before
 
@@ -164,6 +230,9 @@ def test_the_parity_command_tells_by_its_exit_status(release_copy: Path) -> None
 
 
 def test_the_export_command_refuses_in_one_line(network_dir: Path, tmp_path: Path) -> None:
+    status, output = run("export", tmp_path / "nope", "--out", tmp_path / "release")
+    assert status == 1
+    assert "nope holds no network" in output
     for arguments, reason in (
         (("--engine", "magic"), "there is no engine magic"),
         (("--frame-size", "big"), "is no frame size"),

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.networks.checkpoints import CheckpointError, import_checkpoint, load_network, save_network
+from adaptation.networks.checkpoints import CheckpointError, load_network, save_network
 from adaptation.networks.hrda import HRDA, build_hrda, build_network
+from adaptation.networks.official_checkpoints import import_checkpoint
+from adaptation.whole_folder import FolderTaken
 from exchange.networks import NetworkConfig
 
 META = {"iter": 40000, "CLASSES": tuple("abcdefghijklmnopqrs"), "PALETTE": [[0, 0, 0]] * 19, "config": "model = dict()"}
@@ -142,7 +144,8 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, tiny: HRDA, capsys: pytest
     for content, message in (
         ([1, 2], "not a checkpoint's dictionary"),
         ({"state_dict": [1]}, "no state_dict"),
-        ({"state_dict": {"model.a": 1}}, "model.a is not a tensor|a is not a tensor"),
+        ({"state_dict": {"model.a": 1}}, "a is not a tensor"),
+        ({"state_dict": {}}, "its state_dict is empty"),
         ({"state_dict": {"a": torch.zeros(1)}}, "no HRDA or DAFormer network"),
         (
             {"state_dict": {"backbone.stem.0.weight": torch.zeros(1), "backbone.stem.6.weight": torch.tensor(1)}},
@@ -153,16 +156,61 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, tiny: HRDA, capsys: pytest
             import_checkpoint(stored(tmp_path / "odd.pth", content), tmp_path / "network")
     with pytest.raises(CheckpointError, match="does not exist"):
         import_checkpoint(tmp_path / "absent.pth", tmp_path / "network")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        import_checkpoint(tmp_path, tmp_path / "network")
+    without_classifier = {key: tensor for key, tensor in tiny.state_dict().items() if "head.conv_seg" not in key}
+    with pytest.raises(CheckpointError, match=r"decode_head.head.conv_seg.weight' is missing"):
+        import_checkpoint(stored(tmp_path / "odd.pth", {"state_dict": without_classifier}), tmp_path / "network")
+    assert not (tmp_path / "network").exists()
 
 
-def test_classes_must_match(tiny: HRDA, tmp_path: Path) -> None:
-    content = {"state_dict": prefixed(tiny.state_dict(), "model."), "meta": {"CLASSES": ("road",)}}
-    with pytest.raises(CheckpointError, match=r"predicts 19 classes but names \('road',\)"):
+def test_code_in_a_file_is_named_and_nobody_is_told_to_run_it(tmp_path: Path) -> None:
+    path = stored(tmp_path / "file.pth", {"state_dict": {"model.x": Code()}})
+    with pytest.raises(CheckpointError, match=r"Python objects \(print\), which are never loaded") as refusal:
+        import_checkpoint(path, tmp_path / "network")
+    assert "weights_only" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("classes", [("road",), tuple(range(19)), 19])
+def test_classes_must_match(classes: Any, tiny: HRDA, tmp_path: Path) -> None:
+    content = {"state_dict": prefixed(tiny.state_dict(), "model."), "meta": {"CLASSES": classes}}
+    with pytest.raises(CheckpointError, match="predicts 19 classes but names"):
         import_checkpoint(stored(tmp_path / "file.pth", content), tmp_path / "network")
+    assert not (tmp_path / "network").exists()
+
+
+def test_an_iteration_that_is_no_number_is_unknown(tiny: HRDA, tmp_path: Path) -> None:
+    content = {"state_dict": prefixed(tiny.state_dict(), "model."), "meta": {"iter": torch.zeros(())}}
+    assert import_checkpoint(stored(tmp_path / "file.pth", content), tmp_path / "network").iteration is None
+
+
+def test_nothing_is_imported_over_a_folder_that_holds_something(tiny: HRDA, tmp_path: Path) -> None:
+    path = stored(tmp_path / "file.pth", {"state_dict": tiny.state_dict()})
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / "training.json").write_text("{}")
+    for taken in (tmp_path / "trained", path):
+        with pytest.raises(FolderTaken, match="name another folder"):
+            import_checkpoint(path, taken)
+    assert [file.name for file in (tmp_path / "trained").iterdir()] == ["training.json"]
+
+
+def test_other_classes_may_be_kept_but_not_used(tmp_path: Path, tiny_dims: dict) -> None:
+    state = build_hrda("mit_custom", "daformer", 16, **tiny_dims).state_dict()
+    path = stored(tmp_path / "file.pth", {"state_dict": state})
+    assert import_checkpoint(path, tmp_path / "network").config.num_classes == 16
+    with pytest.raises(CheckpointError, match="16 classes, not the 19"):
+        load_network(tmp_path / "network")
+
+
+def test_weights_must_be_finite(tiny: HRDA, tmp_path: Path) -> None:
+    state = dict(tiny.state_dict()) | {"backbone.norm1.weight": torch.full((8,), torch.nan)}
+    with pytest.raises(CheckpointError, match=r"no numbers, backbone.norm1.weight first"):
+        import_checkpoint(stored(tmp_path / "file.pth", {"state_dict": state}), tmp_path / "network")
 
 
 def test_a_stored_network_comes_back(tmp_path: Path) -> None:
-    config = NetworkConfig(encoder="efficientnet_lite0", head="light", num_classes=11, dims={"channels": 24})
+    config = NetworkConfig(encoder="efficientnet_lite0", head="light", dims={"channels": 24})
     network = build_network(config).eval()
     save_network(tmp_path, config, network.state_dict(), {"round": 3})
     assert_same_state(load_network(tmp_path), network.state_dict())

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from adaptation.networks.checkpoints import save_network
+from adaptation.networks.checkpoints import CheckpointError, save_network
 from adaptation.networks.hrda import build_hrda, build_network
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.optimization import WeightAverage, parameter_groups, rate_factor
 from adaptation.source_training.recipes import RECIPES, starter
-from adaptation.source_training.start import freeze_first_stages, starting_network
+from adaptation.source_training.start import freeze_first_stages, start_sha256, starting_network
+from exchange.releases import file_sha256
 
 
 def test_groups_of_mit_b0_are_the_authors() -> None:
@@ -105,8 +106,16 @@ def test_a_training_starts_from_imagenet_a_network_or_encoder_weights(tmp_path: 
     plain = RECIPES["starter_no_detail"]()
     with pytest.raises(TrainingError, match="but the recipe trains"):
         starting_network(plain, 0, tmp_path / "net")
-    with pytest.raises(TrainingError, match="is missing"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         starting_network(plain, 0, tmp_path / "nothing.pth")
     torch.save({"state_dict": {"other": torch.zeros(1)}}, tmp_path / "other.pth")
-    with pytest.raises(TrainingError, match="does not hold this recipe's encoder"):
+    with pytest.raises(TrainingError, match="does not hold this recipe's encoder") as refusal:
         starting_network(plain, 0, tmp_path / "other.pth")
+    assert len(str(refusal.value)) < 400, "only the first of hundreds of weights are named"
+    torch.save([1], tmp_path / "list.pth")
+    (tmp_path / "notes.txt").write_text("notes")
+    for name in ("list.pth", "notes.txt"):
+        with pytest.raises(CheckpointError, match=name):
+            starting_network(plain, 0, tmp_path / name)
+    assert start_sha256(tmp_path / "net") == file_sha256(tmp_path / "net" / "weights.safetensors")
+    assert start_sha256(tmp_path / "other.pth") == file_sha256(tmp_path / "other.pth")

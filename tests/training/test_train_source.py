@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +23,7 @@ from adaptation.networks.checkpoints import load_network, load_network_config
 from adaptation.source_training.checkpoint import CHECKPOINT_NAME
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.record import TrainingRecord
-from adaptation.source_training.train import train
+from adaptation.source_training.train import check_out, train
 
 PROGRAM = Path(__file__).with_name("small_training.py")
 
@@ -80,7 +82,7 @@ def test_it_learns_and_records_what_it_saw(uninterrupted: Path) -> None:
     assert record.losses[-1] < 0.8 * record.losses[0]
     assert record.data[0].model_dump() == {
         "folder": record.data[0].folder, "layout": "camvid-frames", "split": None, "sequences": (), "weight": 1.0,
-        "frames": 6,
+        "frames": 6, "sha256": record.data[0].sha256,
     }  # fmt: skip
     seen = {0, 10, 13}  # road, sky, car
     assert {k for k, share in enumerate(record.source_pixel_frequency) if share > 0} == seen
@@ -140,28 +142,73 @@ def test_another_training_is_not_continued(data: Path, uninterrupted: Path, tmp_
         train(small.open_training(data, tmp_path, 20, 0.0), stop)
     with pytest.raises(TrainingError, match="another number of iterations"):
         train(small.open_training(data, tmp_path, 30, 0.0), stop)
+    other_start = small.open_training(data, tmp_path, 20, 0.0)
+    other_start.run = replace(other_start.run, start_sha256="0" * 64)
+    with pytest.raises(TrainingError, match="another start"):
+        train(other_start, stop)
+    other_data = Path(shutil.copytree(data, tmp_path / data.name))
+    Image.fromarray(np.full((60, 80), 3, dtype=np.uint8)).save(other_data / "labels" / "0006R0_f00000.png")
+    with pytest.raises(TrainingError, match="another data"):
+        train(small.open_training(other_data, tmp_path, 20, 0.0), stop)
+    whole = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    (tmp_path / CHECKPOINT_NAME).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TrainingError, match="delete it to begin anew, or choose another --out"):
+        train(small.open_training(data, tmp_path, 20, 0.0), stop)
+
+
+def test_a_training_writes_over_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    imported = tmp_path / "imported"
+    imported.mkdir()
+    shutil.copy(uninterrupted / "network.json", imported)
+    for out, reason in ((tmp_path / "notes.txt", "no folder"), (imported, "a network"), (uninterrupted, "finished")):
+        with pytest.raises(TrainingError, match=reason):
+            check_out(out)
+        # before the data is looked at, which may take minutes
+        status, output = run("train-source", "--data", "nowhere", "--out", out, "--iterations", 1)
+        assert status == 1
+        assert reason in output
+    check_out(tmp_path)
+    check_out(tmp_path / "new")
 
 
 def test_the_commands_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     out, scores = tmp_path / "net", tmp_path / "scores.json"
-    arguments = ["train-source", "--data", str(data), "--out", str(out), "--iterations", "1", "--batch-size", "2"]
-    result = CliRunner().invoke(cli.app_for(arguments), arguments)
-    assert result.exit_code == 0, result.output
+    status, output = run("train-source", "--data", data, "--out", out, "--iterations", 1, "--batch-size", 2)
+    assert status == 0, output
+    assert "loss 0.000" not in output
     record = TrainingRecord.read(out)
     assert record.config.recipe == "starter"
-    arguments = ["evaluate", str(out), "--data", str(data), "--classes", "camvid11", "--frame-size", "64x128"]
-    arguments += ["--limit", "2", "--json", str(scores)]
-    result = CliRunner().invoke(cli.app_for(arguments), arguments)
-    assert result.exit_code == 0, result.output
-    assert "bicyclist" in result.output
+    evaluate = ("evaluate", out, "--data", data, "--classes", "camvid11", "--limit", 2)
+    windows = ("--frame-size", "64x130", "--outer-crop", "64x64", "--detail-crop", "32x32")
+    status, output = run(*evaluate, *windows, "--json", scores)
+    assert status == 0, output
+    assert "bicyclist" in output
+    for refused, reason in (
+        (("--frame-size", "8x8"), "the nearest is 64x64"),
+        (("--frame-size", "64x128", "--outer-crop", "40x40"), "sides must be multiples of"),
+        (("--json", tmp_path / "no" / "scores.json"), "cannot be written"),
+    ):
+        status, output = run(*evaluate, *refused)
+        assert status == 1
+        assert reason in output
     written = json.loads(scores.read_text())
     assert written["frames"] == 2
     assert sum(written["true_pixels"].values()) == 2 * 60 * 80
 
 
+def run(*arguments: Any) -> tuple[int, str]:
+    words = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(cli.app_for(words), words)
+    return result.exit_code, result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["train-source", "--data", "gta", "--out", "out", "--iterations", "1", "--weight", "-1"], "above 0"),
+        (["train-source", "--data", "gta", "--out", "out", "--iterations", "1", "--split", "x"], "without splits"),
+        (["train-source", "--data", "gta", "--out", "out", "--iterations", "1", "--start", "x"], "x is missing"),
         (["train-source", "--data", "nowhere", "--out", "out", "--iterations", "1"], "nowhere is no folder"),
         (["train-source", "--data", ".", "--out", "out", "--iterations", "1", "--recipe", "x"], "there is no recipe x"),
         (["train-source", "--data", ".", "--out", "out", "--iterations", "1", "--layout", "x"], "there is no layout x"),
@@ -174,6 +221,8 @@ def test_bad_options_are_refused_with_what_to_do(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(cli.app_for(arguments), arguments)
-    assert result.exit_code == 1
-    assert message in result.output
+    for folder in ("images", "labels"):
+        (tmp_path / "gta" / folder).mkdir(parents=True)
+    status, output = run(*arguments)
+    assert status == 1
+    assert message in output
