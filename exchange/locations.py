@@ -13,6 +13,7 @@
     releases/ledger/<version>.json                   the number's fate, decided once: published, or void
     pins.json                                        releases that are never collected
     audit/<time>-<nonce>.json                        who changed what is served, and why
+    triggers.json                                    when rounds start by themselves
     rounds/<id>/                                     one round's state, progress, frames and report
 
 Times are UTC, and sort as text.
@@ -28,6 +29,7 @@ from pydantic import StringConstraints
 SERVING_PLAN = "serving_plan.json"
 LEASE = "lease.json"
 PINS = "pins.json"
+TRIGGERS = "triggers.json"
 FRAMES, PRESENCE, PRIORS, GATEWAYS, ERASURES = "frames", "presence", "priors", "gateways", "erasures"
 CLAIM_NAME, COLLECTED_NAME = "claim.json", "collected.json"
 RELEASES, LEDGER, AUDIT, ROUNDS = "releases", "releases/ledger", "audit", "rounds"
