@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from clients.simulated_city.canvas import Bytes
-from clients.simulated_city.domains import DomainLook, Rgb
+from clients.simulated_city.domain_look import DomainLook, Rgb
 from clients.simulated_city.materials import clouded_noise, foliage, lit, speckle, tinted
 from clients.simulated_city.upright_plane import Texture
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from clients.simulated_city.domains import Rgb
+from clients.simulated_city.domain_look import Rgb
 from clients.simulated_city.materials import foliage, lit
 from clients.simulated_city.upright_plane import Texture
 

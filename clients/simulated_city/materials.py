@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from clients.simulated_city.canvas import Bytes
-from clients.simulated_city.domains import Rgb
+from clients.simulated_city.domain_look import Rgb
 from clients.simulated_city.street import Floats
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clients.simulated_city import facades
-from clients.simulated_city.domains import Rgb
+from clients.simulated_city.domain_look import Rgb
 from clients.simulated_city.figures import CLOTHES, HELMETS, TwoWheeler
 from clients.simulated_city.furniture import SIGN_KINDS, Lamp, Sign, Signal, Tree
 from clients.simulated_city.greenery import tree_crown

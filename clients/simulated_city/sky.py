@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from clients.simulated_city.canvas import Bytes
-from clients.simulated_city.domains import DomainLook
+from clients.simulated_city.domain_look import DomainLook
 from clients.simulated_city.materials import clouded_noise, speckle
 from clients.simulated_city.street import Light, random_stream
 from exchange.label_space import TRAIN_ID

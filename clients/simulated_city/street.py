@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.simulated_city.domains import DomainLook, Rgb
+from clients.simulated_city.domain_look import DomainLook, Rgb
 
 Floats = NDArray[Any]
 CELL_M = 64.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clients.simulated_city.canvas import Color
-from clients.simulated_city.domains import DomainLook
+from clients.simulated_city.domain_look import DomainLook
 from clients.simulated_city.figures import CLOTHES, HELMETS, Outfit, Person, TwoWheeler
 from clients.simulated_city.layout import CellPlan, Drawable
 from clients.simulated_city.street import CELL_M, JUNCTION_M, Street, random_stream

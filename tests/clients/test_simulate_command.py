@@ -44,6 +44,14 @@ def test_splits_and_seeds_share_no_drive() -> None:
     assert len({seed for seeds in sets for seed in seeds}) == sum(map(len, sets))
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    result = simulate(tmp_path / "afile", "--frames", "1")
+    assert result.exit_code == 2
+    assert "afile" in result.output
+    assert "name a folder that can be written" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "domain", "message"),
     [
