@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from adaptation.evaluation.scores import count_confusion
+from adaptation.export.built_for import check_built_for
 from adaptation.export.engines import open_engine
 from adaptation.export.graph import FrameGraph, reference_graph
 from adaptation.export.loaded_engine import FrameOutputs, LoadedEngine
@@ -109,8 +110,9 @@ def measure_parity(
     """Runs a release's engine and the torch reference on the same frames.
 
     Raises:
-        ReleaseError, CheckpointError, TensorRTError: the release cannot be loaded.
+        ReleaseError, CheckpointError, TensorRTError: the release cannot be loaded, or was built for something else.
     """
+    check_built_for(release_dir, manifest)
     graph = reference_graph(load_network(release_dir, manifest.network), manifest.frame_size, manifest.windows)
     engine_dir = release_dir / ENGINE_FOLDER
     engine, logits_of = open_engine(engine_dir, manifest), logits_inside(engine_dir, manifest)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from adaptation.data.class_statistics import is_present, pixel_frequency
 from adaptation.export.build_openvino import build_openvino
 from adaptation.export.build_tensorrt import build_tensorrt
 from adaptation.export.build_torch import build_torch
+from adaptation.export.built_for import built_for
 from adaptation.export.calibration import LabelledFit, calibrate_on
 from adaptation.export.engine_logits import graph_logits
 from adaptation.export.graph import FrameGraph, for_inference, reference_graph
@@ -25,7 +27,7 @@ from adaptation.networks.hrda import HRDA
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.source_training.record import RECORD_NAME, TrainingRecord
 from adaptation.whole_folder import whole_folder
-from exchange.networks import WindowConfig
+from exchange.networks import NetworkConfig, WindowConfig
 from exchange.releases import (
     ENGINE_FOLDER,
     WEIGHTS_NAME,
@@ -151,44 +153,56 @@ def export_release(
         network = load_network(network_dir)
         if settings.half_weights:
             network.half().float()
-        _save_weights(network, partial / WEIGHTS_NAME, torch.float16 if settings.half_weights else torch.float32)
+        manifest = _manifest(load_network_config(network_dir), settings, statistics)
+        _save_weights(network, partial / WEIGHTS_NAME, settings, built_for(manifest))
         _build_engine(network, settings, partial / ENGINE_FOLDER)
-        graph = reference_graph(network, settings.frame_size, settings.windows)
-        calibration = calibrate_on(
-            (graph_logits(graph, frame, valid_hw), labels_HW) for (frame, valid_hw), labels_HW in held_out
-        )
-        manifest = Manifest(
-            created_at=datetime.now(UTC),
-            engine=settings.engine,
-            precision=settings.precision,
-            network=load_network_config(network_dir),
-            windows=settings.windows,
-            frame_size=settings.frame_size,
-            source_pixel_frequency=statistics.pixel_frequency,
-            output_prior=statistics.output_prior,
-            output_prior_is=statistics.output_prior_is,
-            calibration_temperature=calibration.temperature if calibration else 1.0,
-            atc_threshold=calibration.atc_threshold if calibration else None,
-            evaluation=statistics.evaluation,
-            recipe=statistics.recipe,
-            parent_sha256=statistics.parent_sha256,
-            round_digest=statistics.round_sha256,
-            snapshot_digest=statistics.snapshot_sha256,
-            seed=statistics.seed,
-            files_sha256=hash_files(partial),
-        )
+        manifest = manifest.model_copy(update={"files_sha256": hash_files(partial)})
         parity = measure_parity(partial, manifest, frames, on_frame)
         if not parity.passes:
             raise ParityError(parity)
-        seen = measure_source_presence(partial, manifest, source_frames)
-        manifest = manifest.model_copy(update={"source_presence": seen})
+        graph = reference_graph(network, settings.frame_size, settings.windows)
+        measured = _calibrated(graph, held_out)
+        measured["source_presence"] = measure_source_presence(partial, manifest, source_frames)
+        manifest = manifest.model_copy(update=measured)
         write_manifest(partial, manifest)
     return manifest, parity
 
 
-def _save_weights(network: HRDA, path: Path, dtype: torch.dtype) -> None:
+def _manifest(network: NetworkConfig, settings: ExportSettings, statistics: SourceStatistics) -> Manifest:
+    """All that is known before the files are there."""
+    return Manifest(
+        created_at=datetime.now(UTC),
+        engine=settings.engine,
+        precision=settings.precision,
+        network=network,
+        windows=settings.windows,
+        frame_size=settings.frame_size,
+        source_pixel_frequency=statistics.pixel_frequency,
+        output_prior=statistics.output_prior,
+        output_prior_is=statistics.output_prior_is,
+        evaluation=statistics.evaluation,
+        recipe=statistics.recipe,
+        parent_sha256=statistics.parent_sha256,
+        round_digest=statistics.round_sha256,
+        snapshot_digest=statistics.snapshot_sha256,
+        seed=statistics.seed,
+        files_sha256={},
+    )
+
+
+def _calibrated(graph: FrameGraph, held_out: Iterable[LabelledFit]) -> dict[str, Any]:
+    calibration = calibrate_on(
+        (graph_logits(graph, frame, valid_hw), labels_HW) for (frame, valid_hw), labels_HW in held_out
+    )
+    if calibration is None:
+        return {}
+    return {"calibration_temperature": calibration.temperature, "atc_threshold": calibration.atc_threshold}
+
+
+def _save_weights(network: HRDA, path: Path, settings: ExportSettings, header: dict[str, str]) -> None:
+    dtype = torch.float16 if settings.half_weights else torch.float32
     state = {name: t.to(dtype) if t.is_floating_point() else t for name, t in network.state_dict().items()}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, header)
     path.chmod(0o644)
 
 

@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from adaptation.networks.daformer import DAFormerAttention, DAFormerHead
 from adaptation.networks.deeplabv2 import DeepLabV2Head
 from adaptation.networks.efficientnet_lite import EfficientNetLite0
+from adaptation.networks.fused_maps import FusedMaps, HRDALogits
 from adaptation.networks.layers import Head, resized
 from adaptation.networks.light_head import LightAttention, LightHead
 from adaptation.networks.mix_transformer import MIX_TRANSFORMERS, MixTransformer, MixTransformerSizes
 from adaptation.networks.modified_aspp import DenseAttention, ModifiedASPPHead
 from adaptation.networks.resnet import ResNet
-from adaptation.networks.scale_fusion import HRDA, FusedMaps, HRDALogits
+from adaptation.networks.scale_fusion import HRDA
 from exchange.label_space import IGNORE_ID
 from exchange.networks import NetworkConfig
 

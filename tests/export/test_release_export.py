@@ -112,6 +112,14 @@ def test_an_altered_release_is_refused(name: str, release_copy: Path) -> None:
         load_engine(release_copy)
 
 
+def test_an_edited_manifest_is_noticed(release_copy: Path) -> None:
+    manifest = release_copy / MANIFEST_NAME
+    manifest.write_text(manifest.read_text().replace('"fp32"', '"bf16"'))
+    status, output = run("parity", release_copy)
+    assert status == 1
+    assert "manifest.json was changed" in output
+
+
 def test_an_engine_of_other_weights_fails_parity(release_copy: Path) -> None:
     weights = load_file(release_copy / "weights.safetensors")
     save_file(
