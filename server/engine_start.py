@@ -43,7 +43,7 @@ async def started_engine(
         StartupError: that does not work either.
     """
     if settings.fake:
-        yield StartedEngine(FakeSegmenter(latency_s=settings.fake_latency_s), 1)
+        yield StartedEngine(FakeSegmenter(latency_s=settings.fake_latency_s, by_release=True), 1)
         return
     triton, version, unpublished = await _start(settings, releases, plan)
     try:

@@ -5,6 +5,7 @@ CONFIDENCE, PRESENCE and MEAN_PROBABILITY out.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.releases import read_manifest
+from exchange.releases import MANIFEST_NAME, file_sha256, hash_files, read_manifest
 from server.cannot_load import CannotLoad
 from server.errors import ServingError, VersionUnavailable
 
@@ -115,13 +116,16 @@ class FakeSegmenter:
 
     One frame at a time, as one engine would. `latency_s` is added to every frame; while `gate` is clear, frames wait
     inside `infer`; `failure`, when set, is raised in place of an answer; `versions` may be changed at any time, and
-    `behaviors` says how single ones differ.
+    `behaviors` says how single ones differ. With `by_release` they do from the start: a version that is loaded shifts
+    the classes by `class_shift_of` its release, so that each answer shows which release gave it, and that it was whole.
     """
 
     LOGIT = 4.0
     """Logit of the nearest class; every other class has 0."""
 
-    def __init__(self, frame_size_hw: tuple[int, int] = (256, 512), *, latency_s: float = 0.0) -> None:
+    def __init__(
+        self, frame_size_hw: tuple[int, int] = (256, 512), *, latency_s: float = 0.0, by_release: bool = False
+    ) -> None:
         self.versions: dict[int, tuple[int, int]] = {1: frame_size_hw}
         self.latency_s = latency_s
         self.gate = asyncio.Event()
@@ -129,6 +133,7 @@ class FakeSegmenter:
         self.failure: ServingError | None = None
         self.behaviors: dict[int, FakeBehavior] = {}
         self.inferred_frames = 0
+        self._by_release = by_release
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -144,11 +149,13 @@ class FakeSegmenter:
         return 0
 
     async def load(self, version: int, release_dir: Path) -> None:
-        """Takes the release's frame size; its engine plays no part."""
+        """Takes the release's frame size, and its class shift where that is asked for; its engine plays no part."""
         behavior = self._behavior(version)
         await asyncio.sleep(behavior.load_s)
         if behavior.load_failure:
             raise CannotLoad(behavior.load_failure)
+        if self._by_release and version not in self.versions:
+            behavior.class_shift = await asyncio.to_thread(class_shift_of, release_dir)
         self.versions.setdefault(version, read_manifest(release_dir).frame_size)
 
     async def drop(self, version: int) -> None:
@@ -183,6 +190,12 @@ class FakeSegmenter:
             return replace(
                 output, labels_HW=(output.labels_HW + np.uint8(behavior.class_shift)) % np.uint8(NUM_CLASSES)
             )
+
+
+def class_shift_of(release_dir: Path) -> int:
+    """0 to 18, from every byte of a release."""
+    digests = f"{hash_files(release_dir)} {file_sha256(release_dir / MANIFEST_NAME)}"
+    return int.from_bytes(hashlib.sha256(digests.encode()).digest()) % NUM_CLASSES
 
 
 def label_by_nearest_color(

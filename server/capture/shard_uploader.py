@@ -4,6 +4,7 @@ import contextlib
 import time
 from datetime import UTC, datetime
 
+from exchange.failpoints import failpoint
 from exchange.retention import Retention, trim_frames, trim_presence
 from exchange.storage import ObjectExists, StorageRoot
 from server.capture.spool import Spool
@@ -30,6 +31,7 @@ class ShardUploader:
                 continue
             with contextlib.suppress(ObjectExists):  # uploaded by a process that was killed before it deleted it here
                 self._root.create(self._spool.key_of(shard), data)
+            failpoint("spool.after-upload")
             shard.unlink(missing_ok=True)
         self._trim()
 

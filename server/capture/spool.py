@@ -14,6 +14,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.locations import FRAMES, ShardName
 from exchange.records import RecordError
@@ -43,6 +44,7 @@ class Spool:
     def keep(self, domain: str, key: str, members: bytes) -> None:
         """Raises OSError where the disk does not take it; nothing is left then."""
         _write(self._kept / domain / f"{key}.members", members)
+        failpoint("spool.after-frame")
 
     def evict(self, domain: str, key: str) -> None:
         (self._kept / domain / f"{key}.members").unlink(missing_ok=True)
@@ -58,6 +60,7 @@ class Spool:
             if files:
                 name = ShardName(folder.name, self._gateway, datetime.now(UTC), len(files))
                 _write(self._path(name), join_shard(file.read_bytes() for file in files))
+                failpoint("spool.after-shard")
             for file in files:
                 file.unlink()
 
