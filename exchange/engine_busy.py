@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LONGEST_S = 1.0
-"""A signal older than this says nothing any more: the gateway died, or the engine hangs."""
+LONGEST_S = 5.0
+"""A signal older than this says nothing any more: the gateway died, or the engine hangs. A frame may wait for its turn
+and be computed for half as long."""
 _SIZE_BYTES = 16
 _BEGUN, _ENDED = 0, 1
 """Both in nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share. 8 aligned bytes change at once."""

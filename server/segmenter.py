@@ -7,6 +7,7 @@ CONFIDENCE, PRESENCE and MEAN_PROBABILITY out.
 import asyncio
 import hashlib
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +69,9 @@ class Segmenter(Protocol):
         Raises:
             ValueError: it is not loaded, or is the only one.
         """
+
+    def expecting(self) -> AbstractContextManager[None]:
+        """While open, a frame is on its way: one that comes before it is not to take the whole engine."""
 
     async def infer(
         self,
@@ -165,6 +169,9 @@ class FakeSegmenter:
 
     def _behavior(self, version: int) -> FakeBehavior:
         return self.behaviors.setdefault(version, FakeBehavior())
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def infer(
         self,

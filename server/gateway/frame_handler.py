@@ -174,7 +174,7 @@ class FrameHandler:
         if frame_size_hw is None:
             raise VersionUnavailable(f"version {route.version} does not answer just now: try again")
         loop = asyncio.get_running_loop()
-        with _timing(seconds, "decode"):
+        with _timing(seconds, "decode"), self.segmenter.expecting():
             frame_HW3, valid_hw = await loop.run_in_executor(
                 self._workers, _decode_and_fit, request.frame, frame_size_hw
             )

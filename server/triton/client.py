@@ -1,6 +1,7 @@
 """The gateway's segmenter, computed by Triton."""
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ class TritonSegmenter:
 
     async def drop(self, version: int) -> None:
         await self._versions.drop(version)
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return self._versions.expecting()
 
     async def infer(
         self,

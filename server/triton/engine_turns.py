@@ -1,16 +1,18 @@
 """Whose turn it is on the machine's cores: one frame has all of them, or two have half of them each.
 
 Two frames side by side on half the cores each are answered sooner than one after the other on all of them, and a frame
-behind which nobody waits is answered soonest on all of them. So one that finds the cores free begins at once, alone.
-Those that come meanwhile wait; two of them or more begin side by side, and whoever ends makes room for the next, so
-that halves follow halves for as long as somebody waits. The line is of all versions: their processes share the cores.
+behind which nobody waits is answered soonest on all of them. So one that finds the cores free begins at once: alone,
+or on half of them where others are on their way. Those that come while one is alone wait; two of them or more begin
+side by side, and whoever ends makes room for the next, so that halves follow halves for as long as somebody waits. The
+line is of all versions: their processes share the cores.
 """
 
 import asyncio
 import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from exchange.releases import Manifest
@@ -57,6 +59,16 @@ class EngineTurns:
         self._alone = True
         """Whether the one that runs has all cores."""
         self._usual_s = _FIRST_GUESS_S
+        self._expected = 0
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While one is on its way, nobody begins alone."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
 
     def join(self) -> Turn:
         turn = Turn(end=lambda: self._end(turn))
@@ -69,7 +81,7 @@ class EngineTurns:
     def _begin(self) -> None:
         """Every turn that may begin now does."""
         if not self._running:
-            self._alone = self._at_once == 1 or len(self._waiting) == 1
+            self._alone = self._at_once == 1 or (len(self._waiting) == 1 and not self._expected)
         places = 1 if self._alone else self._at_once
         while self._waiting and len(self._running) < places:
             self._start(self._waiting.popleft())

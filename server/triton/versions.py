@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -118,6 +119,9 @@ class TritonVersions:
             version = self.loaded[number]
             self.loaded.remove(number)
             await self._forget(version)
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return self._turns.expecting()
 
     async def infer(self, number: int, inputs: Arrays) -> SegmenterOutput:
         """A live inference; its outcome counts as a probe."""

@@ -65,6 +65,14 @@ async def test_beside_one_of_a_pair_the_next_begins_when_it_comes(frames: Frames
     assert frames.join("f") == {"f": ALONE}
 
 
+async def test_one_that_comes_while_another_is_on_its_way_leaves_it_half(frames: Frames) -> None:
+    with frames.turns.expecting(), frames.turns.expecting():
+        assert frames.join("a") == {"a": BESIDE}
+    assert frames.join("b") == {"a": BESIDE, "b": BESIDE}
+    frames.end("a", "b")
+    assert frames.join("c") == {"c": ALONE}
+
+
 async def test_whoever_leaves_the_line_begins_never_and_keeps_nobody(frames: Frames) -> None:
     frames.join("a", "b", "c")
     left = frames.of["b"]
