@@ -109,7 +109,14 @@ def test_an_anchor_judges_and_releases_without_calibration_get_one(
     assert manifest.atc_threshold is not None
     (bare / MANIFEST_NAME).write_text(manifest.model_copy(update={"atc_threshold": None}).model_dump_json())
     found = measure(
-        release_of("improved"), bare, [source], target, anchor=bare, source_frames=8, target_frames=34, threads=1
+        release_of("improved"),
+        bare,
+        [source],
+        target,
+        anchor=release_of("incumbent"),
+        source_frames=8,
+        target_frames=34,
+        threads=1,
     )
     assert found.target is not None
     assert found.target.judge == "the anchor"
