@@ -19,8 +19,8 @@ class ServerError(Exception):
 
 
 @contextmanager
-def gateway(release: Path, folder: Path) -> Iterator[GatewayTarget]:
-    """`roadshift serve` with its defaults, on free ports.
+def gateway(release: Path, folder: Path, *options: str) -> Iterator[GatewayTarget]:
+    """`roadshift serve` with its defaults but for `options`, on free ports.
 
     Raises:
         ServerError: it did not start.
@@ -28,7 +28,17 @@ def gateway(release: Path, folder: Path) -> Iterator[GatewayTarget]:
     log = folder / "gateway.log"
     roadshift = Path(sys.executable).with_name("roadshift")
     ports = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
-    with child([roadshift, "serve", *ports, "--release", release, "--run-dir", folder / "gateway"], log) as process:
+    command: list[str | Path] = [
+        roadshift,
+        "serve",
+        *ports,
+        "--release",
+        release,
+        "--run-dir",
+        folder / "gateway",
+        *options,
+    ]
+    with child(command, log) as process:
         # Waits for one line, or for the end: the gateway bounds its own start.
         announcement = process.stdout.readline() if process.stdout else ""
         if not announcement.startswith("serving on port "):
