@@ -52,6 +52,7 @@ class DiskBackend:
             try:
                 data = (self._folder / key).read_bytes()
             except (FileNotFoundError, IsADirectoryError):
+                self._check_that_the_root_is_there()
                 raise ObjectMissing(f"{key} is not in {self._folder}") from None
         return StoredObject(data, _etag(data))
 
@@ -88,6 +89,7 @@ class DiskBackend:
                         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                             status = path.stat()
                             found.append(ObjectInfo(key, status.st_size, status.st_mtime))
+            self._check_that_the_root_is_there()
         return sorted(found, key=lambda info: info.key)
 
     def list_folders(self, folder: str) -> list[str]:
@@ -95,8 +97,14 @@ class DiskBackend:
             try:
                 inside = list(os.scandir(self._folder / folder))
             except FileNotFoundError:
+                self._check_that_the_root_is_there()
                 return []
             return sorted(entry.name for entry in inside if entry.is_dir() and not entry.name.startswith("."))
+
+    def _check_that_the_root_is_there(self) -> None:
+        """A root that was moved or unmounted for a while is away, not empty: nothing in it was deleted."""
+        if not self._partial.is_dir():
+            raise StorageUnavailable(f"{self._folder} is away: mount it again, or bring it back")
 
     @contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:

@@ -211,6 +211,21 @@ def test_a_store_that_comes_back_is_met_by_the_retries(tmp_path: Path) -> None:
         assert writing.result() == root.read("key").etag
 
 
+def test_a_root_that_is_away_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    root = open_root(str(tmp_path / "root"), patience_s=0.1)
+    root.write("folder/key", b"data")
+    (tmp_path / "root").rename(tmp_path / "away")
+    (tmp_path / "root").mkdir()  # as where a disk is not mounted
+    for ask in (lambda: root.read_if_any("folder/key"), lambda: root.list_objects("folder")):
+        with pytest.raises(StorageUnavailable, match="is away"):
+            ask()
+    with pytest.raises(StorageUnavailable, match="is away"):
+        root.list_folders("folder")
+    (tmp_path / "root").rmdir()
+    (tmp_path / "away").rename(tmp_path / "root")
+    assert [info.key for info in root.list_objects("folder")] == ["folder/key"]
+
+
 class ForgetfulProxy(BaseHTTPRequestHandler):
     """Passes every request on, but hangs up instead of answering the first PUT of each key and condition."""
 
