@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -18,6 +19,7 @@ from benchmarks.faults.forked import Forked, Supervised
 from benchmarks.faults.small_parts import make_release, make_source
 from benchmarks.local_s3 import BUCKET, S3Server
 from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
+from exchange.lease import LeaseRecord
 from exchange.locations import LEASE, ROUNDS
 from exchange.plan_changes import named_versions
 from exchange.records import RecordError
@@ -26,18 +28,9 @@ from exchange.storage import StorageError, StorageRoot, open_root
 
 DOMAIN = "sim-dusk"
 _FLEET = (DOMAIN, "", DOMAIN, DOMAIN)
-_FAST_ROLLOUT = (
-    "--shadow-s",
-    "0.3",
-    "--bake-s",
-    "0.3",
-    "--fewest-frames",
-    "1",
-    "--share",
-    "0.5",
-    "--shadow-share",
-    "0.5",
-)
+_FAST_ROLLOUT = ("--shadow-s", "0.3", "--bake-s", "0.3", "--fewest-frames", "1", "--share", "0.5")
+_NO_SHADOWS = ("--shadow-share", "0")
+"""The fake's releases disagree in every class, on purpose: as shadows they would be dropped for a collapse."""
 _LONG_ROLLOUT = ("--shadow-s", "120")
 _GATEWAY_FAILPOINTS, _COMMAND_FAILPOINTS = ("spool.",), ("reset.", "gc.")
 
@@ -137,7 +130,7 @@ class Deployment:
         command = ["learner", "--fake", "--own-machine", "--standby", "--root", self.url, "--source", str(self.source)]
         command += ["--release", str(self.starter), "--run-dir", str(self.folder / self._learner_folder(start))]
         command += ["--listen", f"127.0.0.1:{self.learner_port}", "--lease-s", str(self.plan.lease_s)]
-        return [*command, *_FAST_ROLLOUT, *(_LONG_ROLLOUT if self.plan.round == "withdrawn" else ())]
+        return [*command, *_FAST_ROLLOUT, *_NO_SHADOWS, *(_LONG_ROLLOUT if self.plan.round == "withdrawn" else ())]
 
     def _learner_folder(self, start: int) -> str:
         return f"learner-{start}" if self.plan.moves else "learner"
@@ -163,6 +156,13 @@ class LearnerCalls:
         self._channel.close()
 
 
+def lease_epoch(root: StorageRoot) -> int:
+    """Of whoever holds the lease; 0 where nobody does."""
+    found = root.read_if_any(LEASE)
+    record = None if found is None else LeaseRecord.decode(found.data, LEASE)
+    return 0 if record is None or record.released else record.epoch
+
+
 class RootWatch:
     """Sees every revision of the plan, but for those that another follows at once, and every holder of the lease."""
 
@@ -181,14 +181,12 @@ class RootWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        from exchange.lease import LeaseRecord
-
         while not self._stopping.wait(self._pause_s):
             with suppress(StorageError, RecordError):
                 if (stored := read_plan(self._root)) is not None:
                     self.plans.setdefault(stored.plan.revision, stored.plan)
-                if (found := self._root.read_if_any(LEASE)) is not None:
-                    self.epochs.setdefault(LeaseRecord.decode(found.data, LEASE).epoch, time.time())
+                if epoch := lease_epoch(self._root):
+                    self.epochs.setdefault(epoch, time.time())
 
 
 class SickGateway:
@@ -207,8 +205,6 @@ class SickGateway:
         self._thread.join()
 
     def _beat(self) -> None:
-        from datetime import UTC, datetime
-
         while not self._stopping.wait(0.3):
             with suppress(StorageError, RecordError):
                 stored = read_plan(self._root)

@@ -12,7 +12,7 @@ from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.service.fake_worker import CRASHES, ENDLESS, REFUSED
 from adaptation.service.round_state import Phase, RoundState, read_round
-from benchmarks.faults.deployment import DOMAIN, Deployment, until
+from benchmarks.faults.deployment import DOMAIN, Deployment, lease_epoch, until
 from benchmarks.faults.fault_plans import FaultPlan
 from benchmarks.faults.strikes import Strike
 from benchmarks.local_s3 import S3Server
@@ -244,8 +244,8 @@ class _Story:
     def _second_learner(self) -> None:
         def learns() -> bool:
             with self._deployment.operations() as calls:
-                calls.stub.GetStatus(pb.GetStatusRequest(), timeout=5.0)
-            return True
+                status = calls.stub.GetStatus(pb.GetStatusRequest(), timeout=5.0)
+            return bool(status.lease_epoch == lease_epoch(self._deployment.root))
 
         if not until(learns, PATIENCE_S):
             said = self._deployment.learner.said()[-500:]
