@@ -14,7 +14,7 @@ COMMANDS = {
     "status": ("clients.cli", "status", "Ask a gateway or a learner how it is."),
     "segment": ("clients.cli", "segment", "Label image files and write maps and overlays."),
     "fleet": ("clients.cli", "fleet", "Drive simulated vehicles against a gateway."),
-    "demo": ("clients.cli", "demo", "Serve the starter and drive a simulated fleet from day into dusk."),
+    "demo": ("clients.demo_cli", "demo", "The whole story: a simulated fleet is served and adapted to dusk."),
     "simulate": ("clients.cli", "simulate", "Drive through the simulated city and write labelled frames."),
     "train-source": ("adaptation.cli", "train_source", "Train a network on labelled source data."),
     "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),

@@ -1,7 +1,6 @@
 """Commands for those who send frames, and for driving through the simulated city."""
 
 import math
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clients.client import Connection, FrameSettings, RoadshiftClient
-from clients.demo import DemoError, own_gateway, sustainable_rate
-from clients.fleet import FleetReport
-from clients.fleet_plan import FleetPlan, fleet_progress
+from clients.fleet_plan import FleetPlan, fleet_progress, fleet_table
 from clients.gateway_status import GatewayStatus, ask_gateway
 from clients.operations_cli import learner_status
 from clients.segment_files import segment_files
@@ -134,40 +131,9 @@ def fleet(
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domain]
-    Console().print(_fleet_table(reports))
+    Console().print(fleet_table(reports))
     if not any(report.answered for report in reports):
         typer.echo(f"error: no frame was answered: {dict(reports[-1].failures)}", err=True)
-        raise typer.Exit(1)
-
-
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the pictures and the gateway's log.")] = Path("runs/demo"),
-    vehicles: Annotated[int, typer.Option(min=1, max=64)] = 4,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of each vehicle in each domain.")] = 10,
-    fake: Annotated[bool, typer.Option(help="Label by nearest colour, without an engine.")] = False,
-) -> None:
-    """Serve the starter release and drive a simulated fleet through day and then dusk."""
-    domains = ("sim-day", "sim-dusk")
-    plan = FleetPlan(vehicles, frames, min(frames, 6), (512, 1024), seed=9000, pictures=out, timeout_s=30.0)
-    options = ["--metrics", "", "--run-dir", str(out / "gateway"), *(f"--domain={name}" for name in domains)]
-    try:
-        with (
-            fleet_progress() as progress,
-            own_gateway([*options, *(["--fake"] if fake else [])], out / "gateway.log") as address_when_ready,
-        ):
-            rendered = {name: plan.render(name, progress) for name in domains}
-            starting = progress.add_task("starting the gateway", total=None)
-            connection = Connection(address_when_ready())
-            progress.remove_task(starting)
-            fps = sustainable_rate(connection, rendered[domains[0]][0], vehicles)
-            reports = [plan.drive(connection, name, rendered[name], fps, progress) for name in domains]
-    except DemoError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    Console().print(_fleet_table(reports))
-    typer.echo(f"frame | labels | confidence of each vehicle: {out}/sim-*.png")
-    if failures := sum((report.failures for report in reports), Counter[str]()):
-        typer.echo(f"error: not every frame was answered: {dict(failures)}", err=True)
         raise typer.Exit(1)
 
 
@@ -187,24 +153,6 @@ def _connection(server: str) -> Connection:
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-
-
-def _fleet_table(reports: list[FleetReport]) -> Table:
-    table = Table("domain", *(("frames", "frames/s", "p50 ms", "p99 ms", "refused", "failed", "mIoU %")))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for report in reports:
-        table.add_row(
-            report.domain,
-            str(report.answered),
-            f"{report.frames_per_s:.1f}",
-            f"{1000 * report.latency_s(50):.0f}",
-            f"{1000 * report.latency_s(99):.0f}",
-            str(report.refused),
-            str(report.failed),
-            f"{100 * report.mean_iou:.1f}",
-        )
-    return table
 
 
 def status(

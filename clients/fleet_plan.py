@@ -1,4 +1,4 @@
-"""A simulated fleet's rendering and driving, with progress shown; what `roadshift fleet` and `roadshift demo` share."""
+"""A simulated fleet rendered and driven, with progress and a table: what `roadshift fleet` and the short demo share."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from clients.client import Connection
 from clients.fleet import Drives, FleetReport, drive_fleet
@@ -55,3 +56,21 @@ class FleetPlan:
         bar = progress.add_task(f"{domain}: driving", total=self.vehicles * self.frames)
         drives = Drives(domain, rendered, self.frames, fps, self.pictures)
         return asyncio.run(drive_fleet(connection, drives, self.timeout_s, partial(progress.advance, bar)))
+
+
+def fleet_table(reports: list[FleetReport]) -> Table:
+    table = Table("domain", *(("frames", "frames/s", "p50 ms", "p99 ms", "refused", "failed", "mIoU %")))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for report in reports:
+        table.add_row(
+            report.domain,
+            str(report.answered),
+            f"{report.frames_per_s:.1f}",
+            f"{1000 * report.latency_s(50):.0f}",
+            f"{1000 * report.latency_s(99):.0f}",
+            str(report.refused),
+            str(report.failed),
+            f"{100 * report.mean_iou:.1f}",
+        )
+    return table

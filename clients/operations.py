@@ -63,6 +63,9 @@ class OperationsClient:
     def set_trigger(self, trigger: pb.Trigger) -> pb.Trigger:
         return self._call(self._stub.SetTrigger, pb.SetTriggerRequest(trigger=trigger, by=self._by))
 
+    def roll_back(self, domain: str, why: str) -> pb.Serving:
+        return self._call(self._stub.Rollback, pb.RollbackRequest(domain=domain, why=why, by=self._by))
+
     def status(self) -> pb.LearnerStatus:
         return self._call(self._stub.GetStatus, pb.GetStatusRequest())
 

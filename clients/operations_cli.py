@@ -91,7 +91,7 @@ def show(round_id: _RoundId, server: _Server = DEFAULT_LEARNER) -> None:
     for event in found.events:
         console.print(f"{event.at.ToDatetime():%Y-%m-%d %H:%M:%S}  {event.text}", highlight=False)
     if found.checks:
-        console.print(_gate_table(found))
+        console.print(gate_table(found))
 
 
 @round_commands.command()
@@ -164,12 +164,12 @@ def _watch(learner: OperationsClient, round_id: str) -> None:
             for event in list(last.events)[told:]:
                 progress.console.print(event.text, highlight=False)
             told = len(last.events)
-            _show(progress, tasks, last)
+            show_step(progress, tasks, last)
     if last is None or last.phase != pb.ROUND_PHASE_PROMOTED:
         raise typer.Exit(1)
 
 
-def _show(progress: Progress, tasks: dict[str, TaskID], now: pb.Round) -> None:
+def show_step(progress: Progress, tasks: dict[str, TaskID], now: pb.Round) -> None:
     """One bar for each step, with the loss of now."""
     step = now.progress.step
     if not step:
@@ -181,7 +181,7 @@ def _show(progress: Progress, tasks: dict[str, TaskID], now: pb.Round) -> None:
     progress.update(tasks[step], completed=now.progress.done, description=", ".join([step, *notes]))
 
 
-def _gate_table(found: pb.Round) -> Table:
+def gate_table(found: pb.Round) -> Table:
     table = Table("check", "value", "must be", "", "what it means", title="the gate")
     for check in found.checks:
         value = f"{check.value:.4g}" if check.HasField("value") else "-"

@@ -68,6 +68,14 @@ def starter_no_detail() -> TrainingConfig:
     return plain.model_copy(update={"recipe": "starter_no_detail", "network": network})
 
 
+def few_labels() -> TrainingConfig:
+    """A minute on two cores: the starter itself (--start) learns from a few labelled frames of another domain."""
+    update = {
+        "recipe": "few_labels", "batch_size": 4, "learning_rate": 3e-4, "warmup_iterations": 10, "average_decay": 0.95,
+    }  # fmt: skip
+    return starter().model_copy(update=update)
+
+
 def source_only() -> TrainingConfig:
     """The starter's network without the wide photometric range: the baseline that adaptation is measured from."""
     wide = starter()
@@ -91,5 +99,5 @@ def hrda_mit_b5() -> TrainingConfig:
 
 
 RECIPES: MappingProxyType[str, Callable[[], TrainingConfig]] = MappingProxyType(
-    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, source_only, hrda_mit_b5)}
+    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, few_labels, source_only, hrda_mit_b5)}
 )

@@ -1,4 +1,4 @@
-"""`roadshift demo` from its start to its end, with the fake in the engine's place."""
+"""`roadshift demo`, short and whole, from its start to its end, with the fake in the engine's place."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROADSHIFT = Path(sys.executable).with_name("roadshift")
 
 def test_the_demo_drives_through_both_domains_draws_and_ends_cleanly(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [ROADSHIFT, "demo", "--fake", "--vehicles", "2", "--frames", "2", "--out", tmp_path],
+        [ROADSHIFT, "demo", "--short", "--fake", "--vehicles", "2", "--frames", "2", "--out", tmp_path],
         env={**os.environ, "COLUMNS": "120"},
         capture_output=True,
         text=True,
@@ -33,9 +33,46 @@ def test_the_demo_drives_through_both_domains_draws_and_ends_cleanly(tmp_path: P
 def test_a_gateway_that_cannot_start_is_quoted_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "gateway").write_text("in the way of the gateway's folder")
     ended = subprocess.run(
-        [ROADSHIFT, "demo", "--vehicles", "1", "--frames", "1", "--out", tmp_path], capture_output=True, text=True
+        [ROADSHIFT, "demo", "--short", "--vehicles", "1", "--frames", "1", "--out", tmp_path],
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 1
     errors = [line for line in ended.stderr.splitlines() if line]
     assert len(errors) == 1
     assert errors[0].startswith(f"error: {tmp_path}/gateway cannot be written")
+
+
+def test_the_whole_story_is_told_by_real_processes(tmp_path: Path) -> None:
+    """A gateway and a learner that neither infer nor learn: day, dusk, a round, a candidate, promotion, rollback."""
+    ended = subprocess.run(
+        [ROADSHIFT, "demo", "--fake", "--out", tmp_path],
+        env={**os.environ, "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = [line.partition(" s  ")[2] for line in ended.stdout.splitlines() if " s  " in line]
+    expected = (
+        "the fleet drives by day",
+        "the fleet drives into dusk",
+        "no drift that the trigger is sure of",
+        "the gate accepts what the round has learnt",
+        "canary: release 2 answers 50% of the drives",
+        "release 2 is promoted",
+        "rollback to release 1",
+    )
+    places = [next(place for place, line in enumerate(told) if line.startswith(text)) for text in expected]
+    assert places == sorted(places)
+    assert "every one answered; 2 releases" in ended.stdout
+    assert cv2.imread(str(tmp_path / "story.png")).shape == (1180, 1600, 3)
+    assert "draining" in (tmp_path / "story" / "gateway.log").read_text()
+
+
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "story").mkdir()
+    (tmp_path / "story" / "mine.txt").write_text("not to be deleted")
+    ended = subprocess.run([ROADSHIFT, "demo", "--out", tmp_path], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {tmp_path}/story is not of an earlier demo")
+    assert (tmp_path / "story" / "mine.txt").exists()

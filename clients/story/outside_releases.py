@@ -1,0 +1,52 @@
+"""Releases that no round made, as an engineer would bring them: by `roadshift train-source` and `roadshift export`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from clients.own_processes import must_run
+from clients.story.simulated_data import CityData
+from exchange.releases import read_manifest
+
+_CLASSIFIER = "decode_head.head.conv_seg"
+
+
+def learn_from_labels(release: Path, data: CityData, iterations: int, out: Path) -> Path:
+    """The release's network after a short training on labelled frames of both domains, as a release.
+
+    Raises:
+        DemoError: a command failed.
+    """
+    network = out / "network"
+    sources = ("--data", data.source, "--data", data.labelled_dusk)
+    budget = ("--recipe", "few_labels", "--iterations", str(iterations), "--seed", "1")
+    must_run("train-source", *sources, *budget, "--start", release, "--out", network)
+    return _export(network, data, out)
+
+
+def poison(release: Path, data: CityData, out: Path) -> Path:
+    """The release with each class's weights in its last layer given to another class, and an engine that is true to
+    that: nothing is wrong with it but what it says.
+
+    Raises:
+        DemoError: a command failed.
+    """
+    network = out / "network"
+    network.mkdir(parents=True)
+    state = load_file(release / "weights.safetensors")
+    order = np.random.default_rng(0).permutation(len(state[f"{_CLASSIFIER}.bias"]))
+    for part in ("weight", "bias"):
+        state[f"{_CLASSIFIER}.{part}"] = np.ascontiguousarray(state[f"{_CLASSIFIER}.{part}"][order])
+    save_file(state, network / "weights.safetensors")
+    config = read_manifest(release).network.model_dump(mode="json")
+    (network / "network.json").write_text(json.dumps({"network": config}))
+    return _export(network, data, out)
+
+
+def _export(network: Path, data: CityData, out: Path) -> Path:
+    """With the statistics and the calibration of the held-out source frames."""
+    release = out / "release"
+    must_run("export", network, "--data", data.source, "--limit", "2", "--out", release)
+    return release

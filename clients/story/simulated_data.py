@@ -1,0 +1,65 @@
+"""Labelled frames of the simulated city, rendered once and kept."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from clients.own_processes import must_run
+
+DAY, DUSK = "sim-day", "sim-dusk"
+
+
+class Scale(NamedTuple):
+    """How many frames of each kind."""
+
+    source: int
+    """Labelled, by day: what the network knows already."""
+    held_out: int
+    """Of that, for the gate."""
+    labelled_dusk: int
+    """Labelled by a simulated annotator, in case that the round is refused."""
+    judged_dusk: int
+    """Unlabelled, for the gate before releases from outside; it takes 32 for a prior."""
+
+
+class CityData(NamedTuple):
+    """Data sets' folders."""
+
+    source: Path
+    labelled_dusk: Path
+    judged_dusk: Path
+    compared: Path
+    """Two frames, on which a release's engine is compared with its weights."""
+
+
+def simulate_data(folder: Path, scale: Scale) -> CityData:
+    """Writes what is not there yet, by `roadshift simulate`; a set that was cut off is begun anew.
+
+    Raises:
+        DemoError: a set cannot be written.
+    """
+    source, labelled, judged = (folder / name for name in ("day", "dusk-labelled", "dusk-judged"))
+    compared = folder / "compared"
+    wanted = [
+        (source, DAY, "train", scale.source, 1),
+        (source, DAY, "val", scale.held_out, 1),
+        (labelled, DUSK, "train", scale.labelled_dusk, 1),
+        (judged, DUSK, "val", scale.judged_dusk, 1),
+        (compared, DAY, "train", 2, 2),
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(_simulate, *each) for each in wanted]:
+            job.result()
+    return CityData(source, labelled, judged, compared)
+
+
+def _simulate(out: Path, domain: str, split: str, frames: int, seed: int) -> None:
+    done = out / f"{split}-{frames}.done"
+    if done.exists() or not frames:
+        return
+    for kind in ("leftImg8bit", "gtFine"):
+        shutil.rmtree(out / kind / split, ignore_errors=True)
+    options = ("--frames", str(frames), "--drives", str(max(1, frames // 4)), "--seed", str(seed))
+    must_run("simulate", "--domain", domain, "--split", split, *options, "--out", out)
+    done.touch()
