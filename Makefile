@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 help:  ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup  ## serve the starter release and drive a simulated fleet from day into dusk
+demo: setup  ## the whole story: a simulated fleet is served, adapted to dusk, rolled back
 	$(BIN)/roadshift demo
 
 serve: setup  ## serve the starter release until Ctrl-C

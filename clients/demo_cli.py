@@ -2,6 +2,8 @@
 
 import fcntl
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,7 @@ def demo(
     ] = False,
 ) -> None:
     """Serve a fleet, adapt to dusk, judge, try, promote, refuse a poisoned release, roll back."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what was started, as Ctrl-C does
     try:
         with _only_one(out):
             if short:
