@@ -12,6 +12,7 @@ from adaptation.service.round_state import RoundState, round_key
 from adaptation.service.settings import LearnerSettings
 from exchange.ledger import anchor_of, fetch_release
 from exchange.priors import read_prior
+from exchange.records import RecordError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot
 
@@ -40,7 +41,7 @@ class RoundFolders:
         folder = self.path(state)
         try:
             return LaidOut.decode((folder / LAID_OUT_FILE).read_bytes(), LAID_OUT_FILE)
-        except FileNotFoundError:
+        except (FileNotFoundError, RecordError):
             self.remove(state)
         folder.mkdir(parents=True)
         write_whole(folder / JOB_FILE, self._job(state).encode())

@@ -20,7 +20,7 @@ from pydantic import Field, StringConstraints
 from exchange.failpoints import failpoint
 from exchange.locations import ROUNDS, DomainName
 from exchange.record_changes import change_record
-from exchange.records import PerClass, Record
+from exchange.records import PerClass, Record, RecordError
 from exchange.serving_plan import Version
 from exchange.storage import ObjectMissing, StorageRoot
 
@@ -166,15 +166,26 @@ class RoundBook:
     def __init__(self, root: StorageRoot) -> None:
         self._root = root
         self._ended: dict[str, RoundState] = {}
+        self.damaged: dict[str, str] = {}
+        """Why, of those whose state is not understood. Nobody can go on with them, and they keep nobody waiting."""
 
     def all(self) -> list[RoundState]:
-        """The oldest first; a folder without a state yet, or any more, is none.
+        """The oldest first; a folder without a state yet, or any more, or with a damaged one, is none.
 
         Raises:
-            RecordError, StorageError: one cannot be read.
+            StorageError: one cannot be read.
         """
-        names = self._root.list_folders(ROUNDS)
-        found = [state for name in names if (state := self._ended.get(name) or self._read(name)) is not None]
+        damaged: dict[str, str] = {}
+        found = []
+        for name in self._root.list_folders(ROUNDS):
+            try:
+                state = self._ended.get(name) or self._read(name)
+            except RecordError as error:
+                damaged[name] = str(error)
+                continue
+            if state is not None:
+                found.append(state)
+        self.damaged = damaged
         self._ended = {state.id: state for state in found if state.phase.is_final}
         return sorted(found, key=lambda state: (state.created_at, state.id))
 

@@ -11,15 +11,16 @@ cut off. Whatever died is started again, as a service manager does. Then the inv
 
 import argparse
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.faults.deployment import remove
 from benchmarks.faults.fault_plans import FaultPlan, RootKind, draw
 from benchmarks.faults.invariants import INVARIANTS, violations
 from benchmarks.faults.story import tell
@@ -43,13 +44,32 @@ class Outcome:
 def run(plan: FaultPlan, folder: Path, server: S3Server | None) -> Outcome:
     """One run in a folder of its own, which it leaves behind."""
     began_s = time.monotonic()
-    for name, value in (server.environment if server else {}).items():
-        os.environ[name] = value  # obstore knows no other way
     told = tell(plan, folder, server)
     found = violations(told)
     fleet = told.deployment.fleet
     wall_s = time.monotonic() - began_s
     return Outcome(plan, told.strike.told, found, len(fleet.answers), fleet.refusals.total(), wall_s)
+
+
+def run_all(seeds: Sequence[int], roots: tuple[RootKind, ...], work: Path, at_once: int) -> Iterator[Outcome]:
+    """Each as it ends; the folders of those that failed stay."""
+    plans = [draw(seed, roots) for seed in seeds]
+    work.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        server = None
+        if any(plan.root == "s3" for plan in plans):
+            server = S3Server()
+            stack.callback(server.close)
+            os.environ.update(server.environment)  # obstore knows no other way
+        pool = stack.enter_context(ThreadPoolExecutor(at_once))
+        folders = [Path(tempfile.mkdtemp(prefix=f"{plan.seed}-", dir=work)) for plan in plans]
+        running = [pool.submit(run, plan, folder, server) for plan, folder in zip(plans, folders, strict=True)]
+        for ended, folder in zip(running, folders, strict=True):
+            outcome = ended.result()
+            _tell(outcome)
+            if not outcome.violations:
+                shutil.rmtree(folder)
+            yield outcome
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
@@ -76,20 +96,7 @@ def command(plan: FaultPlan, roots: Sequence[RootKind]) -> str:
 def main() -> None:
     options = _parser().parse_args()
     roots: tuple[RootKind, ...] = tuple(options.root)
-    outcomes: list[Outcome] = []
-    options.work.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        server = S3Server() if "s3" in roots else None
-        if server is not None:
-            stack.callback(server.close)
-        for seed in range(options.seed, options.seed + options.runs):
-            plan = draw(seed, roots)
-            folder = Path(tempfile.mkdtemp(prefix=f"{seed}-", dir=options.work))
-            outcome = run(plan, folder, server)
-            outcomes.append(outcome)
-            _tell(outcome)
-            if not outcome.violations:
-                remove(folder)
+    outcomes = list(run_all(range(options.seed, options.seed + options.runs), roots, options.work, options.at_once))
     print_table("runs in which an invariant did not hold, by fault", rows(outcomes))
     failed = [outcome for outcome in outcomes if outcome.violations]
     for outcome in failed:
@@ -130,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", nargs="+", choices=ROOTS, default=list(ROOTS))
+    parser.add_argument("--at-once", type=int, default=2, help="runs side by side; most of a run is waiting")
     parser.add_argument("--work", type=Path, default=Path("runs/faults"), help="keeps the folders of runs that failed")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser

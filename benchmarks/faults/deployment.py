@@ -1,6 +1,5 @@
 """Gateways, a learner and their fleet around one root: what a run breaks."""
 
-import shutil
 import socket
 import threading
 import time
@@ -62,7 +61,7 @@ class Deployment:
             self._learner_command, folder / "learner.log", self.environment, self._failpoint_of_learner()
         )
         self.fleet = Fleet([self._addresses[number % len(names)] for number in range(len(_FLEET))], list(_FLEET))
-        self.watch = RootWatch(self.root, 0.02 if plan.root == "disk" else 0.25)
+        self.watch = RootWatch(self.root, 0.02 if plan.root == "disk" else 0.5)
         self.sick = SickGateway(self.root) if plan.round == "dropped" else None
 
     def close(self) -> None:
@@ -156,11 +155,11 @@ class LearnerCalls:
         self._channel.close()
 
 
-def lease_epoch(root: StorageRoot) -> int:
-    """Of whoever holds the lease; 0 where nobody does."""
+def held_lease(root: StorageRoot) -> LeaseRecord | None:
+    """None while nobody holds it."""
     found = root.read_if_any(LEASE)
     record = None if found is None else LeaseRecord.decode(found.data, LEASE)
-    return 0 if record is None or record.released else record.epoch
+    return None if record is None or record.released else record
 
 
 class RootWatch:
@@ -185,8 +184,8 @@ class RootWatch:
             with suppress(StorageError, RecordError):
                 if (stored := read_plan(self._root)) is not None:
                     self.plans.setdefault(stored.plan.revision, stored.plan)
-                if epoch := lease_epoch(self._root):
-                    self.epochs.setdefault(epoch, time.time())
+                if (lease := held_lease(self._root)) is not None:
+                    self.epochs.setdefault(lease.epoch, time.time())
 
 
 class SickGateway:
@@ -257,7 +256,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

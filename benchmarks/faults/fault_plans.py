@@ -11,7 +11,7 @@ RoundKind = Literal["plain", "refused", "forced", "crashing", "cancelled", "with
 FaultKind = Literal["kill", "failpoint", "full disk", "storage", "truncated"]
 OrderKind = Literal["promote", "rollback", "reset"]
 STAGES: tuple[Stage, ...] = ("starting", "capturing", "learning", "rollout", "order", "after")
-LEASE_S: dict[RootKind, float] = {"disk": 3.0, "s3": 10.0}
+LEASE_S: dict[RootKind, float] = {"disk": 5.0, "s3": 12.0}
 DEFAULT_LEASE_S = 15.0
 
 KILLED = ("gateway", "learner", "worker", "everything")
@@ -39,6 +39,7 @@ _POSSIBLE_AT: dict[str, tuple[Stage, ...]] = {
     "round's state": ("learning", "rollout"),
 }
 _NEEDS: dict[str, RoundKind] = {
+    **dict.fromkeys(("round's folder", "round's copies"), "cancelled"),  # endless until then: there is time to strike
     "round.after-forced": "forced",
     "round.after-withdrawal": "withdrawn",
     **{f"round.{when}-cancelled": "cancelled" for when in ("before", "after")},
@@ -64,7 +65,7 @@ FAILPOINTS = (
     *(f"{order}.after-{what}" for order in ("promote", "rollback", "reset") for what in ("audit", "plan")),
     *(f"gc.after-{what}" for what in ("mark", "file")),
     *(f"spool.after-{what}" for what in ("frame", "shard", "upload")),
-    *_NEEDS,
+    *(what for what in _NEEDS if "." in what),
 )
 
 

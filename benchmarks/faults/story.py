@@ -12,7 +12,7 @@ from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.service.fake_worker import CRASHES, ENDLESS, REFUSED
 from adaptation.service.round_state import Phase, RoundState, read_round
-from benchmarks.faults.deployment import DOMAIN, Deployment, lease_epoch, until
+from benchmarks.faults.deployment import DOMAIN, Deployment, held_lease, until
 from benchmarks.faults.fault_plans import FaultPlan
 from benchmarks.faults.strikes import Strike
 from benchmarks.local_s3 import S3Server
@@ -104,6 +104,8 @@ class _Story:
         if kind in ("cancelled", "withdrawn"):
             phase = Phase.LEARNING if kind == "cancelled" else Phase.ROLLOUT
             self._wait_for(lambda state: state.phase is phase or state.phase.is_final, str(phase))
+            if self._plan.at == "learning":
+                self._strike.wait()
             self._ask(lambda stub: stub.CancelRound(pb.CancelRoundRequest(id=started.id), timeout=10.0))
         if self._plan.at == "rollout":
             self._wait_for(lambda state: state.phase is Phase.ROLLOUT or state.phase.is_final, "the rollout")
@@ -124,7 +126,7 @@ class _Story:
             last = f"{state.phase}, {[event.text for event in state.events][-1:]}"
             return holds(state)
 
-        if not until(look, PATIENCE_S):
+        if not until(look, PATIENCE_S, 0.2):
             self.told.fails("round resumes or fails", f"no {what} in {PATIENCE_S:.0f} s: {last}")
 
     def _learner_says_that_it_is_damaged(self) -> bool:
@@ -242,10 +244,13 @@ class _Story:
             self.told.fails("recovers", "no frame is answered any more")
 
     def _second_learner(self) -> None:
+        now = datetime.now(UTC)
+
         def learns() -> bool:
             with self._deployment.operations() as calls:
                 status = calls.stub.GetStatus(pb.GetStatusRequest(), timeout=5.0)
-            return bool(status.lease_epoch == lease_epoch(self._deployment.root))
+            lease = held_lease(self._deployment.root)
+            return lease is not None and lease.epoch == status.lease_epoch and lease.renewed_at > now
 
         if not until(learns, PATIENCE_S):
             said = self._deployment.learner.said()[-500:]
