@@ -38,7 +38,7 @@ def draw_story(path: Path, journal: Journal, shown: Sequence[Stage], window: int
     """Writes the PNG."""
     picture = Image.new("RGB", _SIZE, _PAPER)
     answers = journal.answers
-    times = [answer.at_s for answer in answers]
+    times = [*(answer.at_s for answer in answers), *(event.at_s for event in journal.events if event.mark)]
     _Drawing(ImageDraw.Draw(picture), min(times), max(times)).everything(
         answers, journal.events, timeline(answers, window), shown
     )
@@ -50,7 +50,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 class _Drawing:
-    """From the first answer to the last."""
+    """From the first answer or named event to the last."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, begin_s: float, end_s: float) -> None:
         self._draw = draw
@@ -63,7 +63,9 @@ class _Drawing:
         self._draw.text((_LEFT, 18), "roadshift: one fleet, from day into dusk", _INK, _font(30))
         accuracy, share, speed = _Panel(190, 520, 0.5, 0.9), _Panel(575, 645, 0, 1), _Panel(700, 800, 0, 3)
         self._domains(answers, accuracy.top, speed.bottom)
-        self._axis(accuracy, "mIoU %", [(value / 100, str(value)) for value in (50, 60, 70, 80, 90)])
+        self._axis(
+            accuracy, "mIoU %; larger dots: with a prior", [(value / 100, str(value)) for value in (50, 60, 70, 80, 90)]
+        )
         self._axis(share, "answered by", [(0, "0"), (1, "all")])
         self._axis(speed, "latency, s", [(0, "0"), (1, "1"), (2, "2"), (3, "3")])
         self._events([event for event in events if event.mark], accuracy.top, speed.bottom)
