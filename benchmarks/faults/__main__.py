@@ -51,9 +51,8 @@ def run(plan: FaultPlan, folder: Path, server: S3Server | None) -> Outcome:
     return Outcome(plan, told.strike.told, found, len(fleet.answers), fleet.refusals.total(), wall_s)
 
 
-def run_all(seeds: Sequence[int], roots: tuple[RootKind, ...], work: Path, at_once: int) -> Iterator[Outcome]:
-    """Each as it ends; the folders of those that failed stay."""
-    plans = [draw(seed, roots) for seed in seeds]
+def run_all(plans: Sequence[FaultPlan], work: Path, at_once: int) -> Iterator[Outcome]:
+    """In their order; the folders of those that failed stay."""
     work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         server = None
@@ -89,38 +88,42 @@ def rows(outcomes: Sequence[Outcome]) -> list[Row]:
     ]
 
 
-def command(plan: FaultPlan, roots: Sequence[RootKind]) -> str:
-    return f"python -m benchmarks.faults --runs 1 --seed {plan.seed} --root {' '.join(roots)}"
+def command(plan: FaultPlan, options: argparse.Namespace) -> str:
+    roots, triton = " ".join(options.root), f" --triton {options.triton}" if options.triton else ""
+    return f"python -m benchmarks.faults --runs 1 --seed {plan.seed} --root {roots}{triton}"
 
 
 def main() -> None:
     options = _parser().parse_args()
     roots: tuple[RootKind, ...] = tuple(options.root)
-    outcomes = list(run_all(range(options.seed, options.seed + options.runs), roots, options.work, options.at_once))
+    seeds = range(options.seed, options.seed + options.runs)
+    plans = [draw(seed, roots, options.triton) for seed in seeds]
+    outcomes = list(run_all(plans, options.work, options.at_once))
     print_table("runs in which an invariant did not hold, by fault", rows(outcomes))
     failed = [outcome for outcome in outcomes if outcome.violations]
     for outcome in failed:
-        print(f"{outcome.plan.fault}: {command(outcome.plan, roots)}")
+        print(f"{outcome.plan.fault}: {command(outcome.plan, options)}")
     never = sorted(Counter(outcome.plan.fault for outcome in outcomes if not outcome.struck))
     settings = {
         "seeds": [options.seed, options.seed + options.runs - 1],
         "roots": list(roots),
+        "with Triton": sum(outcome.plan.engine == "triton" for outcome in outcomes),
         "median_s": sorted(outcome.wall_s for outcome in outcomes)[len(outcomes) // 2],
-        "failures": [_failure(outcome, roots) for outcome in failed],
+        "failures": [_failure(outcome, options) for outcome in failed],
         "did_not_strike": never,
     }
     print(f"written to {write_report('faults', rows(outcomes), settings, options.results)}")
     raise SystemExit(1 if failed else 0)
 
 
-def _failure(outcome: Outcome, roots: Sequence[RootKind]) -> dict[str, object]:
+def _failure(outcome: Outcome, options: argparse.Namespace) -> dict[str, object]:
     return {
         "seed": outcome.plan.seed,
         "fault": outcome.plan.fault,
         "root": outcome.plan.root,
         "struck": outcome.struck,
         "violations": dict(outcome.violations),
-        "reproduce": command(outcome.plan, roots),
+        "reproduce": command(outcome.plan, options),
     }
 
 
@@ -128,7 +131,8 @@ def _tell(outcome: Outcome) -> None:
     plan = outcome.plan
     verdict = "holds" if not outcome.violations else f"FAILS: {dict(outcome.violations)}"
     struck = outcome.struck or "did not strike"
-    where = f"{plan.root}, at {plan.at}, {plan.round} round, {plan.order}{' --direct' if plan.direct else ''}"
+    order = f"{plan.order} --direct" if plan.direct else plan.order
+    where = f"{plan.root}, {plan.engine}, at {plan.at}, {plan.round} round, {order}"
     print(f"{plan.seed:5} {plan.fault} ({where}): {struck}; {outcome.wall_s:.0f} s: {verdict}", flush=True)
 
 
@@ -137,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", nargs="+", choices=ROOTS, default=list(ROOTS))
+    parser.add_argument("--triton", type=float, default=0.0, help="share of the runs with a real Triton")
     parser.add_argument("--at-once", type=int, default=2, help="runs side by side; most of a run is waiting")
     parser.add_argument("--work", type=Path, default=Path("runs/faults"), help="keeps the folders of runs that failed")
     parser.add_argument("--results", type=Path, default=RESULTS)

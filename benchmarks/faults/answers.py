@@ -1,42 +1,47 @@
 """Whether each answer is one that the plan allowed when it was given, with that version's labels."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.faults.fleet import Answer
-from exchange.label_space import NUM_CLASSES
+from benchmarks.faults.gray_engine import logits_of
+from benchmarks.faults.small_parts import shift_of
+from exchange.label_space import NUM_CLASSES, PALETTE_RGB
 from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
 from server.segmenter import FakeSegmenter, class_shift_of
 
 BORN_WITH = 1
 """The version that the fake has from its start; it shifts no class."""
+LabelsOf = Callable[[int, int, NDArray[np.float32]], set[int]]
+"""By version, class of the frame's colour, and log prior ratio."""
+_SAME_LOGIT = 1e-3
 LAG_S = 20.0
 """So long a gateway may serve a plan that another has followed: while it loads, or its storage is away."""
 
 
 def wrong_answers(
-    answers: Sequence[Answer], plans: Mapping[int, ServingPlan], releases: Mapping[int, Path]
+    answers: Sequence[Answer], plans: Mapping[int, ServingPlan], versions: Collection[int], labels_of: LabelsOf
 ) -> Iterator[str]:
     """One line for each kind of wrong answer.
 
     Args:
         plans: by revision; where one is missing, what it allowed is not known, and nobody is accused for it.
-        releases: by version.
+        versions: that were ever published.
     """
-    shifts = {version: class_shift_of(folder) for version, folder in releases.items()} | {BORN_WITH: 0}
     told: dict[str, int] = {}
     for answer in answers:
-        if why := _wrong(answer, plans, shifts):
+        if why := _wrong(answer, plans, versions, labels_of):
             told[why] = told.get(why, 0) + 1
     for why, count in told.items():
         yield f"{count} answers: {why}"
 
 
-def _wrong(answer: Answer, plans: Mapping[int, ServingPlan], shifts: Mapping[int, int]) -> str:
-    if answer.version not in shifts:
+def _wrong(answer: Answer, plans: Mapping[int, ServingPlan], versions: Collection[int], labels_of: LabelsOf) -> str:
+    if answer.version not in versions:
         return f"version {answer.version} was never published"
     allowed = list(_allowed(answer, plans))
     first_at = min((plan.written_at.timestamp() for plan in plans.values()), default=answer.sent_at)
@@ -46,7 +51,12 @@ def _wrong(answer: Answer, plans: Mapping[int, ServingPlan], shifts: Mapping[int
         if _some_are_missing(answer, plans):
             return ""
         return f"version {answer.version} with prior {answer.prior_id} in {answer.domain or 'default'}: in no plan"
-    expected = {_label(answer, plan, shifts[answer.version]) for plan in allowed}
+    ratios = (plan.log_prior_ratio.get(answer.version, (0.0,) * NUM_CLASSES) for plan in allowed)
+    expected = {
+        label
+        for ratio in ratios
+        for label in labels_of(answer.version, answer.color_class, np.array(ratio, np.float32))
+    }
     if len(answer.labels) != 1 or not answer.labels <= expected:
         return f"version {answer.version} labelled a frame of one class {sorted(answer.labels)}, not {expected}"
     return ""
@@ -78,10 +88,23 @@ def _some_are_missing(answer: Answer, plans: Mapping[int, ServingPlan]) -> bool:
     return bool(around) and len(around) < max(around) - min(around) + 1
 
 
-def _label(answer: Answer, plan: DomainPlan, class_shift: int) -> int:
+def fake_labels(releases: Mapping[int, Path]) -> LabelsOf:
     """What the fake says of a frame that is all of one class's colour."""
-    logits_K = np.zeros(NUM_CLASSES)
-    logits_K[answer.color_class] = FakeSegmenter.LOGIT
-    if answer.version in plan.log_prior_ratio:
-        logits_K += np.array(plan.log_prior_ratio[answer.version], np.float32)
-    return (int(logits_K.argmax()) + class_shift) % NUM_CLASSES
+    shifts = {version: class_shift_of(folder) for version, folder in releases.items()} | {BORN_WITH: 0}
+
+    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[int]:
+        logits_K = FakeSegmenter.LOGIT * np.eye(NUM_CLASSES)[color_class] + ratio_K
+        return {(int(logits_K.argmax()) + shifts[version]) % NUM_CLASSES}
+
+    return labels
+
+
+def gray_labels(releases: Mapping[int, Path]) -> LabelsOf:
+    """What `gray_engine` says of it; two labels where float32 cannot tell."""
+    shifts = {version: shift_of(folder) for version, folder in releases.items()}
+
+    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[int]:
+        logits_K = logits_of(PALETTE_RGB[color_class], shifts[version]) + ratio_K
+        return set(np.flatnonzero(logits_K >= logits_K.max() - _SAME_LOGIT).tolist())
+
+    return labels

@@ -40,8 +40,8 @@ class Deployment:
     def __init__(self, plan: FaultPlan, folder: Path, server: S3Server | None) -> None:
         self.plan = plan
         self.folder = folder
-        self.starter = make_release(folder / "starter", b"starter")
-        self.other = make_release(folder / "other", b"another release")
+        self.starter = make_release(folder / "starter", 0.0, plan.engine)
+        self.other = make_release(folder / "other", 40.0, plan.engine)
         self.source = make_source(folder / "source")
         self.proxy: FaultyProxy | None = None
         self.environment = {"OMP_NUM_THREADS": "1", "ROADSHIFT_CAPTURE_INTERVAL_S": "1"}
@@ -118,7 +118,8 @@ class Deployment:
         if not key.exists():
             key.write_text("0f" * 32 + "\n")
             key.chmod(0o600)
-        command = ["serve", "--fake", "--listen", f"127.0.0.1:{port}", "--metrics", "", "--root", self.url]
+        engine = ["--fake"] if self.plan.engine == "fake" else ["--release", str(self.starter), "--frames-at-once", "1"]
+        command = ["serve", *engine, "--listen", f"127.0.0.1:{port}", "--metrics", "", "--root", self.url]
         command += ["--gateway", name, "--run-dir", str(self.run_dir(name)), "--domain", DOMAIN]
         command += ["--pseudonym-key", str(key)]
         is_struck = self.plan.kind == "failpoint" and self.plan.what.startswith(_GATEWAY_FAILPOINTS)

@@ -8,6 +8,7 @@ from typing import Literal
 RootKind = Literal["disk", "s3"]
 Stage = Literal["starting", "capturing", "learning", "rollout", "order", "after"]
 RoundKind = Literal["plain", "refused", "forced", "crashing", "cancelled", "withdrawn", "dropped"]
+EngineKind = Literal["fake", "triton"]
 FaultKind = Literal["kill", "failpoint", "full disk", "storage", "truncated"]
 OrderKind = Literal["promote", "rollback", "reset"]
 STAGES: tuple[Stage, ...] = ("starting", "capturing", "learning", "rollout", "order", "after")
@@ -85,6 +86,7 @@ class FaultPlan:
     """Of a failpoint."""
     cut: float
     """Share of a truncated file, or of the bytes that a full disk takes of a write, that is left."""
+    engine: EngineKind
     gateways: int
     round: RoundKind
     order: OrderKind
@@ -100,13 +102,21 @@ class FaultPlan:
         return f"{self.kind}: {self.what}{passing}"
 
 
-def draw(seed: int, roots: tuple[RootKind, ...]) -> FaultPlan:
-    """Neighbouring seeds have different faults: all of them come in so many seeds as there are."""
+def draw(seed: int, roots: tuple[RootKind, ...], triton_share: float = 0.0) -> FaultPlan:
+    """Neighbouring seeds have different faults: all of them come in so many seeds as there are.
+
+    With a real Triton, which a share of the seeds have, a gateway's death is Triton's, every other time.
+    """
     faults = list(_faults(roots))
     random.Random("faults").shuffle(faults)  # noqa: S311 - no secret
     kind, what, only_root = faults[seed % len(faults)]
     rng = random.Random(seed)  # noqa: S311
-    root = only_root or rng.choice(roots if rng.random() < 0.5 else roots[:1])  # a bucket is slow here
+    of_engine = random.Random(f"engine {seed}")  # noqa: S311 - its own, so that the share changes nothing else
+    engine: EngineKind = "triton" if of_engine.random() < triton_share else "fake"
+    if (engine, kind, what) == ("triton", "kill", "gateway") and of_engine.random() < 0.5:
+        what = "triton"
+    root: RootKind = rng.choice(roots if rng.random() < 0.5 else roots[:1])  # a bucket is slow here
+    root = only_root or root
     order: OrderKind = rng.choice(("promote", "rollback", "reset"))
     if kind == "failpoint" and what.split(".")[0] in ("promote", "rollback", "reset"):
         order = what.split(".")[0]  # type: ignore[assignment]
@@ -123,6 +133,7 @@ def draw(seed: int, roots: tuple[RootKind, ...]) -> FaultPlan:
         lasts_s=rng.uniform(0.5, 3.0),
         passing=rng.randint(1, _MOST_PASSINGS.get(what, 1)),
         cut=rng.choice((0.0, rng.random(), 0.999)),
+        engine=engine,
         gateways=rng.choice((1, 1, 2)),
         round=_NEEDS.get(what, drawn_round),
         order=order,

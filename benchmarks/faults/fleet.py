@@ -15,7 +15,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
 
 FRAME_HW = (48, 64)
-PAUSE_S = 0.1
+PAUSE_S = 0.25
 FRAMES_OF_A_DRIVE = 12
 TIMEOUT_S = 20.0
 _CHANNEL = [

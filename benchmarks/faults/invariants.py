@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adaptation.service.round_state import RoundBook
-from benchmarks.faults.answers import wrong_answers
+from benchmarks.faults.answers import fake_labels, gray_labels, wrong_answers
 from benchmarks.faults.story import Told
 from exchange.frames import read_shard
 from exchange.ledger import collected_versions, fetch_release, read_ledger
@@ -96,7 +96,9 @@ def round_resumes_or_fails(told: Told) -> Iterator[str]:
 
 def answers_are_right(told: Told) -> Iterator[str]:
     deployment = told.deployment
-    yield from wrong_answers(deployment.fleet.answers, deployment.watch.plans, _published_copies(told))
+    releases = _published_copies(told)
+    labels_of = fake_labels(releases) if deployment.plan.engine == "fake" else gray_labels(releases)
+    yield from wrong_answers(deployment.fleet.answers, deployment.watch.plans, releases, labels_of)
 
 
 def _published_copies(told: Told) -> dict[int, Path]:

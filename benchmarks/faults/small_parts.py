@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.faults.fault_plans import EngineKind
+from benchmarks.faults.gray_engine import save_engine
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, whole_frame_windows
 from exchange.releases import Manifest, hash_files, write_manifest
@@ -14,12 +16,15 @@ FRAME_SIZE = (64, 96)
 _SOURCE_FRAMES = 2
 
 
-def make_release(folder: Path, weights: bytes) -> Path:
-    """Complete, of three files; only the fake can load it."""
+def make_release(folder: Path, shift: float, engine: EngineKind) -> Path:
+    """Complete, of three files; with the engine "fake", only that can load it."""
     (folder / "engine").mkdir(parents=True)
-    (folder / "engine" / "model.xml").write_text("<net/>")
-    (folder / "engine" / "model.bin").write_bytes(weights * 2)
-    (folder / "weights.safetensors").write_bytes(weights)
+    (folder / "weights.safetensors").write_text(str(shift))
+    if engine == "triton":
+        save_engine(folder / "engine" / "model.xml", FRAME_SIZE, shift)
+    else:
+        (folder / "engine" / "model.xml").write_text("<net/>")
+        (folder / "engine" / "model.bin").write_bytes(bytes(100))
     uniform = [1 / NUM_CLASSES] * NUM_CLASSES
     manifest = Manifest(
         created_at=datetime.now(UTC),
@@ -35,6 +40,11 @@ def make_release(folder: Path, weights: bytes) -> Path:
     )
     write_manifest(folder, manifest)
     return folder
+
+
+def shift_of(release: Path) -> float:
+    """The one that it was made with."""
+    return float((release / "weights.safetensors").read_text())
 
 
 def make_source(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,6 +70,12 @@ class Strike:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self.told = "worker killed"
+            return
+        if what == "triton":
+            pids = [pid for pid in descendants(self._one_gateway()[1].process.pid) if _name(pid) == "tritonserver"]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            self.told = "triton killed" if pids else ""
             return
         if what in ("learner", "everything"):
             self._deployment.learner.kill()
@@ -143,6 +150,21 @@ class Strike:
             root.write(key, data[: int(len(data) * self._plan.cut)])
             self.damaged.add(key)
             self.told = f"{key} cut to {int(len(data) * self._plan.cut)} of {len(data)} bytes"
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from descendants(child)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _is_meant(what: str, path: Path) -> bool:
