@@ -138,7 +138,7 @@ class Story:
 
     def _dusk(self) -> None:
         self._say("the fleet drives into dusk, other streets in another light", "dusk")
-        self.operator.round_on_drift(self.fleet.distinct_frames(DUSK) // 2, self.budget.minutes)
+        self.operator.round_on_drift(self._fewest_captured, self.budget.minutes)
         self.fleet.drive(DUSK, COMFORTABLE_LOAD * self.capacity)
         self._drive_lap(DUSK, 1)
         self._say(f"at dusk: mIoU {100 * self._score(DUSK, 1):.1f}")
@@ -148,6 +148,7 @@ class Story:
 
     def _learn(self) -> int | None:
         """The version that the round put in service; None where it was refused."""
+        self.operator.wait_for_captured(self._fewest_captured, _PATIENCE_S)
         found = self.operator.newest_round(self.budget.drift_patience_s)
         if found is None:
             found = self.operator.start_round(self.budget.minutes)
@@ -156,6 +157,7 @@ class Story:
             self._say(
                 f"drift starts a round: {found.events[0].text if found.events else found.reason}", "round (drift)"
             )
+        self.operator.no_more_rounds_on_drift()
         self.fleet.drive(DUSK, _QUARTER * self.capacity)
         self._say("the fleet keeps driving, at a quarter of capacity")
         judged = self.operator.watch(found.id, self._now)
@@ -228,6 +230,11 @@ class Story:
         self.fleet.drive(DUSK, COMFORTABLE_LOAD * self.capacity)
         since_s = self.journal.now_s
         self._wait("after the rollback", 8, lambda a: a.at_s > since_s and a.version == served)
+
+    @property
+    def _fewest_captured(self) -> int:
+        """Frames that a round learns from at least; not all are kept, and some come later."""
+        return self.fleet.distinct_frames(DUSK) // 2
 
     def _served_release(self) -> Path:
         return fetch_release(self.root, self.operator.plan().serving, self.out / "releases")

@@ -16,6 +16,7 @@ from clients.own_processes import DemoError, Ended, must_run, run_roadshift
 from clients.story.simulated_data import CityData
 from exchange.audit import read_audit
 from exchange.ledger import read_ledger
+from exchange.locations import FRAMES, ShardName
 from exchange.serving_plan import DomainPlan, read_plan
 from exchange.storage import StorageRoot
 
@@ -52,6 +53,21 @@ class Operator:
             learner.set_trigger(
                 pb.Trigger(domain=self._domain, drift=True, min_new_frames=fewest_frames, minutes=minutes)
             )
+
+    def no_more_rounds_on_drift(self) -> None:
+        with OperationsClient(Connection(self._address)) as learner:
+            learner.set_trigger(pb.Trigger(domain=self._domain))
+
+    def wait_for_captured(self, fewest_frames: int, within_s: float) -> None:
+        """Until so many of the domain's frames are in the root. Raises DemoError where they do not come."""
+
+        def captured() -> int | None:
+            names = (ShardName.parse(info.key) for info in self._root.list_objects(f"{FRAMES}/{self._domain}"))
+            frames = sum(name.frames for name in names if name is not None)
+            return frames if frames >= fewest_frames else None
+
+        if until(captured, within_s) is None:
+            raise DemoError(f"the gateway left fewer than {fewest_frames} frames of {self._domain} in {self._root.url}")
 
     def newest_round(self, within_s: float) -> pb.Round | None:
         with OperationsClient(Connection(self._address)) as learner:
