@@ -48,7 +48,7 @@ _NEEDS: dict[str, RoundKind] = {
     **{f"round.{when}-failed": "crashing" for when in ("before", "after")},
     **{f"rollout.{when}-drop-candidate": "dropped" for when in ("before", "audited", "after")},
 }
-_MOST_PASSINGS = {"publish.after-file": 6, "round.after-report": 2, "round.before-learning": 2} | {
+_MOST_PASSINGS = {"publish.after-file": 6, "round.after-report": 2} | {
     f"publish.after-{what}": 2 for what in ("claim", "files", "manifest", "ledger")
 }
 FAILPOINTS = (

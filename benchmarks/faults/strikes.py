@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -106,13 +107,15 @@ class Strike:
         away = deployment.root_folder.with_name("away")
         deployment.root_folder.rename(away)
         time.sleep(self._plan.lasts_s)
+        # As a disk that is mounted again hides what was written in its place: whoever starts meanwhile begins a root.
+        shutil.rmtree(deployment.root_folder, ignore_errors=True)
         away.rename(deployment.root_folder)
         self.told = f"the root was away for {self._plan.lasts_s:.1f} s"
 
     def _truncate(self, what: str) -> None:
         deployment = self._deployment
         if what.startswith("round's"):
-            until(lambda: self.round_id and deployment.round_folder_of_worker(self.round_id).exists(), 10.0, 0.01)
+            until(lambda: self.round_id and deployment.round_folder_of_worker(self.round_id).exists(), 30.0, 0.01)
         name, gateway = self._one_gateway()
         process = gateway if what.startswith("gateway's") else deployment.learner
         learner_dir = deployment.learner_dir
