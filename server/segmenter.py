@@ -108,6 +108,8 @@ class FakeBehavior:
     """Raised in place of an answer."""
     hangs: bool = False
     """Frames get no answer while this is so, and keep no other version's waiting."""
+    is_down: bool = False
+    """Loaded, but does not answer, as while an engine is being brought back."""
     class_shift: int = 0
     """Added to each class, modulo their number: the version labels every pixel otherwise."""
     load_failure: str = ""
@@ -142,7 +144,7 @@ class FakeSegmenter:
 
     @property
     def ready_versions(self) -> Mapping[int, tuple[int, int]]:
-        return self.versions
+        return {version: size for version, size in self.versions.items() if not self._behavior(version).is_down}
 
     @property
     def loaded_versions(self) -> Collection[int]:

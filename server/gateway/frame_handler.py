@@ -118,7 +118,7 @@ class FrameHandler:
     def _route(self, request: FrameRequest) -> Route:
         route = self.router.route(request.domain, request.vehicle, request.drive)
         if request.version is not None:
-            if request.version not in self.segmenter.ready_versions:
+            if request.version not in self.segmenter.loaded_versions:
                 raise NotFound(f"version {request.version} is not loaded: name no version to get the one that serves")
             route = dataclasses.replace(route.instead or route, version=request.version)
         if request.log_prior_ratio_K is not None:

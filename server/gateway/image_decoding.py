@@ -19,9 +19,12 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _JPEG_SCAN_MARKER = b"\xff\xda"
 _MAX_JPEG_SCANS = 100
 """A progressive JPEG has about ten; each further one costs a pass over the image for a few bytes."""
+_SCANS_AT_FULL_SIZE = 16
+"""Of a frame of the most pixels that are served; a smaller one may have more, for the same work."""
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">8s4x4sIIBB")
-_PNG_MODES = {0: "gray", 2: "RGB", 6: "RGBA"}
+_PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+"""Pillow's mode of each colour type."""
 
 
 def read_size(frame: EncodedFrame, max_pixels: int) -> tuple[int, int]:
@@ -37,6 +40,8 @@ def read_size(frame: EncodedFrame, max_pixels: int) -> tuple[int, int]:
         raise InvalidRequest(
             f"the frame is {width} x {height} = {width * height} pixels: send one of at most {max_pixels}"
         )
+    if frame.format is ImageFormat.JPEG:
+        _check_scans(frame, min(_MAX_JPEG_SCANS, _SCANS_AT_FULL_SIZE * max_pixels // (height * width)))
     return height, width
 
 
@@ -52,8 +57,6 @@ def decode(frame: EncodedFrame) -> NDArray[np.uint8]:
 def _jpeg_size(frame: EncodedFrame) -> tuple[int, int]:
     if not frame.data.startswith(_JPEG_MAGIC):
         raise _wrong_magic(frame)
-    if frame.data.count(_JPEG_SCAN_MARKER) > _MAX_JPEG_SCANS:
-        raise InvalidRequest(f"the JPEG has more than {_MAX_JPEG_SCANS} scans: send a baseline JPEG")
     try:
         height, width, color_space, _ = simplejpeg.decode_jpeg_header(frame.data)
     except ValueError as error:
@@ -61,6 +64,11 @@ def _jpeg_size(frame: EncodedFrame) -> tuple[int, int]:
     if color_space not in ("YCbCr", "RGB", "Gray"):
         raise InvalidRequest(f"the JPEG is {color_space}: send YCbCr or gray")
     return height, width
+
+
+def _check_scans(frame: EncodedFrame, at_most: int) -> None:
+    if frame.data.count(_JPEG_SCAN_MARKER) > at_most:
+        raise InvalidRequest(f"the JPEG has more than {at_most} scans: send a baseline JPEG")
 
 
 def _decode_jpeg(frame: EncodedFrame) -> NDArray[np.uint8]:
@@ -79,19 +87,26 @@ def _png_size(frame: EncodedFrame) -> tuple[int, int]:
     _, kind, width, height, bits, color_type = _PNG_HEADER.unpack_from(frame.data)
     if kind != b"IHDR":
         raise InvalidRequest("the PNG does not begin with its header: send a complete file")
-    if bits != 8 or color_type not in _PNG_MODES:
+    if color_type not in _PNG_MODES or (bits != 8 and (bits > 8 or _PNG_MODES[color_type] != "P")):
         raise InvalidRequest(
             f"the PNG has {bits} bits a channel and colour type {color_type}: "
-            f"send 8 bits a channel, {', '.join(_PNG_MODES.values())}"
+            "send 8 bits a channel (a palette may have fewer), gray, RGB or palette, with or without alpha"
         )
     return height, width
 
 
 def _decode_png(frame: EncodedFrame) -> NDArray[np.uint8]:
+    height, width = _png_size(frame)
     try:
         with Image.open(io.BytesIO(frame.data), formats=["PNG"]) as image:
+            # Pillow goes by the last header of several: what is decoded must be what was checked.
+            if image.size != (width, height) or image.mode not in _PNG_MODES.values():
+                raise InvalidRequest("the PNG contradicts its own header: send one with a single header")
+            image.info.pop("transparency", None)
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UnidentifiedImageError as error:  # its text names our buffer
+        raise InvalidRequest("the PNG is damaged or truncated: send a complete file") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidRequest(f"the PNG is damaged or truncated ({error}): send a complete file") from error
 
 

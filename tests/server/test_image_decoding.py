@@ -27,15 +27,21 @@ def pillow(image_format: str, mode: str = "RGB", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def png_claiming(width: int, height: int, bits: int = 8, color_type: int = 2) -> bytes:
-    """A PNG whose header claims what it likes over a few bytes of pixels."""
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
+def png_claiming(
+    width: int, height: int, bits: int = 8, color_type: int = 2, later_size: tuple[int, int] | None = None
+) -> bytes:
+    """A PNG whose header claims what it likes over a few bytes of pixels; a second header may claim more."""
+    headers = b"".join(
+        chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, color_type, 0, 0, 0))
+        for size in ((width, height), later_size)
+        if size
+    )
     pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + headers + pixels + chunk(b"IEND", b"")
 
 
 def jpeg_claiming(width: int, height: int) -> bytes:
@@ -59,8 +65,14 @@ def test_lossless_formats_come_back_as_they_were() -> None:
     np.testing.assert_array_equal(read(pillow("PNG"), ImageFormat.PNG), PIXELS)
     np.testing.assert_array_equal(read(pillow("PNG", "RGBA"), ImageFormat.PNG), PIXELS)
     np.testing.assert_array_equal(read(PIXELS.tobytes(), ImageFormat.RGB8, (48, 64)), PIXELS)
+    palette = Image.fromarray(PIXELS).quantize(16)
+    for bits in (4, 8):
+        buffer = io.BytesIO()
+        palette.save(buffer, "PNG", bits=bits, transparency=bytes([0, 128]))
+        np.testing.assert_array_equal(read(buffer.getvalue(), ImageFormat.PNG), np.asarray(palette.convert("RGB")))
     gray = np.asarray(Image.fromarray(PIXELS).convert("L"))
-    np.testing.assert_array_equal(read(pillow("PNG", "L"), ImageFormat.PNG), np.stack([gray] * 3, axis=-1))
+    for mode in ("L", "LA"):
+        np.testing.assert_array_equal(read(pillow("PNG", mode), ImageFormat.PNG), np.stack([gray] * 3, axis=-1))
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
@@ -91,13 +103,16 @@ REFUSED = {
     "jpeg of no pixels": (ImageFormat.JPEG, jpeg_claiming(0, 0), "header is damaged"),
     "jpeg too large": (ImageFormat.JPEG, jpeg_claiming(40000, 40000), "send one of at most 1048576"),
     "jpeg of many scans": (ImageFormat.JPEG, pillow("JPEG") + b"\xff\xda" * 100, "more than 100 scans"),
+    "large jpeg of fewer": (ImageFormat.JPEG, jpeg_claiming(1024, 1024) + b"\xff\xda" * 16, "more than 16 scans"),
     "half a png": (ImageFormat.PNG, HALF_PNG, "the PNG is damaged or truncated"),
     "png of magic alone": (ImageFormat.PNG, b"\x89PNG\r\n\x1a\n", "header is truncated"),
     "png without header": (ImageFormat.PNG, b"\x89PNG\r\n\x1a\n" + bytes(30), "does not begin with its header"),
     "png of no pixels": (ImageFormat.PNG, png_claiming(0, 0), "0 x 0 pixels: send one with at least one"),
     "png without rows": (ImageFormat.PNG, png_claiming(16, 0), "16 x 0 pixels"),
     "16-bit png": (ImageFormat.PNG, png_claiming(16, 16, bits=16), "16 bits a channel .* send 8 bits a channel"),
-    "palette png": (ImageFormat.PNG, pillow("PNG", "P"), "colour type 3"),
+    "png of unknown colours": (ImageFormat.PNG, png_claiming(16, 16, color_type=5), "colour type 5"),
+    "png of two headers": (ImageFormat.PNG, png_claiming(8, 8, later_size=(9400, 9400)), "contradicts its own header"),
+    "png without pixels": (ImageFormat.PNG, png_claiming(16, 16)[:33], "truncated: send a complete file"),
     "png too large": (ImageFormat.PNG, png_claiming(2**31 - 1, 2**31 - 1), "send one of at most 1048576"),
     "png of fewer pixels than it claims": (ImageFormat.PNG, png_claiming(500, 500), "the PNG is damaged"),
     "png with a damaged header": (ImageFormat.PNG, png_claiming(16, 16)[:29] + bytes(40), "the PNG is damaged"),

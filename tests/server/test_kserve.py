@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2_grpc as pb_grpc
 from tritonclient.utils import InferenceServerException
 
 from server.routing import DomainPlan, ServingPlan
+from server.segmenter import FakeBehavior
 from tests.gateways import Served, StartGateway, eventually
 
 
@@ -183,6 +184,15 @@ async def test_what_is_not_understood_is_told_what_to_send(start_gateway: StartG
         await pb_grpc.GRPCInferenceServiceStub(served.channel).ModelInfer(message)
     assert failure.value.code().name == status
     assert details in (failure.value.details() or "")
+
+
+async def test_a_version_that_is_being_brought_back_may_be_tried_again(start_gateway: StartGateway) -> None:
+    served = await start_gateway()
+    served.segmenter.behaviors[1] = FakeBehavior(is_down=True)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await pb_grpc.GRPCInferenceServiceStub(served.channel).ModelInfer(request(model_version="1"))
+    assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "retry-after-ms" in dict(failure.value.trailing_metadata() or ())
 
 
 async def test_a_ratio_that_is_not_finite_is_refused(
