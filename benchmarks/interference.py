@@ -157,7 +157,7 @@ def _render(data: Path, size_hw: tuple[int, int]) -> list[bytes]:
     for split in ("train", "val"):
         for _ in write_cityscapes(data / "source", "sim-day", split, _SOURCE_FRAMES, _TARGET_DRIVES, 0, size_hw):
             continue
-    drives = render_drives("sim-dusk", _TARGET_DRIVES, _FRAMES_OF_A_DRIVE, size_hw, seed=0)
+    drives = list(render_drives("sim-dusk", _TARGET_DRIVES, _FRAMES_OF_A_DRIVE, size_hw, seed=0))
     for number, drive in enumerate(drives):
         folder = data / "target" / f"drive-{number}"
         folder.mkdir(parents=True)

@@ -115,8 +115,7 @@ def draw(seed: int, roots: tuple[RootKind, ...], triton_share: float = 0.0) -> F
     engine: EngineKind = "triton" if of_engine.random() < triton_share else "fake"
     if (engine, kind, what) == ("triton", "kill", "gateway") and of_engine.random() < 0.5:
         what = "triton"
-    root: RootKind = rng.choice(roots if rng.random() < 0.5 else roots[:1])  # a bucket is slow here
-    root = only_root or root
+    root = only_root or _any_of(roots, rng)
     order: OrderKind = rng.choice(("promote", "rollback", "reset"))
     if kind == "failpoint" and what.split(".")[0] in ("promote", "rollback", "reset"):
         order = what.split(".")[0]  # type: ignore[assignment]
@@ -141,6 +140,11 @@ def draw(seed: int, roots: tuple[RootKind, ...], triton_share: float = 0.0) -> F
         moves=rng.random() < 0.3,
         lease_s=DEFAULT_LEASE_S if is_patient else LEASE_S[root],
     )
+
+
+def _any_of(roots: tuple[RootKind, ...], rng: random.Random) -> RootKind:
+    """The first one more often than the others: a local bucket is slow."""
+    return rng.choice(roots if rng.random() < 0.5 else roots[:1])
 
 
 def _faults(roots: tuple[RootKind, ...]) -> Iterator[tuple[FaultKind, str, RootKind | None]]:
