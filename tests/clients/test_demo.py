@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import pytest
 
 ROADSHIFT = Path(sys.executable).with_name("roadshift")
 
@@ -43,6 +44,7 @@ def test_a_gateway_that_cannot_start_is_quoted_in_one_line(tmp_path: Path) -> No
     assert errors[0].startswith(f"error: {tmp_path}/gateway cannot be written")
 
 
+@pytest.mark.timeout(900)
 def test_the_whole_story_is_told_by_real_processes(tmp_path: Path) -> None:
     """A gateway and a learner that neither infer nor learn: day, dusk, a round, a candidate, promotion, rollback."""
     ended = subprocess.run(
