@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ GATEWAY_READY = re.compile(r"serving on port (\d+)")
 LEARNER_READY = re.compile(r"operations on port (\d+)")
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 45.0
-_COLUMNS = "132"
 
 
 class DemoError(Exception):
@@ -60,7 +60,7 @@ def run_roadshift(*arguments: str | Path) -> Ended:
     """A `roadshift` command from its start to its end, whatever that is."""
     ended = subprocess.run(  # noqa: S603 - our own command
         [ROADSHIFT, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        env={**os.environ, "COLUMNS": _COLUMNS},
+        env={**os.environ, "COLUMNS": str(shutil.get_terminal_size().columns)},
     )  # fmt: skip
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     last = (errors or ended.stderr.strip().splitlines() or [""])[-1]
