@@ -4,12 +4,15 @@ BIN := .venv/bin
 DEBIAN_PACKAGES := protobuf-compiler-grpc
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup setup-system check format proto test clean
+.PHONY: help demo story serve setup setup-system check format proto test clean
 
 help:  ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup  ## the whole story: a simulated fleet is served, adapted to dusk, rolled back
+demo: setup  ## serve the starter, drive a simulated fleet from day into dusk, draw pictures
+	$(BIN)/roadshift demo --short
+
+story: setup  ## the whole loop: served, drifted, learnt, judged, promoted, rolled back
 	$(BIN)/roadshift demo
 
 serve: setup  ## serve the starter release until Ctrl-C
