@@ -1,7 +1,6 @@
 """Puts a gateway together and runs it until it is told to stop. Nothing else constructs its parts."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -29,6 +28,7 @@ from server.gateway.frame_handler import FrameHandler
 from server.gateway.health import HealthReport
 from server.gateway.kserve_servicer import KserveServicer
 from server.gateway.listening import new_server
+from server.gateway.open_streams import OpenStreams
 from server.gateway.segmentation_servicer import SegmentationServicer
 from server.local_releases import LocalReleases
 from server.metrics import GatewayMetrics, GatewayState, serve_metrics
@@ -92,10 +92,20 @@ class Gateway:
             recorders=(self._counts, self._shadows, *((link,) if link else ())),
             max_frame_pixels=settings.max_frame_pixels,
         )
-        access = Access(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
+        access = Access(
+            client_certificates=settings.tls_client_ca is not None,
+            token_file=settings.token_file,
+            metrics=self.metrics,
+        )
         self._health = HealthReport(handler, _SERVICES)
         self._server = new_server(settings)
-        segmentation = SegmentationServicer(handler, access, stream_window=settings.queued_per_vehicle)
+        segmentation = SegmentationServicer(
+            handler,
+            access,
+            stream_window=settings.queued_per_vehicle,
+            stream_idle_s=settings.stream_idle_s,
+            open_streams=OpenStreams(at_most=settings.streams, at_most_per_vehicle=settings.streams_per_vehicle),
+        )
         segmentation_pb2_grpc.add_SegmentationServicer_to_server(segmentation, self._server)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(KserveServicer(handler, access), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
@@ -121,11 +131,13 @@ class Gateway:
         await self._server.start()
 
     async def drain_and_stop(self) -> None:
-        """Refuses what comes from now on, answers what was admitted, and closes."""
+        """Refuses what comes from now on, answers what was admitted, and closes.
+
+        Frames that take far longer than those before them are ended as refused, for another gateway to answer.
+        """
         self.admission.drain()
         await self._health.report()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.admission.idle(), self._settings.drain_s)
+        await self.admission.finish(self._settings.drain_s)
         await self._server.stop(grace=1.0)  # answers on their way out, streams that end
         for task in self._tasks:
             task.cancel()

@@ -9,12 +9,14 @@
     │   ├── QueueFull                             too many frames wait
     │   ├── VehicleShareUsed                      too many frames of this vehicle wait
     │   ├── DeadlineTooNear                       the frames before it leave no time to answer by its deadline
-    │   └── Overtaken                             a newer frame of the same stream came (`latest_wins`)
+    │   ├── Overtaken                             a newer frame of the same stream came (`latest_wins`)
+    │   └── TooManyStreams                        as many streams are open as may be
     ├── DeadlinePassed        DEADLINE_EXCEEDED   the answer would have come too late
     ├── Unavailable           UNAVAILABLE         try again, here or at another gateway
     │   ├── Draining                              this gateway is going down
     │   ├── VersionUnavailable                    this version is not loaded, or is being dropped
-    │   └── EngineUnavailable                     the engine process is down and being repaired
+    │   ├── EngineUnavailable                     the engine process is down and being repaired
+    │   └── StreamIdle                            this stream sent nothing for long
     ├── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
     └── Defect                INTERNAL            anything else: the gateway's own fault; details only in its log
 
@@ -82,6 +84,11 @@ class Overtaken(Overloaded):
     reason = "overtaken"
 
 
+class TooManyStreams(Overloaded):
+    reason = "streams"
+    default_retry_after_s = 2.0
+
+
 class DeadlinePassed(ServingError):
     status = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "deadline"
@@ -103,6 +110,10 @@ class VersionUnavailable(Unavailable):
 
 class EngineUnavailable(Unavailable):
     reason = "engine"
+
+
+class StreamIdle(Unavailable):
+    reason = "stream_idle"
 
 
 class EngineFailed(ServingError):

@@ -11,6 +11,7 @@ from exchange.gateways import VersionHealth
 from exchange.label_space import CLASS_NAMES
 from exchange.listening import StartupError
 from server.capture.heartbeat_writer import Vitals
+from server.errors import ServingError
 from server.gateway.admission import Admission
 from server.gateway.frames import FrameAnswer, ImageFormat, StageSeconds
 from server.routing import DEFAULT_DOMAIN, Route, Router
@@ -28,7 +29,8 @@ class GatewayMetrics:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "roadshift_requests",
-            "Frames that came, by the domain and version that they were served with and their gRPC status.",
+            "Frames that came, by the domain and version that they were served with and their gRPC status; "
+            "also calls and streams that were refused.",
             ("domain", "version", "status"),
             registry=self.registry,
         )
@@ -69,6 +71,11 @@ class GatewayMetrics:
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
+
+    def turned_away(self, error: ServingError) -> None:
+        """Counts what was refused before its frame could be read."""
+        self.ended(None, error.status.name)
+        self.refused(error.reason)
 
     def answered(self, answer: FrameAnswer) -> None:
         domain = answer.route.domain

@@ -63,9 +63,14 @@ class GatewaySettings(BaseSettings):
     """Frames that wait. With those in flight they bound how old an answer can be: 8 frames are 2.7 s where the engine
     answers 3 a second. A longer queue answers no more frames, only older ones; raise it with the engine's speed."""
     queued_per_vehicle: int = Field(default=2, ge=1)
+    streams: int = Field(default=256, ge=1, le=384)
+    """Streams open at once, well below the calls that the server works on at once (`server.gateway.listening`)."""
+    streams_per_vehicle: int = Field(default=8, ge=1)
+    stream_idle_s: float = Field(default=300.0, gt=0)
+    """A stream that sends nothing for so long is ended."""
     max_frame_pixels: int = Field(default=1 << 24, ge=1, le=1 << 26)
-    max_message_bytes: int = Field(default=32 << 20, ge=1 << 16, le=1 << 30)
     workers: int = Field(default=2, ge=1, le=64)
     """Threads that decode and encode."""
-    drain_s: float = Field(default=30.0, gt=0)
-    """How long SIGTERM waits for admitted frames."""
+    drain_s: float = Field(default=120.0, gt=0)
+    """SIGTERM waits for admitted frames three times as long as they should take, at least half a minute; never longer
+    than this."""

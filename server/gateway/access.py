@@ -10,6 +10,7 @@ import grpc
 from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
 from server.errors import Defect, Forbidden, ServingError, Unauthenticated
 from server.gateway.converters import retry_after_ms
+from server.metrics import GatewayMetrics
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -18,20 +19,21 @@ _log = logging.getLogger(__name__)
 
 
 class Access:
-    """Refuses callers without the role, in the gateway's own errors."""
+    """Refuses callers without the role, in the gateway's own errors, and counts them."""
 
-    def __init__(self, *, client_certificates: bool, token_file: Path | None) -> None:
+    def __init__(self, *, client_certificates: bool, token_file: Path | None, metrics: GatewayMetrics) -> None:
         """Raises StartupError as `Callers`."""
+        self._metrics = metrics
         self._callers = Callers(client_certificates=client_certificates, token_file=token_file)
 
     def require(self, context: Context, role: Role) -> None:
         """Raises Unauthenticated or Forbidden."""
         try:
             self._callers.require(context, role)
-        except UnknownCaller as error:
-            raise Unauthenticated(str(error)) from error
-        except RoleMissing as error:
-            raise Forbidden(str(error)) from error
+        except (UnknownCaller, RoleMissing) as error:
+            refusal = (Unauthenticated if isinstance(error, UnknownCaller) else Forbidden)(str(error))
+            self._metrics.turned_away(refusal)
+            raise refusal from error
 
 
 class Answering:

@@ -8,6 +8,7 @@ answered by its deadline any more, behind those in flight, is refused too: the e
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ Work = Callable[[], Coroutine[Any, Any, Any]]
 _SMOOTHING = 0.2
 """Weight of the latest frame in the running mean of the time that each frame takes."""
 _LONGEST_HINT_S = 5.0
+_DRAIN_AT_LEAST_S = 30.0
 
 
 @dataclass(eq=False)
@@ -53,6 +55,7 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def in_flight(self) -> int:
@@ -84,7 +87,7 @@ class Admission:
             Overtaken: a later frame with the same `latest_of` came while this one waited.
             DeadlinePassed: the deadline passed before the turn came.
             DeadlineTooNear: the turn came, but the frames in flight leave no time to answer by the deadline.
-            Draining: `drain` was called before this frame came.
+            Draining: `drain` was called before this frame came, or `finish` gave up before it was done.
         """
         loop = asyncio.get_running_loop()
         if self.draining.is_set():
@@ -100,11 +103,34 @@ class Admission:
             if not took_over:
                 self._refuse_if_full(vehicle)
             task = await self._wait(_Waiting(work, vehicle, deadline, latest_of, loop.create_future()), deadline)
-        return await asyncio.shield(task)
+        outcomes: list[asyncio.Future[Any]] = [task, self._ended]
+        await asyncio.wait(outcomes, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _ended_early()
+        return task.result()
 
     def drain(self) -> None:
         """Refuses every frame that comes from now on; those that wait or run are finished."""
         self.draining.set()
+
+    async def finish(self, longest_s: float) -> None:
+        """After `drain`: waits while the frames take no longer than they may, then refuses the rest.
+
+        The engine may still be busy with those.
+        """
+        now = asyncio.get_running_loop().time
+        started = now()
+        while not self._idle.is_set():
+            needed_s = self._frame_s * (self.queued + self.in_flight)  # by what the frames before took
+            left_s = started + min(longest_s, max(_DRAIN_AT_LEAST_S, 3 * needed_s)) - now()
+            if left_s <= 0:
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.idle(), min(1.0, left_s))
+        for waiting in [frame for frames in self._vehicles.values() for frame in frames]:
+            self._give_up(waiting, _ended_early())
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def idle(self) -> None:
         """Returns when nothing waits or runs."""
@@ -199,3 +225,7 @@ class Admission:
         self._start_waiting()
         if not self._running:
             self._idle.set()
+
+
+def _ended_early() -> Draining:
+    return Draining("this gateway stopped before the frame was answered: send it to another one")

@@ -82,12 +82,26 @@ class FrameHandler:
             not self.admission.draining.is_set() and self.router.plan.default.serving in self.segmenter.ready_versions
         )
 
-    async def answer(self, request: FrameRequest) -> FrameAnswer:
+    @contextmanager
+    def counting_refusals(self) -> Iterator[None]:
+        """Around what comes before a frame can be read."""
+        try:
+            yield
+        except ServingError as error:
+            self._metrics.turned_away(error)
+            raise
+
+    async def answer(self, read_request: Callable[[], FrameRequest]) -> FrameAnswer:
         """Labels one frame and counts how it ended.
+
+        Args:
+            read_request: the frame's request out of its message; may raise any ServingError.
 
         Raises:
             ServingError: one of the tree in `server.errors`.
         """
+        with self.counting_refusals():
+            request = read_request()
         self._metrics.frame_came(request.frame.format, len(request.frame.data))
         route, status = None, "INTERNAL"
         try:

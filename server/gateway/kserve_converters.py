@@ -1,5 +1,6 @@
 """Protobuf of the KServe v2 inference protocol to what the handlers speak of, and back."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, Fram
 MODEL_NAME = "segmenter"
 _FRAME, _RATIO = "FRAME", "LOG_PRIOR_RATIO"
 _PARAMETERS = ("domain", "vehicle_id", "drive_id")
+_IGNORED_PARAMETERS = ("priority", "timeout")
+"""What tritonclient sends for arguments of its own; the order here is by fairness, the time by the call's deadline."""
 _OUTPUTS = {
     "LABEL": ("UINT8", (-1, -1)),
     "CONFIDENCE": ("UINT8", (-1, -1)),
@@ -29,8 +32,10 @@ def frame_request(message: pb.ModelInferRequest, peer: str, deadline: float | No
 
     Raises:
         InvalidRequest: an input or parameter that is not understood.
-        NotFound: a version that is no number.
+        NotFound: another model, or a version that is no number.
     """
+    check_model(message.model_name)
+    _requested_outputs(message)
     inputs = _inputs(message)
     if _FRAME not in inputs:
         raise InvalidRequest("the input FRAME is missing: send UINT8 of shape [height, width, 3]")
@@ -61,7 +66,13 @@ def parse_version(version: str) -> int | None:
     return int(version)
 
 
-def requested_outputs(message: pb.ModelInferRequest) -> list[str]:
+def check_model(name: str) -> None:
+    """Raises NotFound for another model than the one that is served."""
+    if name != MODEL_NAME:
+        raise NotFound(f"no model {name[:80]!r} here: ask for {MODEL_NAME!r}")
+
+
+def _requested_outputs(message: pb.ModelInferRequest) -> list[str]:
     names = [output.name for output in message.outputs] or list(_OUTPUTS)
     for output in message.outputs:
         if output.name not in _OUTPUTS:
@@ -71,7 +82,8 @@ def requested_outputs(message: pb.ModelInferRequest) -> list[str]:
     return names
 
 
-def infer_response(message: pb.ModelInferRequest, outputs: list[str], answer: FrameAnswer) -> pb.ModelInferResponse:
+def infer_response(message: pb.ModelInferRequest, answer: FrameAnswer) -> pb.ModelInferResponse:
+    """The outputs that a request, already read, asks for."""
     response = pb.ModelInferResponse(model_name=MODEL_NAME, model_version=str(answer.route.version), id=message.id)
     response.parameters["domain"].string_param = answer.route.domain
     response.parameters["prior_id"].string_param = answer.route.prior_id
@@ -83,7 +95,7 @@ def infer_response(message: pb.ModelInferRequest, outputs: list[str], answer: Fr
         "PRESENCE": (_float_bytes(answer.presence_K), (NUM_CLASSES,)),
         "MEAN_PROBABILITY": (_float_bytes(answer.mean_probability_K), (NUM_CLASSES,)),
     }
-    for name in outputs:
+    for name in _requested_outputs(message):
         data, shape = values[name]
         response.outputs.add(name=name, datatype=_OUTPUTS[name][0], shape=shape)
         response.raw_output_contents.append(data)
@@ -122,8 +134,10 @@ def _array(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> 
         raise InvalidRequest(f"input {tensor.name} has parameters, such as a shared memory region: send the bytes")
     if raw is None:
         typed = tensor.contents.uint_contents if kind == "UINT8" else tensor.contents.fp32_contents
+        if kind == "UINT8" and max(typed, default=0) > 255:
+            raise InvalidRequest(f"input {tensor.name} has values over 255: send UINT8")
         raw = np.fromiter(typed, dtype=_NUMPY_TYPE[kind], count=len(typed)).tobytes()
-    if len(raw) != int(np.prod(shape)) * _NUMPY_TYPE[kind].itemsize:
+    if len(raw) != math.prod(shape) * _NUMPY_TYPE[kind].itemsize:
         raise InvalidRequest(f"input {tensor.name} of shape {list(shape)} has {len(raw)} bytes: send all of it")
     return np.frombuffer(raw, dtype=_NUMPY_TYPE[kind]).reshape(shape)
 
@@ -135,10 +149,13 @@ def _finite(ratio_K: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
 
 
 def _parameters(message: pb.ModelInferRequest) -> dict[str, str]:
-    for name in message.parameters:
+    given = {name: value for name, value in message.parameters.items() if name not in _IGNORED_PARAMETERS}
+    for name, value in given.items():
         if name not in _PARAMETERS:
             raise InvalidRequest(f"unknown parameter {name[:80]!r}: send some of {', '.join(_PARAMETERS)}")
-    return {name: value.string_param for name, value in message.parameters.items()}
+        if value.WhichOneof("parameter_choice") not in ("string_param", None):
+            raise InvalidRequest(f"parameter {name} is not a string: send it as string_param")
+    return {name: value.string_param for name, value in given.items()}
 
 
 def _float_bytes(values_K: NDArray[np.float32]) -> bytes:

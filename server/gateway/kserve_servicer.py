@@ -5,6 +5,7 @@ The messages are those that tritonclient ships. FRAME may have any size: the gat
 
 from importlib.metadata import version as installed_version
 
+import grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
@@ -27,10 +28,11 @@ class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
         return pb.ServerReadyResponse(ready=self._handler.is_serving)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802
-        known = request.name == convert.MODEL_NAME
-        version = convert.parse_version(request.version) if known else None
-        ready = self._handler.is_serving if version is None else version in self._handler.segmenter.ready_versions
-        return pb.ModelReadyResponse(ready=known and ready)
+        if request.name != convert.MODEL_NAME:
+            return pb.ModelReadyResponse(ready=False)
+        ready_versions = map(str, self._handler.segmenter.ready_versions)
+        ready = request.version in ready_versions if request.version else self._handler.is_serving
+        return pb.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(  # noqa: N802
         self, request: pb.ServerMetadataRequest, context: Context
@@ -41,17 +43,26 @@ class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
         self, request: pb.ModelMetadataRequest, context: Context
     ) -> pb.ModelMetadataResponse:
         async with Answering(context, self._access, Role.VEHICLE):
-            _check_model(request.name)
-            return convert.model_metadata(sorted(self._handler.segmenter.ready_versions))
+            convert.check_model(request.name)
+            version = convert.parse_version(request.version)
+            loaded = sorted(self._handler.segmenter.loaded_versions)
+            if version is not None and version not in loaded:
+                raise NotFound(f"version {version} is not loaded: name no version to hear of all")
+            return convert.model_metadata(loaded if version is None else [version])
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
         async with Answering(context, self._access, Role.VEHICLE):
-            _check_model(request.model_name)
-            frame_request = convert.frame_request(request, context.peer(), deadline_of(context))
-            outputs = convert.requested_outputs(request)
-            return convert.infer_response(request, outputs, await self._handler.answer(frame_request))
+            answer = await self._handler.answer(
+                lambda: convert.frame_request(request, context.peer(), deadline_of(context))
+            )
+            return convert.infer_response(request, answer)
 
+    async def _not_served(self, request: object, context: Context) -> None:
+        served = "live, ready, metadata and infer"
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"of this protocol the gateway serves {served}")
 
-def _check_model(name: str) -> None:
-    if name != convert.MODEL_NAME:
-        raise NotFound(f"no model {name[:80]!r} here: ask for {convert.MODEL_NAME!r}")
+    # Each of these would else leave a traceback in the log.
+    ModelConfig = ModelStatistics = ModelStreamInfer = RepositoryIndex = RepositoryModelLoad = _not_served
+    RepositoryModelUnload = SystemSharedMemoryStatus = SystemSharedMemoryRegister = _not_served
+    SystemSharedMemoryUnregister = CudaSharedMemoryStatus = CudaSharedMemoryRegister = _not_served
+    CudaSharedMemoryUnregister = TraceSetting = LogSettings = _not_served

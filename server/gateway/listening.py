@@ -8,12 +8,17 @@ _CONCURRENT_CALLS = 512
 """Calls that the server works on at once, health checks included; beyond it RESOURCE_EXHAUSTED."""
 
 
+_MESSAGE_MARGIN_BYTES = 1 << 20
+"""Beside the pixels."""
+
+
 def new_server(settings: GatewaySettings) -> grpc.aio.Server:
     return grpc.aio.server(
         options=[
             ("grpc.so_reuseport", 0),  # else a second gateway would silently share the port
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.max_send_message_length", settings.max_message_bytes),
+            ("grpc.max_receive_message_length", 3 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),  # RGB
+            # Raw labels and confidence.
+            ("grpc.max_send_message_length", 2 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),
             ("grpc.keepalive_time_ms", 30_000),  # a vehicle that lost its network is noticed
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

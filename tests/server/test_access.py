@@ -12,6 +12,7 @@ from exchange.listening import StartupError
 from server.assembly import Gateway
 from server.engine_start import StartedEngine
 from server.gateway.access import Access
+from server.metrics import GatewayMetrics
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 from tests.gateways import StartGateway
@@ -83,6 +84,8 @@ async def test_a_stream_needs_the_role_too(start_gateway: StartGateway, tmp_path
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await served.stub.SegmentStream(iter([])).read()
     assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    refused = served.gateway.metrics.registry.get_sample_value
+    assert refused("roadshift_refused_total", {"reason": "unauthenticated"}) == 1
 
 
 @pytest.mark.parametrize("line", ["driver secret", "vehicle", "vehicle two secrets"])
@@ -92,7 +95,7 @@ def test_a_token_file_that_is_not_understood_stops_the_start(tmp_path: Path, lin
     with pytest.raises(
         StartupError, match="tokens:2 is not 'ROLE TOKEN' with ROLE one of annotator, operator, vehicle"
     ):
-        Access(client_certificates=False, token_file=tokens)
+        Access(client_certificates=False, token_file=tokens, metrics=GatewayMetrics())
 
 
 REFUSED_TO_LISTEN = [

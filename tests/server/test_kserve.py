@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 from tritonclient.utils import InferenceServerException
 
+from server.gateway.kserve_servicer import KserveServicer
 from server.routing import DomainPlan, ServingPlan
 from server.segmenter import FakeBehavior
 from tests.gateways import Served, StartGateway, eventually
@@ -49,12 +50,13 @@ async def test_tritonclient_finds_everything_alive_and_ready(start_gateway: Star
             client.is_model_ready("segmenter"),
             client.is_model_ready("segmenter", "1"),
             client.is_model_ready("segmenter", "2"),
+            client.is_model_ready("segmenter", "abc"),
             client.is_model_ready("another"),
         ]
 
-    assert await blocking(served, ask) == [True, True, True, True, False, False]
+    assert await blocking(served, ask) == [True, True, True, True, False, False, False]
     served.segmenter.versions.clear()
-    assert await blocking(served, ask) == [True, False, False, False, False, False]
+    assert await blocking(served, ask) == [True, False, False, False, False, False, False]
 
 
 async def test_metadata_says_what_to_send_and_what_comes_back(start_gateway: StartGateway) -> None:
@@ -67,13 +69,24 @@ async def test_metadata_says_what_to_send_and_what_comes_back(start_gateway: Sta
     assert [tensor["name"] for tensor in metadata["outputs"]] == ["LABEL", "CONFIDENCE", "PRESENCE", "MEAN_PROBABILITY"]
     server = await blocking(served, lambda client: client.get_server_metadata())
     assert server.name == "roadshift"
+    with pytest.raises(InferenceServerException, match="version 99 is not loaded"):
+        await blocking(served, lambda client: client.get_model_metadata("segmenter", "99"))
+
+
+async def test_what_is_not_served_is_said_without_a_traceback(start_gateway: StartGateway) -> None:
+    served = await start_gateway()
+    with pytest.raises(InferenceServerException, match="serves live, ready, metadata and infer"):
+        await blocking(served, lambda client: client.get_model_config("segmenter"))
+    generated = vars(pb_grpc.GRPCInferenceServiceServicer)
+    assert {name for name in generated if name[0].isupper()} <= set(vars(KserveServicer))
 
 
 async def test_infer_answers_the_whole_contract(
     start_gateway: StartGateway, known_frame: NDArray[np.uint8], known_labels: NDArray[np.uint8]
 ) -> None:
     served = await start_gateway()
-    result = await blocking(served, lambda client: client.infer("segmenter", inputs(known_frame), request_id="r7"))
+    options = {"request_id": "r7", "priority": 1, "timeout": 10**7}
+    result = await blocking(served, lambda client: client.infer("segmenter", inputs(known_frame), **options))
     np.testing.assert_array_equal(result.as_numpy("LABEL"), known_labels)
     assert (result.as_numpy("CONFIDENCE") == round(255 * np.exp(4) / (np.exp(4) + 18))).all()
     shares = np.bincount(known_labels.ravel(), minlength=19) / known_labels.size
@@ -166,8 +179,21 @@ INVALID = {
     ),
     "other output": (changed(lambda m: m.outputs.add(name="MASK")), "INVALID_ARGUMENT", "no output 'MASK'"),
     "other parameter": (
-        changed(lambda m: m.parameters["priority"].MergeFrom(pb.InferParameter(int64_param=1))),
-        "INVALID_ARGUMENT", "unknown parameter 'priority': send some of domain, vehicle_id, drive_id",
+        changed(lambda m: m.parameters["speed"].MergeFrom(pb.InferParameter(int64_param=1))),
+        "INVALID_ARGUMENT", "unknown parameter 'speed': send some of domain, vehicle_id, drive_id",
+    ),
+    "number as domain": (
+        changed(lambda m: m.parameters["domain"].MergeFrom(pb.InferParameter(int64_param=5))),
+        "INVALID_ARGUMENT", "parameter domain is not a string",
+    ),
+    "huge shape": (
+        changed(lambda m: (m.inputs[0].ClearField("shape"), m.inputs[0].shape.extend([1 << 32, 1 << 32, 3]),
+                           m.raw_input_contents.__setitem__(0, b""))),
+        "INVALID_ARGUMENT", "has 0 bytes: send all of it",
+    ),
+    "typed value over 255": (
+        changed(lambda m: (m.raw_input_contents.pop(), m.inputs[0].contents.uint_contents.extend([300] * 12))),
+        "INVALID_ARGUMENT", "has values over 255",
     ),
     "other domain": (
         changed(lambda m: m.parameters["domain"].MergeFrom(pb.InferParameter(string_param="A"))),

@@ -11,6 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 from roadshift.v1 import segmentation_pb2 as pb
+from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.frame_fitting import fit_frame, restore_labels
 from exchange.label_images import decode_index_png, decode_runs
@@ -265,8 +266,47 @@ async def test_draining_answers_what_was_admitted_and_sends_the_rest_elsewhere(
     await stopping
 
 
+async def test_what_takes_too_long_to_drain_is_told_to_go_elsewhere(
+    start_gateway: StartGateway, frame_message: pb.Frame
+) -> None:
+    served = await start_gateway(in_flight=1, drain_s=0.1)
+    served.segmenter.gate.clear()
+    admitted = [asyncio.ensure_future(refused(served, pb.SegmentRequest(frame=frame_message))) for _ in range(2)]
+    await eventually(lambda: served.gateway.admission.queued == 1)
+    stopping = asyncio.create_task(served.gateway.drain_and_stop())
+    for error in await asyncio.gather(*admitted):
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_after_ms(error)
+    served.segmenter.gate.set()
+    await stopping
+
+
 async def test_a_message_over_the_bound_is_refused(start_gateway: StartGateway) -> None:
-    served = await start_gateway(max_message_bytes=1 << 16)
-    error = await refused(served, pb.SegmentRequest(frame=pb.Frame(data=bytes(1 << 17), format="jpeg")))
+    served = await start_gateway(max_frame_pixels=1 << 10)
+    error = await refused(served, pb.SegmentRequest(frame=pb.Frame(data=bytes(2 << 20), format="jpeg")))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_after_ms(error) is None
+
+
+async def test_the_largest_frame_fits_as_raw_pixels_and_so_does_its_raw_answer(start_gateway: StartGateway) -> None:
+    served = await start_gateway()
+    side = 4096  # the default bound, exactly
+    request = pb.SegmentRequest(
+        frame=pb.Frame(data=bytes(3 * side * side), format="rgb8", height=side, width=side),
+        options=pb.SegmentOptions(label_encoding=pb.LABEL_ENCODING_RAW, confidence_encoding=2),
+    )
+    unbounded = [("grpc.max_receive_message_length", -1)]
+    async with grpc.aio.insecure_channel(served.address, options=unbounded) as channel:
+        response = await pb_grpc.SegmentationStub(channel).Segment(request)
+    assert len(response.labels.data) == len(response.confidence.data) == side * side
+
+
+async def test_what_is_refused_before_its_frame_is_read_is_counted_too(
+    start_gateway: StartGateway, frame_message: pb.Frame
+) -> None:
+    served = await start_gateway()
+    await refused(served, pb.SegmentRequest(frame=pb.Frame(format="gif")))
+    await refused(served, pb.SegmentRequest(frame=frame_message, options=pb.SegmentOptions(reduce_by=3)))
+    value = served.gateway.metrics.registry.get_sample_value
+    labels = {"domain": "default", "version": "none", "status": "INVALID_ARGUMENT"}
+    assert value("roadshift_requests_total", labels) == value("roadshift_refused_total", {"reason": "invalid"}) == 2

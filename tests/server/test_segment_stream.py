@@ -182,6 +182,47 @@ async def test_a_stream_whose_vehicle_hangs_up_leaves_nothing_behind(
     assert served.segmenter.inferred_frames == 1
 
 
+async def test_one_vehicle_cannot_take_all_streams(start_gateway: StartGateway, frame_message: pb.Frame) -> None:
+    served = await start_gateway(streams=3, streams_per_vehicle=2)
+    held = []
+    for vehicle, refusal in (
+        ("car-1", None),
+        ("car-1", None),
+        ("car-1", "2 streams of this vehicle"),
+        ("car-2", None),
+        ("car-3", "3 streams are open"),
+    ):
+        call = served.stub.SegmentStream(forever(vehicle, frame_message))
+        if refusal is None:
+            held.append(call)
+            assert kinds([await call.read()]) == {"1": "answer"}
+            continue
+        with pytest.raises(grpc.aio.AioRpcError, match=refusal) as failure:
+            await call.read()
+        assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(failure.value.trailing_metadata() or ())["retry-after-ms"]
+    assert refused_count(served, "streams") == 2
+    assert (await served.stub.Segment(pb.SegmentRequest(frame=frame_message))).frame_id
+    for call in held:
+        call.cancel()
+
+
+async def forever(vehicle: str, frame: pb.Frame) -> AsyncIterator[pb.SegmentStreamRequest]:
+    yield pb.SegmentStreamRequest(settings=pb.StreamSettings(vehicle_id=vehicle))
+    yield numbered(frame, 1)
+    await asyncio.Event().wait()
+
+
+async def test_a_stream_that_sends_nothing_is_ended(start_gateway: StartGateway) -> None:
+    served = await start_gateway(stream_idle_s=0.05)
+    call = served.stub.SegmentStream()
+    await call.write(opening())
+    with pytest.raises(grpc.aio.AioRpcError, match="sent nothing for") as failure:
+        await call.read()
+    assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert refused_count(served, "stream_idle") == 1
+
+
 async def collect(call: AsyncIterator[pb.SegmentStreamResponse]) -> list[pb.SegmentStreamResponse]:
     return [response async for response in call]
 
