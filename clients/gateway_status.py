@@ -39,7 +39,7 @@ class GatewayStatus:
 
 
 def ask_gateway(connection: Connection, metrics: str) -> GatewayStatus:
-    """Asks for health over gRPC, and reads http://`metrics`/metrics unless that is empty."""
+    """Asks for health over gRPC, and reads http://`metrics`/metrics unless that is empty; it may be that URL itself."""
     with RoadshiftClient(connection, timeout_s=_TIMEOUT_S) as client:
         try:
             health = "SERVING" if client.is_serving() else "NOT_SERVING"
@@ -47,8 +47,9 @@ def ask_gateway(connection: Connection, metrics: str) -> GatewayStatus:
             health = str(error)
     if not metrics:
         return GatewayStatus(health)
+    address = metrics.removeprefix("http://").removesuffix("/metrics")
     try:
-        with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=_TIMEOUT_S) as response:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT_S) as response:
             return GatewayStatus(health, parse_samples(response.read().decode()))
     except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as error:
         return GatewayStatus(health, metrics_error=str(error))

@@ -5,7 +5,8 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from typing import Literal
 
 import cv2
 from grpc_health.v1 import health_pb2_grpc
@@ -221,14 +222,35 @@ def join_root(settings: GatewaySettings) -> tuple[RootLink, LocalReleases] | tup
 
 
 async def serve(settings: GatewaySettings, on_ready: Callable[[Gateway], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then drains.
+    """Serves until SIGTERM or SIGINT, then drains; one that comes while the engine loads ends that.
 
     Raises:
         StartupError: one line that says what to change.
     """
-    stop = asyncio.Event()
+    stop, ready = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def announce(gateway: Gateway) -> None:
+        ready.set()
+        on_ready(gateway)
+
+    stopping = asyncio.create_task(stop.wait())
+    serving = asyncio.create_task(_serve_until(stopping, settings, announce))
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if ready.is_set() or serving.done():
+        await serving
+        return
+    _log.info("ending before anything was served")
+    serving.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve_until(
+    stopping: asyncio.Task[Literal[True]], settings: GatewaySettings, on_ready: Callable[[Gateway], None]
+) -> None:
     check_free(settings.listen, "--listen")
     check_free(settings.metrics, "--metrics")
     link, releases = join_root(settings)
@@ -241,5 +263,5 @@ async def serve(settings: GatewaySettings, on_ready: Callable[[Gateway], None]) 
         running_gateway(settings, engine, link, releases) as gateway,
     ):
         on_ready(gateway)
-        await stop.wait()
+        await asyncio.wait([stopping])
         _log.info("draining")

@@ -43,6 +43,8 @@ async def started_engine(
         StartupError: that does not work either.
     """
     if settings.fake:
+        if settings.triton is not None:
+            raise StartupError("--fake labels without an engine: leave out either --fake or --triton")
         yield StartedEngine(FakeSegmenter(latency_s=settings.fake_latency_s, by_release=True), 1)
         return
     triton, version, unpublished = await _start(settings, releases, plan)

@@ -59,6 +59,8 @@ class AsyncRoadshiftClient:
     ) -> AsyncIterator[StreamOutcome]:
         """Labels frames one after the other, yielding each one's outcome in order; nothing is tried again.
 
+        What is no frame is refused alone.
+
         Raises:
             RequestFailed: the stream itself ended; frames without outcome were not answered.
         """
@@ -67,7 +69,7 @@ class AsyncRoadshiftClient:
         async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
             yield opening
             async for frame in frames:
-                yield pb.SegmentStreamRequest(frame=frame.to_message())
+                yield frame.to_stream_message()
 
         try:
             async for response in self._stub.SegmentStream(messages(), metadata=self._connection.metadata):

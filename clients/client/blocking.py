@@ -64,6 +64,8 @@ class RoadshiftClient:
     ) -> Iterator[StreamOutcome]:
         """Labels frames one after the other, yielding each one's outcome in order; nothing is tried again.
 
+        What is no frame is refused alone.
+
         Raises:
             RequestFailed: the stream itself ended; frames without outcome were not answered.
         """
@@ -72,7 +74,7 @@ class RoadshiftClient:
         def messages() -> Iterator[pb.SegmentStreamRequest]:
             yield opening
             for frame in frames:
-                yield pb.SegmentStreamRequest(frame=frame.to_message())
+                yield frame.to_stream_message()
 
         try:
             for response in self._stub.SegmentStream(messages(), metadata=self._connection.metadata):

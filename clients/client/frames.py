@@ -48,6 +48,13 @@ class FrameToSend:
                 return frame
         raise ValueError("neither JPEG nor PNG: convert it, or give its RGB pixels")
 
+    def to_stream_message(self) -> pb.SegmentStreamRequest:
+        """As one of a stream; what is no frame goes without pixels, and the gateway refuses it alone, in order."""
+        try:
+            return pb.SegmentStreamRequest(frame=self.to_message())
+        except (ValueError, OSError):
+            return pb.SegmentStreamRequest(frame=pb.Frame(frame_id=self.frame_id))
+
 
 @dataclass(frozen=True)
 class FrameSettings:

@@ -86,11 +86,12 @@ async def test_a_result_draws_itself(
     np.testing.assert_array_equal(result.overlay(known_frame, opacity=0.0), known_frame)
 
 
+@pytest.mark.parametrize("no_frame", [b"\xff\xd8\xff", b"no image", Path("nowhere.png")])
 async def test_streams_give_every_frame_its_outcome(
-    start_gateway: StartGateway, known_frame: NDArray[np.uint8], known_labels: NDArray[np.uint8]
+    start_gateway: StartGateway, no_frame: bytes | Path, known_frame: NDArray[np.uint8], known_labels: NDArray[np.uint8]
 ) -> None:
     served = await start_gateway()
-    frames = [FrameToSend(known_frame, "a"), FrameToSend(b"\xff\xd8\xff", "b"), FrameToSend(png(known_frame), "c")]
+    frames = [FrameToSend(known_frame, "a"), FrameToSend(no_frame, "b"), FrameToSend(png(known_frame), "c")]
 
     async def sending() -> AsyncIterator[FrameToSend]:
         for frame in frames:

@@ -102,6 +102,8 @@ async def test_status_shows_health_and_metrics_and_fails_when_nothing_serves(sta
         while await client.is_serving():
             await asyncio.sleep(0.01)
     assert (await run("status", *addresses)).exit_code == 1
+    as_url = await run("status", *addresses[:3], f"http://{addresses[3]}/metrics")
+    assert "no metrics" not in as_url.output
     nowhere = await run("status", "--server", "127.0.0.1:1", "--metrics", "127.0.0.1:1")
     assert nowhere.exit_code == 1
     assert "no metrics at 127.0.0.1:1" in nowhere.output

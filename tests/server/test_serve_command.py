@@ -70,6 +70,19 @@ def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Fra
         assert process.wait(30) == 0
 
 
+def test_a_signal_while_the_engine_is_started_ends_the_start(tmp_path: Path) -> None:
+    command = [ROADSHIFT, "serve", "--listen", "127.0.0.1:0", "--metrics", "", "--triton-repository", tmp_path]
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, and says nothing
+        triton = f"127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen([*command, "--triton", triton], stderr=subprocess.PIPE, text=True) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=30)
+            connection.close()
+    assert process.returncode == 0
+    assert "ending before anything was served" in log
+
+
 def failing_start(*arguments: str | Path, **environment: str) -> tuple[int, list[str]]:
     command = [ROADSHIFT, "serve", *arguments]
     ended = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
@@ -112,6 +125,7 @@ def one_token_too_few(folder: Path) -> Path:
         (lambda folder: ("--release", incomplete_release(folder)), r"/engine/model\.bin is missing: copy the release"),
         (lambda folder: ("--run-dir", __file__), r"cannot be written .* choose another --run-dir$"),
         (lambda folder: ("--triton", "127.0.0.1:1"), "--triton needs --triton-repository"),
+        (lambda folder: ("--fake", "--triton", "127.0.0.1:1"), "leave out either --fake or --triton"),
         (lambda folder: ("--fake", "--domain", "Not A Domain"), "'Not A Domain' is not a domain name"),
         (lambda folder: ("--fake", "--listen", "8500"), "--listen 8500 is not HOST:PORT"),
         (lambda folder: ("--fake", "--listen", "127.0.0.1:70000"), "127.0.0.1:70000 is not HOST:PORT"),
