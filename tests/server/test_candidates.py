@@ -98,7 +98,7 @@ async def test_a_candidate_that_is_not_ready_leaves_its_share_to_serving(
     served.segmenter.behaviors[2].load_failure = "no room for it"
     lost = served.segmenter.versions.pop(2)
     assert set(await ask_all(served, frame_message, 5)) == {1}
-    await eventually(lambda: health(served).trouble == "no room for it")
+    await eventually(lambda: 2 in served.gateway.vitals.versions() and health(served).trouble == "no room for it")
     assert not health(served).loaded
     served.segmenter.versions[2] = lost
     assert set(await ask_all(served, frame_message, 5)) == {2}
