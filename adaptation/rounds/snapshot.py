@@ -114,7 +114,7 @@ def list_target(target: Path, split: str) -> list[tuple[Path, str, LabelledFrame
         if not images:
             raise DataError(f"{target} holds no JPEG or PNG: give a folder of frames or a data set") from None
         return [(image, image.parent.relative_to(target).as_posix(), None) for image in images]
-    (choice,) = choose_data([target], "train", splits=[split])
+    (choice,) = choose_data([target], split)
     return [(frame.image, frame.sequence, frame) for frame in choice.frames()]
 
 
