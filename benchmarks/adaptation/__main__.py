@@ -97,7 +97,7 @@ def _keep_settings(options: argparse.Namespace) -> None:
     if not path.exists():
         path.write_text(json.dumps(settings, indent=1) + "\n")
     known = json.loads(path.read_text())
-    if differing := [f"--{name.replace('_', '-')}" for name in deciding if known[name] != settings[name]]:
+    if differing := [f"--{name.replace('_', '-')}" for name in deciding if known.get(name, "None") != settings[name]]:
         raise SystemExit(f"{options.work} holds cells of another {', '.join(differing)}: name another --work")
 
 
