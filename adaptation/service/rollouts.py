@@ -28,6 +28,8 @@ ERRORS_ANYWAY = 2
 """So many are an accident, however few frames there were."""
 SLOWEST_FACTOR = 2.0
 """The engine's p99 with the candidate over that with the version that serves."""
+SLOWER_ANYWAY_S = 0.1
+"""So much more is an accident of scheduling, however quick the engine is."""
 MOST_DISAGREEMENT = 0.5
 """Mean over the classes that were seen; an adapted network disagrees where it is better, not everywhere."""
 _FEWEST_SHADOWS = 8
@@ -63,6 +65,10 @@ def _has_loaded(beat: Heartbeat, version: int) -> bool:
     return health is not None and health.loaded
 
 
+def _slowest_s(serving_s: float) -> float:
+    return max(SLOWEST_FACTOR * serving_s, serving_s + SLOWER_ANYWAY_S)
+
+
 def _trouble(health: VersionHealth, serving: VersionHealth | None) -> str:
     if health.trouble:
         return health.trouble
@@ -70,7 +76,7 @@ def _trouble(health: VersionHealth, serving: VersionHealth | None) -> str:
         return f"{health.errors} errors in {health.requests} frames"
     ours_s, theirs_s = health.engine_p99_s, None if serving is None else serving.engine_p99_s
     enough = health.requests + health.shadow_frames >= _FEWEST_SHADOWS
-    if enough and ours_s is not None and theirs_s is not None and ours_s > SLOWEST_FACTOR * theirs_s:
+    if enough and ours_s is not None and theirs_s is not None and ours_s > _slowest_s(theirs_s):
         return f"the engine's p99 is {1000 * ours_s:.0f} ms with it, {1000 * theirs_s:.0f} ms without"
     if health.disagreement is not None and health.shadow_frames >= _FEWEST_SHADOWS:
         disagreement_K = np.array(health.disagreement)

@@ -45,7 +45,6 @@ WRONG_FILES = {
         encoded(Image.fromarray(np.zeros((8, 8), np.uint16)), "PNG"),
         "INVALID_ARGUMENT: the PNG has 16 bits a channel",
     ),
-    "palette.png": (encoded(Image.new("P", (8, 8)), "PNG"), "colour type 3: send 8 bits a channel, gray, RGB, RGBA"),
     "bomb.png": (png_of_said_size(100_000, 100_000), "= 10000000000 pixels: send one of at most 16777216"),
     "cut.jpg": (JPEG[: len(JPEG) // 2], "INVALID_ARGUMENT: the JPEG"),
 }
