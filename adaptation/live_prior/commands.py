@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from adaptation.live_prior.deciding import freeze_prior, reset_prior
+from exchange.audit import user_at_host
 from exchange.label_space import CLASS_NAMES
 from exchange.lease import LeaseHeld, LeaseLost, holding
 from exchange.locations import DomainName
-from exchange.priors import LiveEstimate, PriorRecord, change_prior, read_priors
+from exchange.priors import LiveEstimate, PriorRecord, read_priors
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
 from exchange.serving_plan import ServingPlan, read_plan
@@ -53,16 +54,15 @@ def freeze(
 ) -> None:
     """Keep a domain's prior in the serving plan as it is."""
     with _explained():
-        change_prior(_root(root), _checked(domain), lambda record: record.model_copy(update={"frozen": not off}))
+        freeze_prior(_root(root), _checked(domain), frozen=not off, who=user_at_host())
     typer.echo(f"the prior of {domain} {'moves again' if off else 'stays as it is'}")
 
 
 @prior.command()
 def reset(root: Root, domain: Domain) -> None:
     """Forget what a domain's frames have shown so far; it is served without adjustment until new ones say enough."""
-    now = datetime.now(UTC)
     with _explained():
-        change_prior(_root(root), _checked(domain), lambda _: PriorRecord(domain=domain, since=now))
+        reset_prior(_root(root), _checked(domain), who=user_at_host())
     typer.echo(
         f"the prior of {domain} begins anew; a learner takes {_UPDATE_EVERY_S:.0f} s to write that into the plan"
     )

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 
-from adaptation.publishing.deciding import Order, promote, roll_back
+from adaptation.live_prior.deciding import freeze_prior, reset_prior
+from adaptation.publishing.deciding import Order, promote, reset, roll_back
 from adaptation.rounds.recipes import RoundConfig
 from adaptation.service.round_state import (
     Phase,
@@ -25,6 +26,7 @@ from exchange.lease import Lease
 from exchange.ledger import require_present
 from exchange.pins import set_pin
 from exchange.plan_changes import apply_change, with_candidate
+from exchange.priors import PriorRecord
 from exchange.serving_plan import ServingPlan
 from exchange.storage import ObjectExists, StorageRoot
 
@@ -126,6 +128,20 @@ class Operations:
         plan = roll_back(self.root, self._lease, order)
         self._wake()
         return plan
+
+    def reset(self, order: Order) -> ServingPlan:
+        """Serves the anchor again. Raises PlanRefused; LeaseLost, RecordError, ReleaseError, StorageError."""
+        plan = reset(self.root, self._lease, order)
+        self._wake()
+        return plan
+
+    def freeze_prior(self, domain: str, *, frozen: bool, by: str, why: str = "") -> PriorRecord:
+        """Raises RecordError, StorageError."""
+        return freeze_prior(self.root, domain, frozen=frozen, who=by, why=why)
+
+    def reset_prior(self, domain: str, *, by: str, why: str = "") -> PriorRecord:
+        """Raises RecordError, StorageError."""
+        return reset_prior(self.root, domain, who=by, why=why)
 
     def pin(self, version: int, *, pinned: bool, by: str) -> tuple[int, ...]:
         """Returns all that are pinned. Raises ReleaseError; RecordError, StorageError."""
