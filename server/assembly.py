@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from exchange.engine_busy import EngineBusyWriter
 from exchange.gateways import VersionHealth
 from exchange.listening import StartupError, check_free, open_port
+from exchange.metrics_port import serve_metrics
 from exchange.storage import StorageRoot
 from server.background_call import in_background
 from server.candidates import Candidates
@@ -32,7 +33,7 @@ from server.gateway.listening import new_server
 from server.gateway.open_streams import OpenStreams
 from server.gateway.segmentation_servicer import SegmentationServicer
 from server.local_releases import LocalReleases
-from server.metrics import GatewayMetrics, GatewayState, serve_metrics
+from server.metrics import GatewayMetrics, GatewayState
 from server.plan_follower import PlanFollower, present_plan
 from server.rollout import Rollout
 from server.routing import Router, ServingPlan
@@ -80,7 +81,9 @@ class Gateway:
             engine_busy_s=lambda: 0.0 if self._busy is None else self._busy.busy_s(),
         )
         self.metrics = GatewayMetrics()
-        self.metrics.registry.register(GatewayState(self.admission, self.router, segmenter, self.vitals, link))
+        self.metrics.registry.register(
+            GatewayState(self.admission, self.router, segmenter, self.vitals, link, settings.run_dir)
+        )
         handler = FrameHandler(
             segmenter=segmenter,
             router=self.router,

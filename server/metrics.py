@@ -1,15 +1,16 @@
 """What the gateway shows to Prometheus. Labels are bounded: listed domains, versions, statuses; never a vehicle."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Summary, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from exchange.gateways import VersionHealth
 from exchange.label_space import CLASS_NAMES
-from exchange.listening import StartupError
+from exchange.metrics_port import disk_families
 from server.capture.heartbeat_writer import Vitals
 from server.errors import ServingError
 from server.gateway.admission import Admission
@@ -104,13 +105,20 @@ class GatewayState(Collector):
     """What is read at the moment of a scrape rather than counted: queues and versions, with no stale series."""
 
     def __init__(
-        self, admission: Admission, router: Router, segmenter: Segmenter, vitals: Vitals, drops: Drops | None
+        self,
+        admission: Admission,
+        router: Router,
+        segmenter: Segmenter,
+        vitals: Vitals,
+        drops: Drops | None,
+        run_dir: Path,
     ) -> None:
         self._admission = admission
         self._router = router
         self._segmenter = segmenter
         self._vitals = vitals
         self._drops = drops
+        self._run_dir = run_dir
 
     def collect(self) -> Iterable[Metric]:
         in_flight = "Frames being decoded, inferred or encoded."
@@ -133,6 +141,7 @@ class GatewayState(Collector):
         busy = "Time during which some frame was being inferred; told only where somebody may train beside it."
         yield CounterMetricFamily("roadshift_engine_busy_seconds", busy, self._vitals.engine_busy_s())
         yield self._dropped()
+        yield from disk_families({"run_dir": self._run_dir})
         yield from _version_families(self._vitals.versions())
 
     def _dropped(self) -> Metric:
@@ -180,25 +189,3 @@ def _version_families(versions: Mapping[int, VersionHealth]) -> Iterable[Metric]
         for name, share in zip(CLASS_NAMES, health.disagreement or (), strict=False):
             disagreement.add_metric((version, name), share)
     return errors, shadows, trouble, seconds, disagreement
-
-
-def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
-    """Lets Prometheus read the registry; returns the port, and what ends it.
-
-    Raises:
-        StartupError: the address cannot be had.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        http, thread = start_http_server(int(port), host, registry)
-    except (OSError, ValueError) as error:
-        raise StartupError(
-            f"cannot serve metrics on {address} ({error}): choose another --metrics, or '' for none"
-        ) from error
-
-    def stop() -> None:
-        http.shutdown()
-        http.server_close()
-        thread.join()
-
-    return http.server_port, stop

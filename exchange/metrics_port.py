@@ -1,0 +1,47 @@
+"""Where Prometheus reads a process: its port, and what every process tells of itself."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from exchange.listening import StartupError
+
+
+def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
+    """Lets Prometheus read the registry; returns the port, and what ends it.
+
+    Raises:
+        StartupError: the address cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        http, thread = start_http_server(int(port), host, registry)
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"cannot serve metrics on {address} ({error}): choose another --metrics, or '' for none"
+        ) from error
+
+    def stop() -> None:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+    return http.server_port, stop
+
+
+def disk_families(folders: Mapping[str, Path]) -> Iterator[Metric]:
+    """Free and whole size of the disks below named folders; one that cannot be looked at is left out."""
+    free = GaugeMetricFamily("roadshift_disk_free_bytes", "Free on the disk below a folder.", labels=("folder",))
+    size = GaugeMetricFamily("roadshift_disk_size_bytes", "Size of the disk below a folder.", labels=("folder",))
+    for name, folder in folders.items():
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            continue
+        free.add_metric((name,), usage.free)
+        size.add_metric((name,), usage.total)
+    yield free
+    yield size
