@@ -45,6 +45,12 @@ class LoadedVersion:
         """For how long the engine has worked on one frame by now, at most; 0 without one."""
         return max((turn.running_s() for turn in self.in_flight.values()), default=0.0)
 
+    def forgive(self, seconds: float) -> None:
+        """Counts so much less against it: this process stood still, and could not have heard of it."""
+        self.heard_s += seconds
+        for turn in self.in_flight.values():
+            turn.begun_s += seconds
+
     def start(self, inference: Inference, turn: Turn) -> Inference:
         """Counts an inference as in flight until it ends, and its turn with it."""
         if not self.in_flight:

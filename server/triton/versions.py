@@ -266,7 +266,8 @@ class TritonVersions:
         size, start_s = version.frame_size, time.monotonic()
         inputs = inputs_of(np.zeros((*size, 3), np.uint8), np.zeros(NUM_CLASSES, np.float32), size)
         inference = self._start(version, inputs)
-        await asyncio.wait((inference,), timeout=HANG_LIMIT_S)
+        for _ in range(2):  # half the time is over where this process stood still meanwhile
+            await asyncio.wait((inference,), timeout=HANG_LIMIT_S / 2)
         if not inference.done() or inference.cancelled():
             raise EngineUnavailable(f"version {version.number} has not answered for {HANG_LIMIT_S:.0f} s")
         output = inference.result()

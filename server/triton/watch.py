@@ -19,6 +19,8 @@ PROBE_SHARE = 0.03
 SHORTEST_SILENCE_S, LONGEST_SILENCE_S = 1.0, 15.0
 LIVENESS_EVERY_S = 0.5
 TICK_S = 0.2
+STOOD_STILL_S = 2.0
+"""Where a tick comes so late, this process was stopped, as by SIGSTOP or with its machine: nobody else was silent."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 """Between one repair and the next of a row; the first of a row starts at once."""
 ROW_ENDS_AFTER_S = 60.0
@@ -60,8 +62,13 @@ class Watch:
         return [version for version in up if not version.in_flight and version.silent_s() >= seconds]
 
     async def _probe_the_silent(self) -> None:
+        ticked_s = time.monotonic()
         while True:
+            late_s, ticked_s = time.monotonic() - ticked_s - TICK_S, time.monotonic()
             up = self._versions.loaded.up()
+            if late_s > STOOD_STILL_S:
+                for version in up:
+                    version.forgive(late_s)
             some_in_use = any(version.is_in_use() for version in up)
             for version in up:
                 standby = some_in_use and not version.is_in_use()
