@@ -25,9 +25,8 @@ class ShardUploader:
     def upload(self) -> None:
         """Raises StorageError; what was not uploaded is tried again the next time."""
         for shard in self._spool.waiting():
-            try:
-                data = shard.read_bytes()
-            except FileNotFoundError:  # it was the oldest of too many
+            data = self._spool.read(shard)
+            if data is None:
                 continue
             with contextlib.suppress(ObjectExists):  # uploaded by a process that was killed before it deleted it here
                 self._root.create(self._spool.key_of(shard), data)

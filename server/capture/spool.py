@@ -5,7 +5,8 @@
     <spool>/shards/<domain>/<name>.tar    whole shards that wait for the root
 
 Each appears by rename. A process that is killed leaves whole frames and whole shards, which the next one hands on;
-a frame is in no two shards, for the kept ones are deleted before their shard can leave.
+a frame is in no two shards, for the kept ones are deleted before their shard can leave. What a power cut or a failing
+disk damaged is deleted here, and never handed on.
 """
 
 import fcntl
@@ -57,16 +58,25 @@ class Spool:
         """
         for folder in sorted(self._kept.iterdir()):
             files = sorted(folder.glob("*.members"))
-            if files:
-                name = ShardName(folder.name, self._gateway, datetime.now(UTC), len(files))
-                _write(self._path(name), join_shard(file.read_bytes() for file in files))
+            whole = [members for file in files if _frames(file, join_shard([members := file.read_bytes()]))]
+            if whole:
+                name = ShardName(folder.name, self._gateway, datetime.now(UTC), len(whole))
+                _write(self._path(name), join_shard(whole))
                 failpoint("spool.after-shard")
             for file in files:
-                file.unlink()
+                file.unlink(missing_ok=True)
 
     def waiting(self) -> list[Path]:
         """Shards that the root does not have, the oldest first."""
         return sorted(self._shards.rglob("*.tar"), key=lambda path: path.name)
+
+    def read(self, shard: Path) -> bytes | None:
+        """None where it is gone, as the oldest of too many or being damaged."""
+        try:
+            data = shard.read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if _frames(shard, data) else None
 
     def key_of(self, shard: Path) -> str:
         return f"{FRAMES}/{shard.parent.name}/{self._gateway}/{shard.name}"
@@ -109,12 +119,12 @@ class Spool:
 
 
 def _frames(path: Path, data: bytes) -> list[CapturedFrame]:
-    """A file that is damaged, as after a power cut, is deleted."""
+    """None of a file that is damaged, which is deleted."""
     try:
         return list(read_shard(data, path.name))
     except RecordError as error:
         _log.error("deleting a damaged file of the spool: %s", error)
-        path.unlink()
+        path.unlink(missing_ok=True)
         return []
 
 

@@ -98,6 +98,33 @@ def test_frames_beyond_the_queues_bounds_are_dropped_and_counted(tmp_path: Path)
     assert writer.dropped == 1000
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 1000, 1536])
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("part", ["*.members", "*.tar"])
+def test_what_was_damaged_in_the_spool_never_reaches_the_root(
+    root: StorageRoot, tmp_path: Path, part: str, restarted: bool, kept_bytes: int
+) -> None:
+    spool = Spool(tmp_path, "gw-a")
+    for number, (domain, seed) in enumerate((("sim-day", 0), ("sim-day", 1), ("sim-fog", 2))):
+        writer = CaptureWriter(spool, "gw-a", KEY, interval_s=3600)
+        writer.add(served(seed, domain=domain, drive=str(number)))
+        writer.look()
+    if part == "*.tar":
+        spool.seal()
+    damaged = sorted(tmp_path.rglob(part))[0]
+    with damaged.open("r+b") as file:
+        file.truncate(kept_bytes)
+    if restarted:
+        spool.close()
+        spool = Spool(tmp_path, "gw-a")
+    spool.seal()
+    ShardUploader(root, spool, Retention()).upload()
+    left = {"*.members": ["sim-day", "sim-fog"], "*.tar": ["sim-fog"]}[part]
+    assert [found.metadata.domain for found in stored(root)] == left
+    assert not list(tmp_path.rglob("*.members"))
+    assert spool.waiting() == []
+
+
 def test_a_spool_without_a_root_keeps_the_newest_shards(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "gw-a")
     writer = CaptureWriter(spool, "gw-a", KEY, interval_s=3600)
