@@ -6,6 +6,8 @@ from pathlib import Path
 
 import grpc
 
+from exchange.listening import is_loopback
+
 _MAX_MESSAGE_BYTES = 64 << 20
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -25,13 +27,25 @@ class Connection:
     certificate: Path | None = None
     key: Path | None = None
     token: str | None = None
+    insecure: bool = False
+    """Send the token in plain text beyond loopback, too: the network itself is trusted."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where a token would be readable on the way."""
+        is_plain = self.ca is None and self.certificate is None
+        if self.token is not None and is_plain and not self.insecure and not is_loopback(self.address):
+            raise ValueError(
+                f"the token would go to {self.address} in plain text: set ROADSHIFT_CA to what the server's "
+                "certificate is signed with, or ROADSHIFT_INSECURE=1 if the network itself is trusted"
+            )
 
     @classmethod
     def from_environment(cls, address: str) -> "Connection":
-        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name.
+        """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name; _INSECURE=1.
 
         Raises:
-            ValueError: a file that cannot be read, a certificate without its key, or a token that is none.
+            ValueError: a file that cannot be read, a certificate without its key, a token that is none, or one that
+                would be readable on the way.
         """
         ca, certificate, key = (_readable_file(name) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
         if (certificate is None) != (key is None):
@@ -39,7 +53,7 @@ class Connection:
         token = _variable("TOKEN")
         if token is not None and not (token.isascii() and token.isprintable()):
             raise ValueError("ROADSHIFT_TOKEN is no token: it may hold printable ASCII only, and no end of line")
-        return cls(address, ca, certificate, key, token)
+        return cls(address, ca, certificate, key, token, insecure=_variable("INSECURE") == "1")
 
     def open_channel(self) -> grpc.Channel:
         credentials = self._credentials()

@@ -58,12 +58,7 @@ def open_port(server: grpc.aio.Server | grpc.Server, settings: ListenSettings) -
     Raises:
         StartupError: no TLS beyond loopback, unreadable files, or a port that is taken.
     """
-    tls = settings.tls_certificate is not None or settings.tls_key is not None or settings.tls_client_ca is not None
-    if not tls and not settings.insecure and not _is_loopback(settings.listen):
-        raise StartupError(
-            f"{settings.listen} is reachable from other machines: give --tls-certificate and --tls-key, "
-            "or say --insecure if the network itself is trusted"
-        )
+    tls = checked_tls(settings)
     try:
         if not tls:
             return server.add_insecure_port(settings.listen)
@@ -74,7 +69,25 @@ def open_port(server: grpc.aio.Server | grpc.Server, settings: ListenSettings) -
         ) from error
 
 
-def _is_loopback(listen: str) -> bool:
+def checked_tls(settings: ListenSettings) -> bool:
+    """Whether a port with these settings speaks TLS, after a look at the files.
+
+    Raises:
+        StartupError: no TLS beyond loopback, or files that are none.
+    """
+    tls = settings.tls_certificate is not None or settings.tls_key is not None or settings.tls_client_ca is not None
+    if tls:
+        _credentials(settings)
+    elif not settings.insecure and not is_loopback(settings.listen):
+        raise StartupError(
+            f"{settings.listen} is reachable from other machines: give --tls-certificate and --tls-key, "
+            "or say --insecure if the network itself is trusted"
+        )
+    return tls
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether an address, HOST:PORT or unix:PATH, cannot be reached from another machine."""
     host = listen.rpartition(":")[0].strip("[]")
     if listen.startswith("unix:") or host == "localhost":
         return True

@@ -182,6 +182,18 @@ def test_what_is_no_frame_is_not_sent(image: Any, message: str) -> None:
         client.segment(image)
 
 
+@pytest.mark.parametrize("address", ["gateway.example:8500", "192.0.2.7:8500", "[2001:db8::1]:8500"])
+def test_a_token_is_not_sent_in_plain_text_beyond_loopback(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROADSHIFT_TOKEN", "road-secret")
+    with pytest.raises(ValueError, match=r"in plain text: set ROADSHIFT_CA .* or ROADSHIFT_INSECURE=1"):
+        Connection.from_environment(address)
+    monkeypatch.setenv("ROADSHIFT_INSECURE", "1")
+    assert Connection.from_environment(address).token is not None
+    monkeypatch.delenv("ROADSHIFT_INSECURE")
+    for own in ("127.0.0.1:8500", "localhost:8500", "[::1]:8500", "unix:/run/roadshift"):
+        assert Connection.from_environment(own).token is not None
+
+
 def test_a_gateway_that_is_not_there_is_a_failed_request() -> None:
     with RoadshiftClient(Connection("127.0.0.1:1"), timeout_s=0.3) as client:
         with pytest.raises(RequestFailed, match="UNAVAILABLE"):

@@ -35,6 +35,32 @@ async def test_health_follows_what_really_answers(start_gateway: StartGateway, s
     watch.cancel()
 
 
+async def test_who_watches_health_leaves_room_for_who_asks(start_gateway: StartGateway) -> None:
+    served = await start_gateway()
+    stub = health_pb2_grpc.HealthStub(served.channel)
+    watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(64)]
+    for watch in watches:
+        assert (await watch.read()).status == SERVING
+    with pytest.raises(grpc.aio.AioRpcError, match="64 callers watch already: call Check now and then"):
+        await stub.Watch(health_pb2.HealthCheckRequest()).read()
+    assert await health(served, "") == SERVING
+    watches.pop().cancel()
+
+    async def there_is_room() -> bool:
+        watch = stub.Watch(health_pb2.HealthCheckRequest())
+        try:
+            return (await watch.read()).status == SERVING
+        except grpc.aio.AioRpcError:
+            return False
+        finally:
+            watch.cancel()
+
+    while not await there_is_room():
+        pass
+    for watch in watches:
+        watch.cancel()
+
+
 async def test_health_of_an_unknown_service_is_not_found(start_gateway: StartGateway) -> None:
     served = await start_gateway()
     with pytest.raises(grpc.aio.AioRpcError) as failure:
