@@ -8,18 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import grpc
+from prometheus_client import CollectorRegistry
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from adaptation.data.labelled_frames import DataError
 from adaptation.service.job import chosen_sources, held_out_sources
 from adaptation.service.learner import Learner
+from adaptation.service.metrics import lease_gauge
 from adaptation.service.operations_servicer import MOST_WATCHERS, OperationsServicer
 from adaptation.service.settings import LearnerSettings
 from exchange.audit import user_at_host
 from exchange.callers import Callers
 from exchange.lease import Lease, LeaseHeld, holding
 from exchange.listening import StartupError, check_free, open_port
-from exchange.storage import StorageRoot, open_root
+from exchange.metrics_port import serve_metrics
+from exchange.storage import JoinedRoots, StorageRoot, open_root
 
 _WORKERS = MOST_WATCHERS + 8
 _MOST_CALLS = 64
@@ -40,14 +43,27 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -
     settings.limits()
     _check_sources(settings)
     check_free(settings.listen, "--listen")
+    check_free(settings.metrics, "--metrics")
     callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
     stopping = _StopSignal()
-    root = open_root(settings.root)
+    joined = JoinedRoots(settings.run_dir)
+    joined_before = settings.root in joined
+    root = open_root(settings.root, joined_before=joined_before)
+    hasty_root = open_root(settings.root, settings.lease_s / 5, joined_before=joined_before)
+    joined.add(settings.root)
+    registry = CollectorRegistry()
+    show_lease = lease_gauge(registry)
     with ExitStack() as stack:
-        lease = _acquire(stack, open_root(settings.root, settings.lease_s / 5), settings, stopping)
+        if settings.metrics:
+            metrics_port, stop_metrics = serve_metrics(settings.metrics, registry)
+            stack.callback(stop_metrics)
+            _log.info("metrics on port %d", metrics_port)
+        lease = _acquire(stack, hasty_root, settings, stopping)
         if lease is None:
             return
+        show_lease(lease)
         learner = Learner(root, lease, settings, user_at_host())
+        registry.register(learner.metrics)
         stopping.tell(learner.stop)
         learner.begin()
         with _port(learner, callers) as port:

@@ -10,9 +10,10 @@ from exchange.storage.objects import (
     StorageUnavailable,
     StoredObject,
 )
-from exchange.storage.root import StorageRoot, open_root
+from exchange.storage.root import JoinedRoots, StorageRoot, open_root
 
 __all__ = [
+    "JoinedRoots",
     "ObjectChanged",
     "ObjectExists",
     "ObjectInfo",

@@ -36,13 +36,14 @@ _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR
 class DiskBackend:
     """Safe for any number of processes on one machine, and on a file system with POSIX locks for several machines."""
 
-    def __init__(self, folder: Path, patience_s: float) -> None:
+    def __init__(self, folder: Path, patience_s: float, joined_before: bool = False) -> None:
         self._folder = folder
         self._patience_s = patience_s
         self._partial = folder / ".partial"
         with _explained(str(folder)):
-            self._partial.mkdir(parents=True, exist_ok=True)
-            for left in self._partial.iterdir():
+            if not joined_before:
+                self._partial.mkdir(parents=True, exist_ok=True)
+            for left in self._partial.glob("*"):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - left.stat().st_mtime > _PARTIAL_IS_LEFT_AFTER_S:
                         left.unlink()

@@ -145,12 +145,13 @@ class StorageRoot:
             longest_s = min(_LONGEST_PAUSE_S, 2 * longest_s)
 
 
-def open_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
-    """Opens a root; a `file://` one is created where it is missing.
+def open_root(url: str, patience_s: float = PATIENCE_S, *, joined_before: bool = False) -> StorageRoot:
+    """Opens a root; a `file://` one is created where it is missing, unless it was `joined_before`.
 
     Args:
         url: file:///folder, a plain path, or s3://bucket/prefix.
         patience_s: how long a call may take with its retries; one attempt gets as long, so at most twice this.
+        joined_before: where a `file://` root is missing it is away, as an unmounted disk, and not new.
 
     Raises:
         StorageError: it cannot be opened; the message says what to change.
@@ -164,7 +165,23 @@ def open_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
             raise StorageRefused(f"{url} needs the package obstore: pip install 'roadshift[s3]'") from None
         return StorageRoot(url, S3Backend(parts.netloc, check_key(prefix) if prefix else "", patience_s), patience_s)
     if parts.scheme == "file" and not parts.netloc and prefix:
-        return StorageRoot(url, DiskBackend(Path(unquote(parts.path)), patience_s), patience_s)
+        return StorageRoot(url, DiskBackend(Path(unquote(parts.path)), patience_s, joined_before), patience_s)
     if not parts.scheme and url:
-        return StorageRoot(url, DiskBackend(Path(url).absolute(), patience_s), patience_s)
+        return StorageRoot(url, DiskBackend(Path(url).absolute(), patience_s, joined_before), patience_s)
     raise StorageRefused(f"{url!r} is no storage root: give file:///folder or s3://bucket/prefix")
+
+
+class JoinedRoots:
+    """Which roots the owner of a folder has joined: one URL a line, in a file that outlives the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "joined_roots"
+
+    def __contains__(self, url: str) -> bool:
+        return self._file.exists() and url in self._file.read_text().splitlines()
+
+    def add(self, url: str) -> None:
+        if url not in self:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a") as file:
+                file.write(f"{url}\n")

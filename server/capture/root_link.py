@@ -13,7 +13,7 @@ from pathlib import Path
 from exchange.listening import StartupError
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.retention import Retention
-from exchange.storage import StorageError, open_root
+from exchange.storage import JoinedRoots, StorageError, open_root
 from server.capture.background import Background
 from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
 from server.capture.drives import DriveTracker
@@ -48,8 +48,11 @@ class RootLink:
 
     def __init__(self, settings: RootSettings) -> None:
         try:
-            self.hasty_root = open_root(settings.url, _HASTY_PATIENCE_S)
-            self.root = open_root(settings.url, _PATIENCE_S)
+            joined = JoinedRoots(settings.folder)
+            joined_before = settings.url in joined
+            self.hasty_root = open_root(settings.url, _HASTY_PATIENCE_S, joined_before=joined_before)
+            self.root = open_root(settings.url, _PATIENCE_S, joined_before=joined_before)
+            joined.add(settings.url)
             settings.folder.mkdir(parents=True, exist_ok=True)
             self.gateway = settings.gateway or _remembered_name(settings.folder / "gateway_name")
             key_file = settings.pseudonym_key or settings.folder / "pseudonym.key"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from exchange.storage import (
+    JoinedRoots,
     ObjectChanged,
     ObjectExists,
     ObjectMissing,
@@ -224,6 +225,25 @@ def test_a_root_that_is_away_is_not_taken_for_an_empty_one(tmp_path: Path) -> No
     (tmp_path / "root").rmdir()
     (tmp_path / "away").rename(tmp_path / "root")
     assert [info.key for info in root.list_objects("folder")] == ["folder/key"]
+
+
+def test_a_root_that_was_joined_before_is_not_begun_anew(tmp_path: Path) -> None:
+    url = (tmp_path / "root").as_uri()
+    joined = JoinedRoots(tmp_path / "run")
+    assert url not in joined
+    open_root(url, patience_s=0.1, joined_before=url in joined)
+    joined.add(url)
+    joined.add(url)
+    (tmp_path / "root").rename(tmp_path / "away")
+    root = open_root(url, patience_s=0.1, joined_before=url in JoinedRoots(tmp_path / "run"))
+    with pytest.raises(StorageUnavailable, match="is away"):
+        root.read_if_any("folder/key")
+    with pytest.raises(StorageUnavailable, match="root"):
+        root.create("folder/key", b"data")
+    assert not (tmp_path / "root").exists()
+    (tmp_path / "away").rename(tmp_path / "root")
+    root.create("folder/key", b"data")
+    assert (tmp_path / "run" / "joined_roots").read_text() == f"{url}\n"
 
 
 class ForgetfulProxy(BaseHTTPRequestHandler):
