@@ -15,7 +15,7 @@ from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
 from server.segmenter import FakeSegmenter, class_shift_of
 
 BORN_WITH = 1
-"""The version that the fake has from its start; it shifts no class."""
+"""The version of a gateway's own release, before there is a plan; that of the fake shifts no class."""
 LabelsOf = Callable[[int, int, NDArray[np.float32]], set[int]]
 """By version, class of the frame's colour, and log prior ratio."""
 _SAME_LOGIT = 1e-3
@@ -30,7 +30,7 @@ def wrong_answers(
 
     Args:
         plans: by revision; where one is missing, what it allowed is not known, and nobody is accused for it.
-        versions: that were ever published.
+        versions: that were ever published, and `BORN_WITH`.
     """
     told: dict[str, int] = {}
     for answer in answers:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adaptation.service.round_state import RoundBook
-from benchmarks.faults.answers import fake_labels, gray_labels, wrong_answers
+from benchmarks.faults.answers import BORN_WITH, fake_labels, gray_labels, wrong_answers
 from benchmarks.faults.story import Told
 from exchange.frames import read_shard
 from exchange.ledger import collected_versions, fetch_release, read_ledger
@@ -96,7 +96,7 @@ def round_resumes_or_fails(told: Told) -> Iterator[str]:
 
 def answers_are_right(told: Told) -> Iterator[str]:
     deployment = told.deployment
-    releases = _published_copies(told)
+    releases = {BORN_WITH: deployment.starter} | _published_copies(told)  # it need not be published for revision 0
     labels_of = fake_labels(releases) if deployment.plan.engine == "fake" else gray_labels(releases)
     yield from wrong_answers(deployment.fleet.answers, deployment.watch.plans, releases, labels_of)
 

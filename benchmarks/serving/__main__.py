@@ -14,6 +14,7 @@ of their own.
 import argparse
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--overload-seconds", type=float, default=60.0)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the dated file")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end the servers, paused ones too
     load_before = os.getloadavg()[0]
     run = Run(arguments.release, arguments.rounds, arguments.seconds, arguments.overload_seconds)
     try:

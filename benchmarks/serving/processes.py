@@ -24,10 +24,11 @@ def child(command: Sequence[str | Path], log: Path) -> Iterator[subprocess.Popen
     with process:
         try:
             yield process
+        finally:
             ProcessTree(process.pid).go_on()  # else a paused one would not hear the next signal
             process.terminate()
-            process.wait(_STOP_TIMEOUT_S)
-        finally:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_TIMEOUT_S)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 

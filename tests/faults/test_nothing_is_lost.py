@@ -1,4 +1,4 @@
-"""Ten runs of the fault benchmark, some at once: real processes, each run broken in another way."""
+"""A dozen runs of the fault benchmark, some at once: real processes, each run broken in another way."""
 
 from pathlib import Path
 
@@ -15,9 +15,11 @@ FAULTS = {
     12: "kill: gateway",
     22: "failpoint: reset.after-audit",
     25: "failpoint: spool.after-shard",
+    32: "truncated: gateway's spool",
     35: "full disk: gateway",
     42: "truncated: gateway's release",
     55: "failpoint: rollout.audited-promote",
+    60: "failpoint: publish.after-file",
     78: "storage: away",
 }
 """By seed: of each kind, on a disk."""
