@@ -39,6 +39,7 @@ from server.rollout import Rollout
 from server.routing import Router, ServingPlan
 from server.settings import GatewaySettings
 from server.shadow_copies import ShadowCopies
+from server.tracing import Tracing, start_tracing
 from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
@@ -51,8 +52,14 @@ _SERVICES = (
 class Gateway:
     """A running gateway, around a segmenter that is started and stopped by whoever gave it."""
 
-    def __init__(self, settings: GatewaySettings, engine: StartedEngine, link: RootLink | None = None) -> None:
-        """Raises StartupError where the yield file cannot be written."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        engine: StartedEngine,
+        link: RootLink | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        """Raises StartupError where the yield file cannot be written, or what `settings.traces` needs is missing."""
         cv2.setNumThreads(1)  # the workers below are the threads; more would take cores from the engine
         self._settings = settings
         self._engine = engine
@@ -80,6 +87,7 @@ class Gateway:
             shadow_dropped=lambda: self._shadows.dropped,
             engine_busy_s=lambda: 0.0 if self._busy is None else self._busy.busy_s(),
         )
+        self._tracing = tracing or start_tracing(settings.traces, link.gateway if link else settings.gateway or "")
         self.metrics = GatewayMetrics()
         self.metrics.registry.register(
             GatewayState(self.admission, self.router, segmenter, self.vitals, link, settings.run_dir)
@@ -94,6 +102,7 @@ class Gateway:
             candidates=self._candidates,
             inferring=nullcontext if self._busy is None else self._busy.inferring,
             recorders=(self._counts, self._shadows, *((link,) if link else ())),
+            tracing=self._tracing,
             max_frame_pixels=settings.max_frame_pixels,
         )
         access = Access(
@@ -146,6 +155,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         self._stop_metrics()
+        await asyncio.to_thread(self._tracing.close)
         self._workers.shutdown(wait=False)
 
     def plan_follower(self, root: StorageRoot, releases: LocalReleases) -> PlanFollower:
@@ -187,10 +197,11 @@ async def running_gateway(
     engine: StartedEngine,
     link: RootLink | None = None,
     releases: LocalReleases | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway that answers; drained and stopped at the end. With a root it follows the plan from there."""
     async with AsyncExitStack() as stack:
-        gateway = Gateway(settings, engine, link)
+        gateway = Gateway(settings, engine, link, tracing)
         if link is not None and releases is not None:
             await stack.enter_async_context(link.joined(gateway.vitals))
             follower = gateway.plan_follower(link.hasty_root, releases)

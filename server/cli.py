@@ -1,7 +1,6 @@
 """`roadshift serve`."""
 
 import asyncio
-import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from exchange.listening import StartupError
+from exchange.logs import configure_logs
 from server import assembly
 from server.errors import InvalidRequest
 from server.next_steps import next_steps
@@ -27,6 +27,7 @@ def serve(
     release: Annotated[Path | None, _option("Release to serve; the starter that ships if absent.")] = None,
     listen: Annotated[str | None, _option("Address for vehicles (127.0.0.1:8500).")] = None,
     metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9500); '' for none.")] = None,
+    traces: Annotated[str | None, _option("OpenTelemetry collector, such as http://127.0.0.1:4317 (none).")] = None,
     domain: Annotated[list[str] | None, _option("Domain to count apart from 'default'; repeat for more.")] = None,
     root: Annotated[str | None, _option("Storage root shared with the learner: file:///folder or s3://bucket.")] = None,
     gateway: Annotated[str | None, _option("This gateway's name there; made up once if absent.")] = None,
@@ -42,17 +43,18 @@ def serve(
     yield_file: Annotated[Path | None, _option("Where to say that a frame is inferred (engine_busy in it).")] = None,
     frames_at_once: Annotated[int | None, _option("Frames that share the cores, 1 or 2; what suits if absent.")] = None,
     fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
 ) -> None:
     """Serve frames over gRPC until SIGTERM or Ctrl-C; what was admitted by then is still answered.
 
     Everything can also be set by environment variables: ROADSHIFT_LISTEN, ROADSHIFT_TLS_KEY, and, for what has no
     option here, the names in `server/settings.py`, such as ROADSHIFT_IN_FLIGHT.
     """
-    options = {name: value for name, value in locals().items() if value not in (None, [])}
+    options = {name: value for name, value in locals().items() if value not in (None, []) and name != "log_json"}
     if "domain" in options:
         options["domains"] = tuple(options.pop("domain"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        configure_logs(as_json=log_json)
         settings = GatewaySettings(**options)
         asyncio.run(assembly.serve(settings, on_ready=lambda gateway: _announce(settings, gateway)))
     except SettingsError as error:

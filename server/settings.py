@@ -21,6 +21,8 @@ class GatewaySettings(BaseSettings):
     listen: str = "127.0.0.1:8500"
     metrics: str = "127.0.0.1:9500"
     """Where Prometheus reads; empty for nowhere."""
+    traces: str = ""
+    """An OpenTelemetry collector for OTLP over gRPC, such as http://127.0.0.1:4317; empty for none."""
     domains: tuple[str, ...] = Field(default=(), max_length=64)
     """Domains that are counted apart from `default`."""
 

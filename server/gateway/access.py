@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import re
+import uuid
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
 from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
+from exchange.logs import note_ids
 from server.errors import Defect, Forbidden, ServingError, Unauthenticated
 from server.gateway.converters import retry_after_ms
 from server.metrics import GatewayMetrics
@@ -15,6 +18,8 @@ from server.metrics import GatewayMetrics
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 RETRY_AFTER_KEY = "retry-after-ms"
+REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -37,14 +42,20 @@ class Access:
 
 
 class Answering:
-    """Around each call: checks the role first, and ends the call with the status of whatever error comes out."""
+    """Around each call: checks the role first, and ends the call with the status of whatever error comes out.
+
+    The call's id is in what is logged of it, and in the trailing metadata of one that fails.
+    """
 
     def __init__(self, context: Context, access: Access, role: Role) -> None:
         self._context = context
         self._access = access
         self._role = role
+        self._request_id = ""
 
     async def __aenter__(self) -> None:
+        self._request_id = request_id(self._context)
+        note_ids(request_id=self._request_id)
         try:
             self._access.require(self._context, self._role)
         except ServingError as error:
@@ -59,8 +70,25 @@ class Answering:
 
     async def _abort(self, error: ServingError) -> None:
         hint_s = error.retry_after_s
-        trailing = () if hint_s is None else ((RETRY_AFTER_KEY, str(retry_after_ms(hint_s))),)
-        await self._context.abort(error.status, str(error), trailing)
+        hint = () if hint_s is None else ((RETRY_AFTER_KEY, str(retry_after_ms(hint_s))),)
+        await self._context.abort(error.status, str(error), ((REQUEST_ID_KEY, self._request_id), *hint))
+
+
+def request_id(context: Context) -> str:
+    """The caller's own, where it is one; else one that is made up."""
+    given = _metadata_value(context, REQUEST_ID_KEY)
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def trace_parent(context: Context) -> str:
+    """Whatever the caller sends by that name; empty where it does not trace."""
+    return _metadata_value(context, "traceparent")
+
+
+def _metadata_value(context: Context, wanted: str) -> str:
+    values = (value for key, value in context.invocation_metadata() or () if key == wanted)
+    value = next(values, "")
+    return value if isinstance(value, str) else ""
 
 
 def deadline_of(context: Context) -> float | None:

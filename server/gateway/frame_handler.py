@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import fit_frame
+from exchange.logs import current_ids, note_ids
 from server.candidates import Candidates
 from server.capture.served_frame import Recorder, ServedFrame
 from server.errors import (
@@ -31,8 +32,9 @@ from server.gateway.answer_encoding import encode_maps, summarize
 from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
 from server.gateway.image_decoding import decode, read_size
 from server.metrics import GatewayMetrics
-from server.routing import Route, Router
+from server.routing import DEFAULT_DOMAIN, Route, Router
 from server.segmenter import Segmenter, SegmenterOutput
+from server.tracing import FrameTrace, Tracing
 from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class FrameHandler:
         candidates: Candidates,
         inferring: Callable[[], AbstractContextManager[None]],
         recorders: Collection[Recorder],
+        tracing: Tracing,
         max_frame_pixels: int,
     ) -> None:
         """
@@ -74,6 +77,7 @@ class FrameHandler:
         self._inferring = inferring
         self._max_frame_pixels = max_frame_pixels
         self._recorders = recorders
+        self._tracing = tracing
 
     @property
     def is_serving(self) -> bool:
@@ -91,28 +95,35 @@ class FrameHandler:
             self._metrics.turned_away(error)
             raise
 
-    async def answer(self, read_request: Callable[[], FrameRequest]) -> FrameAnswer:
+    async def answer(self, read_request: Callable[[], FrameRequest], *, trace_parent: str = "") -> FrameAnswer:
         """Labels one frame and counts how it ended.
 
         Args:
             read_request: the frame's request out of its message; may raise any ServingError.
+            trace_parent: the caller's W3C traceparent, where it traces.
 
         Raises:
             ServingError: one of the tree in `server.errors`.
         """
         with self.counting_refusals():
             request = read_request()
+        with self._tracing.frame(trace_parent) as trace:
+            return await self._answer(request, trace)
+
+    async def _answer(self, request: FrameRequest, trace: FrameTrace) -> FrameAnswer:
         self._metrics.frame_came(request.frame.format, len(request.frame.data))
         route, status = None, "INTERNAL"
         try:
             route = self._route(request)
-            answer = await self._admit(request)
+            answer = await self._admit(request, trace)
             route, status = answer.route, "OK"
         except ServingError as error:
             status = error.status.name
             self._metrics.refused(error.reason)
             if route is not None and isinstance(error, _ENGINE_ERRORS):
                 self._counts.failed((route.instead or route).version)
+            if isinstance(error, EngineFailed):
+                _log.warning("a frame of %s was not labelled: %s", request.domain or DEFAULT_DOMAIN, error)
             raise
         except asyncio.CancelledError:
             now = asyncio.get_running_loop().time()
@@ -126,6 +137,8 @@ class FrameHandler:
             raise Defect from error
         finally:
             self._metrics.ended(route, status)
+            trace.note(status=status)
+        trace.note(domain=answer.route.domain, version=answer.route.version, prior=answer.route.prior_id)
         self._metrics.answered(answer)
         return answer
 
@@ -139,21 +152,31 @@ class FrameHandler:
             route = route.with_prior(PRIOR_OF_REQUEST, request.log_prior_ratio_K)
         return route
 
-    async def _admit(self, request: FrameRequest) -> FrameAnswer:
-        arrived = time.perf_counter()
+    async def _admit(self, request: FrameRequest, trace: FrameTrace) -> FrameAnswer:
+        arrived, ids = time.perf_counter(), current_ids()
         original_hw = read_size(request.frame, self._max_frame_pixels)
         return await self.admission.run(
-            lambda: self._work(request, original_hw, arrived),
+            lambda: self._work(request, original_hw, arrived, trace, ids),
             vehicle=request.vehicle,
             deadline=request.deadline,
             latest_of=request.latest_of,
         )
 
-    async def _work(self, request: FrameRequest, original_hw: tuple[int, int], arrived: float) -> FrameAnswer:
+    async def _work(
+        self,
+        request: FrameRequest,
+        original_hw: tuple[int, int],
+        arrived: float,
+        trace: FrameTrace,
+        ids: Mapping[str, str],
+    ) -> FrameAnswer:
+        note_ids(**ids)  # this task was begun by whichever frame ended before
         seconds = StageSeconds(queue=time.perf_counter() - arrived)
-        labeled = await self._label(request, self._route(request), seconds)  # the plan may have changed while it waited
+        trace.waited("queue", seconds.queue)
+        stages = _Stages(seconds, trace)
+        labeled = await self._label(request, self._route(request), stages)  # the plan may have changed while it waited
         output, valid_hw, loop = labeled.output, labeled.valid_hw, asyncio.get_running_loop()
-        with _timing(seconds, "encode"):
+        with stages.timed("encode"):
             (labels, confidence), (mean_confidence, class_fractions_K) = await loop.run_in_executor(
                 self._workers,
                 lambda: (encode_maps(output, request.options, valid_hw, original_hw), summarize(output, valid_hw)),
@@ -174,27 +197,27 @@ class FrameHandler:
             recorder.served(served)
         return answer
 
-    async def _label(self, request: FrameRequest, route: Route, seconds: StageSeconds) -> "_Labeled":
+    async def _label(self, request: FrameRequest, route: Route, stages: "_Stages") -> "_Labeled":
         """By the candidate where the frame is one of its share; by the version that serves, where not or it fails."""
         if route.instead is not None:
             if self._candidates.take(route.version, route.instead.version, request.deadline):
                 with suppress(EngineFailed, Unavailable, Overloaded):
-                    return await self._label_by(request, route, seconds)
+                    return await self._label_by(request, route, stages)
             route = route.instead
-        return await self._label_by(request, route, seconds)
+        return await self._label_by(request, route, stages)
 
-    async def _label_by(self, request: FrameRequest, route: Route, seconds: StageSeconds) -> "_Labeled":
+    async def _label_by(self, request: FrameRequest, route: Route, stages: "_Stages") -> "_Labeled":
         frame_size_hw = self.segmenter.ready_versions.get(route.version)
         if frame_size_hw is None:
             raise VersionUnavailable(f"version {route.version} does not answer just now: try again")
         loop = asyncio.get_running_loop()
-        with _timing(seconds, "decode"), self.segmenter.expecting():
+        with stages.timed("decode"), self.segmenter.expecting():
             frame_HW3, valid_hw = await loop.run_in_executor(
                 self._workers, _decode_and_fit, request.frame, frame_size_hw
             )
         if request.deadline is not None and request.deadline <= loop.time():
             raise DeadlinePassed("the deadline passed before the frame reached the engine")
-        with _timing(seconds, "infer"), self._inferring():
+        with stages.timed("infer"), self._inferring():
             if route.instead is None:
                 output = await self.segmenter.infer(route.version, frame_HW3, route.log_prior_ratio_K, valid_hw)
             else:
@@ -216,8 +239,16 @@ def _decode_and_fit(frame: EncodedFrame, frame_size_hw: tuple[int, int]) -> tupl
     return fit_frame(decode(frame), frame_size_hw)
 
 
-@contextmanager
-def _timing(seconds: StageSeconds, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    setattr(seconds, stage, time.perf_counter() - started)
+@dataclass(frozen=True)
+class _Stages:
+    """Of one frame's way: how long each takes, and its part of the trace."""
+
+    seconds: StageSeconds
+    trace: FrameTrace
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        with self.trace.stage(stage):
+            yield
+        setattr(self.seconds, stage, time.perf_counter() - started)

@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2_grpc as pb_grpc
 from exchange.callers import Role
 from server.errors import NotFound
 from server.gateway import kserve_converters as convert
-from server.gateway.access import Access, Answering, Context, deadline_of
+from server.gateway.access import Access, Answering, Context, deadline_of, trace_parent
 from server.gateway.frame_handler import FrameHandler
 
 
@@ -53,7 +53,8 @@ class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
         async with Answering(context, self._access, Role.VEHICLE):
             answer = await self._handler.answer(
-                lambda: convert.frame_request(request, context.peer(), deadline_of(context))
+                lambda: convert.frame_request(request, context.peer(), deadline_of(context)),
+                trace_parent=trace_parent(context),
             )
             return convert.infer_response(request, answer)
 

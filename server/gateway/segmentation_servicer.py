@@ -9,7 +9,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.callers import Role
 from server.errors import Draining, InvalidRequest, Overtaken, ServingError, StreamIdle
-from server.gateway.access import Access, Answering, Context, deadline_of
+from server.gateway.access import Access, Answering, Context, deadline_of, trace_parent
 from server.gateway.converters import frame_error, frame_request, segment_response, stream_frame_request
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.open_streams import OpenStreams
@@ -39,14 +39,16 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:  # noqa: N802
         async with Answering(context, self._access, Role.VEHICLE):
-            answer = await self._handler.answer(lambda: frame_request(request, context.peer(), deadline_of(context)))
+            answer = await self._handler.answer(
+                lambda: frame_request(request, context.peer(), deadline_of(context)), trace_parent=trace_parent(context)
+            )
             return segment_response(request.frame, answer)
 
     async def SegmentStream(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: Context
     ) -> AsyncIterator[pb.SegmentStreamResponse]:
         async with Answering(context, self._access, Role.VEHICLE):
-            stream = _Stream(self._handler, context.peer(), deadline_of(context), self._open_streams)
+            stream = _Stream(self._handler, context, self._open_streams)
             outcomes = in_order(
                 stream.frames(request_iterator, self._stream_idle_s),
                 stream.outcome,
@@ -64,10 +66,11 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
 class _Stream:
     """One stream's settings, as they change, and the outcome of each of its frames."""
 
-    def __init__(self, handler: FrameHandler, peer: str, deadline: float | None, open_streams: OpenStreams) -> None:
+    def __init__(self, handler: FrameHandler, context: Context, open_streams: OpenStreams) -> None:
         self._handler = handler
-        self._peer = peer
-        self._deadline = deadline
+        self._peer = context.peer()
+        self._deadline = deadline_of(context)
+        self._trace_parent = trace_parent(context)
         self._open_streams = open_streams
         self._settings: pb.StreamSettings | None = None
 
@@ -92,7 +95,9 @@ class _Stream:
         response = pb.SegmentStreamResponse(frame_id=request.frame.frame_id)
         try:
             latest_of = self if self.latest_wins else None
-            answer = await self._handler.answer(lambda: frame_request(request, self._peer, self._deadline, latest_of))
+            answer = await self._handler.answer(
+                lambda: frame_request(request, self._peer, self._deadline, latest_of), trace_parent=self._trace_parent
+            )
             response.answer.CopyFrom(segment_response(request.frame, answer))
         except Overtaken:
             response.skipped.SetInParent()

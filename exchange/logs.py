@@ -1,0 +1,74 @@
+"""Logs of every process: plain lines, or one JSON object a line with the ids of what was worked on.
+
+    {"time": "2026-03-01T12:00:00.250Z", "level": "WARNING", "logger": "server.gateway.frame_handler",
+     "message": "...", "request_id": "9f0c...", "exception": "Traceback ..."}
+
+The ids follow the call, task or thread that logs: `request_id` of a caller's request, `round_id` of a round.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from exchange.listening import StartupError
+
+VARIABLE = "ROADSHIFT_LOG_FORMAT"
+TEXT, JSON = "text", "json"
+_TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_ids: ContextVar[Mapping[str, str]] = ContextVar("ids of what is worked on", default=MappingProxyType({}))
+
+
+def configure_logs(*, as_json: bool = False) -> None:
+    """Sets up this process's log, and by the environment that of the processes that it starts.
+
+    Raises:
+        StartupError: ROADSHIFT_LOG_FORMAT asks for another format.
+    """
+    wanted = JSON if as_json else os.environ.get(VARIABLE) or TEXT
+    if wanted not in (TEXT, JSON):
+        raise StartupError(f"{VARIABLE}={wanted} is no format of logs: use {TEXT} or {JSON}")
+    os.environ[VARIABLE] = wanted
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if wanted == JSON else logging.Formatter(_TEXT_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def current_ids() -> Mapping[str, str]:
+    """To be carried to another task by `note_ids`."""
+    return _ids.get()
+
+
+def note_ids(**ids: str) -> None:
+    """Adds ids to what this task logs from now on, until it ends."""
+    _ids.set({**_ids.get(), **ids})
+
+
+@contextmanager
+def working_on(**ids: str) -> Iterator[None]:
+    """Adds ids to what is logged inside."""
+    before = _ids.get()
+    _ids.set({**before, **ids})
+    try:
+        yield
+    finally:
+        _ids.set(before)  # by value: a generator may be closed by another thread than began it
+
+
+class JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        told = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_ids.get(),
+        }
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)
