@@ -15,6 +15,8 @@
     audit/<time>-<nonce>.json                        who changed what is served, and why
     triggers.json                                    when rounds start by themselves
     rounds/<id>/                                     one round's state, progress, frames and report
+    regions/<domain>/batches/<id>.json               regions that people are asked to label, and what they said
+    regions/<domain>/frames/<sha256>-<version>.tar   the frame of such regions, as the asking version labels it
 
 Times are UTC, and sort as text.
 """
@@ -32,7 +34,7 @@ PINS = "pins.json"
 TRIGGERS = "triggers.json"
 FRAMES, PRESENCE, PRIORS, GATEWAYS, ERASURES = "frames", "presence", "priors", "gateways", "erasures"
 CLAIM_NAME, COLLECTED_NAME = "claim.json", "collected.json"
-RELEASES, LEDGER, AUDIT, ROUNDS = "releases", "releases/ledger", "audit", "rounds"
+RELEASES, LEDGER, AUDIT, ROUNDS, REGIONS = "releases", "releases/ledger", "audit", "rounds", "regions"
 ROUND_PAGE = "report.html"
 MAX_DOMAINS = 64
 
@@ -133,3 +135,19 @@ def audit_key(at: datetime, nonce: str) -> str:
 def before_audit(at: datetime) -> str:
     """A key just before all entries of this moment and later ones."""
     return f"{AUDIT}/{at.astimezone(UTC):{_TIME}}"
+
+
+def region_batches_folder(domain: str) -> str:
+    return f"{REGIONS}/{domain}/batches"
+
+
+def region_batch_key(domain: str, batch_id: str) -> str:
+    return f"{region_batches_folder(domain)}/{batch_id}.json"
+
+
+def region_frames_folder(domain: str) -> str:
+    return f"{REGIONS}/{domain}/frames"
+
+
+def region_frame_key(domain: str, frame_sha256: str, version: int) -> str:
+    return f"{region_frames_folder(domain)}/{frame_sha256}-{version}.tar"

@@ -1,0 +1,331 @@
+"""The desk where people get regions and leave their answers; a page and a gRPC service stand in front of it.
+
+All calls block; any thread may make them, and any number of desks may stand in front of one root: every change is a
+compare-and-swap of the batch's record.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from adaptation.annotation.batch_reader import BatchReader
+from adaptation.annotation.progress import LabelProgress, TaskSummary, progress_of, summary
+from adaptation.annotation.surroundings import Surroundings, SurroundingsReader
+from exchange.label_space import NUM_CLASSES
+from exchange.locations import DomainName
+from exchange.regions import (
+    UNSURE,
+    Annotator,
+    BatchId,
+    Box,
+    NoSuchBatch,
+    Opinion,
+    RegionBatch,
+    RegionTask,
+    Skip,
+    TaskLease,
+    TaskState,
+    change_batch,
+    labelled_domains,
+)
+from exchange.storage import StorageRoot
+
+LEASE_S = 300.0
+MOST_HELD = 4
+"""Leases of one annotator: the region that is looked at, and those that a page has fetched ahead."""
+_LONGEST_WHY = 500
+_ANNOTATOR: TypeAdapter[str] = TypeAdapter(Annotator)
+_DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
+_BATCH: TypeAdapter[str] = TypeAdapter(BatchId)
+
+
+class LabelError(Exception):
+    """The message says what to do."""
+
+
+class NoSuchTask(LabelError):
+    pass
+
+
+class BadLabel(LabelError):
+    """A label, an annotator or a domain that cannot be."""
+
+
+class LeaseGone(LabelError):
+    """The region was never this annotator's, or is somebody else's by now."""
+
+
+@dataclass(frozen=True)
+class LeasedTask:
+    """One region to label by one click."""
+
+    id: str
+    domain: str
+    frame_sha256: str
+    size_hw: tuple[int, int]
+    box: Box
+    """In the frame: rows top to bottom and columns left to right, the last ones excluded."""
+    predicted: int
+    """The model's class of the segment that is asked about."""
+    model_version: int
+    score: float
+    leased_until: datetime
+
+
+@dataclass(frozen=True)
+class Submission:
+    task_id: str
+    label: int
+    """The annotator's: a train id, or UNSURE."""
+    state: TaskState
+    """`waiting` where another person is to answer, too."""
+    decided: int | None
+    """What counts, once enough have answered; UNSURE trains nothing."""
+    agreed: bool | None
+    """With the other person; None where there is none yet."""
+    is_held_out: bool
+
+
+class _Place(NamedTuple):
+    domain: str
+    batch_id: str
+    index: int
+
+
+class LabelDesk:
+    """Gives out regions, the largest score first, and takes answers."""
+
+    def __init__(
+        self, root: StorageRoot, *, lease_s: float = LEASE_S, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._root = root
+        self._lease = timedelta(seconds=lease_s)
+        self._clock = clock
+        self._batches = BatchReader(root)
+        self._surroundings = SurroundingsReader(root)
+
+    def lease(self, annotator: str, domain: str | None = None) -> LeasedTask | None:
+        """The next region for this person, theirs for `lease_s`; None where there is none.
+
+        Who holds `MOST_HELD` regions gets the one of them again that was leased first.
+
+        Raises:
+            BadLabel: no annotator's or domain's name.
+            RecordError, StorageError: the root cannot be read or written.
+        """
+        annotator, now = _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+        open_batches = [batch for batch in self._of(domain) if not batch.is_closed]
+        held = list(_held_by(annotator, open_batches, now))
+        if len(held) >= MOST_HELD:
+            return min(held, key=lambda task: task.leased_until)
+        for batch in open_batches:
+            if any(task.is_free_for(annotator, now) for task in batch.tasks):
+                leased = self._lease_of(batch, annotator, now)
+                if leased is not None:
+                    return leased
+        return None
+
+    def submit(self, task_id: str, annotator: str, label: int) -> Submission:
+        """Takes a class for the region, or UNSURE; the same answer again changes nothing.
+
+        An answer counts though its lease has run out, as long as nobody else has the region.
+
+        Raises:
+            BadLabel, NoSuchTask, LeaseGone; RecordError, StorageError.
+        """
+        if not (label == UNSURE or 0 <= label < NUM_CLASSES):
+            raise BadLabel(f"{label} is no label: give a train id from 0 to {NUM_CLASSES - 1}, or {UNSURE} for unsure")
+        place, annotator, now = _place(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+
+        def answered(batch: RegionBatch) -> RegionBatch:
+            task = _task(batch, place)
+            if any(opinion.annotator == annotator and opinion.label == label for opinion in task.opinions):
+                return batch
+            lease = _lease_in(task, annotator)
+            seconds = (now - max([lease.since, *_answered_at(batch, annotator)])).total_seconds()
+            opinion = Opinion(annotator=annotator, label=label, at=now, seconds=max(seconds, 0.0))
+            others = tuple(each for each in task.leases if each is not lease)
+            return batch.with_task(
+                place.index, task.model_copy(update={"opinions": (*task.opinions, opinion), "leases": others})
+            )
+
+        task = _task(self._change(place, answered), place)
+        return Submission(task_id, label, task.state(now), task.label, task.agreed, task.is_held_out)
+
+    def skip(self, task_id: str, annotator: str, why: str = "") -> None:
+        """Takes a region that nobody should label out of the queue, for everybody.
+
+        Raises:
+            BadLabel, NoSuchTask, LeaseGone; RecordError, StorageError.
+        """
+        place, annotator, now = _place(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+
+        def skipped(batch: RegionBatch) -> RegionBatch:
+            task = _task(batch, place)
+            if task.skipped is not None and task.skipped.annotator == annotator:
+                return batch
+            _lease_in(task, annotator)
+            skip = Skip(annotator=annotator, at=now, why=why[:_LONGEST_WHY])
+            return batch.with_task(place.index, task.model_copy(update={"skipped": skip, "leases": ()}))
+
+        self._change(place, skipped)
+
+    def undo(self, annotator: str) -> LeasedTask | None:
+        """Takes this person's last answer or skip back, and leases the region to them again; None where there is none.
+
+        Raises:
+            BadLabel; RecordError, StorageError.
+        """
+        annotator, now = _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+        done = [
+            (at, _Place(batch.domain, batch.id, index))
+            for batch in self._of(None)
+            for index, task in enumerate(batch.tasks)
+            for at in _done_at(task, annotator)
+        ]
+        if not done:
+            return None
+        place = max(done)[1]
+        lease = TaskLease(annotator=annotator, since=now, until=now + self._lease)
+
+        def taken_back(batch: RegionBatch) -> RegionBatch:
+            task = _task(batch, place)
+            kept = tuple(opinion for opinion in task.opinions if opinion.annotator != annotator)
+            skipped = None if task.skipped is not None and task.skipped.annotator == annotator else task.skipped
+            leases = (*(held for held in task.held(now) if held.annotator != annotator), lease)
+            return batch.with_task(
+                place.index, task.model_copy(update={"opinions": kept, "skipped": skipped, "leases": leases[-3:]})
+            )
+
+        return _leased(_task(self._change(place, taken_back), place), place, lease)
+
+    def queue(self, domain: str) -> list[TaskSummary]:
+        """All regions of a domain in the order in which they are asked, with their states.
+
+        Raises:
+            BadLabel; RecordError, StorageError.
+        """
+        now = self._clock()
+        return [
+            summary(_task_id(_Place(domain, batch.id, index)), task, now)
+            for batch in self._of(domain)
+            for index, task in enumerate(batch.tasks)
+        ]
+
+    def progress(self, domain: str) -> LabelProgress:
+        """Raises BadLabel; RecordError, StorageError."""
+        return progress_of(domain, self._of(domain), self._clock())
+
+    def domains(self) -> list[str]:
+        """In which regions were asked for. Raises StorageError."""
+        return labelled_domains(self._root)
+
+    def surroundings(self, task: LeasedTask) -> Surroundings:
+        """What a person needs to see of a region: (crop, box in it, model's labels of it).
+
+        Raises:
+            NoSuchTask: the frame was erased.
+            RecordError, StorageError: it cannot be read.
+        """
+        found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box)
+        if found is None:
+            raise NoSuchTask("the frame of this region was erased: lease another one")
+        return found
+
+    def _of(self, domain: str | None) -> list[RegionBatch]:
+        if domain is not None:
+            return self._batches.read(_checked(_DOMAIN, domain, "domain name"))
+        return [batch for name in labelled_domains(self._root) for batch in self._batches.read(name)]
+
+    def _lease_of(self, batch: RegionBatch, annotator: str, now: datetime) -> LeasedTask | None:
+        """The first free region of a batch, as the batch is when it is written."""
+        lease = TaskLease(annotator=annotator, since=now, until=now + self._lease)
+        found: list[int] = []
+
+        def leased(batch: RegionBatch) -> RegionBatch:
+            found[:] = [i for i, task in enumerate(batch.tasks) if task.is_free_for(annotator, now)][:1]
+            if not found:
+                return batch
+            task = batch.tasks[found[0]]
+            return batch.with_task(found[0], task.model_copy(update={"leases": (*task.held(now), lease)}))
+
+        changed = change_batch(self._root, batch.domain, batch.id, leased)
+        if not found:
+            return None
+        place = _Place(batch.domain, batch.id, found[0])
+        return _leased(_task(changed, place), place, lease)
+
+    def _change(self, place: _Place, change: Callable[[RegionBatch], RegionBatch]) -> RegionBatch:
+        try:
+            return change_batch(self._root, place.domain, place.batch_id, change)
+        except NoSuchBatch as error:
+            raise NoSuchTask(f"{error}; lease another region") from None
+
+
+def _checked(kind: TypeAdapter[str], text: str, what: str) -> str:
+    try:
+        return kind.validate_python(text)
+    except ValidationError as error:
+        raise BadLabel(f"{text[:64]!r} is no {what}: {error.errors()[0]['msg']}") from None
+
+
+def _task_id(place: _Place) -> str:
+    return f"{place.domain}.{place.batch_id}.{place.index}"
+
+
+def _place(task_id: str) -> _Place:
+    domain, _, rest = task_id.partition(".")
+    batch, _, index = rest.partition(".")
+    try:
+        return _Place(_DOMAIN.validate_python(domain), _BATCH.validate_python(batch), int(index))
+    except ValueError:
+        raise NoSuchTask(f"{task_id[:128]!r} is no region's id: lease gives them") from None
+
+
+def _task(batch: RegionBatch, place: _Place) -> RegionTask:
+    if not 0 <= place.index < len(batch.tasks):
+        raise NoSuchTask(f"batch {batch.id} has no region {place.index}: lease another one")
+    return batch.tasks[place.index]
+
+
+def _leased(task: RegionTask, place: _Place, lease: TaskLease) -> LeasedTask:
+    return LeasedTask(
+        id=_task_id(place),
+        domain=place.domain,
+        frame_sha256=task.frame_sha256,
+        size_hw=task.size_hw,
+        box=task.box,
+        predicted=task.predicted,
+        model_version=task.model_version,
+        score=task.score,
+        leased_until=lease.until,
+    )
+
+
+def _held_by(annotator: str, batches: list[RegionBatch], now: datetime) -> Iterator[LeasedTask]:
+    for batch in batches:
+        for index, task in enumerate(batch.tasks):
+            for lease in task.held(now):
+                if lease.annotator == annotator:
+                    yield _leased(task, _Place(batch.domain, batch.id, index), lease)
+
+
+def _lease_in(task: RegionTask, annotator: str) -> TaskLease:
+    """Run out or not: who takes a region takes the leases away that ran out."""
+    for lease in task.leases:
+        if lease.annotator == annotator and not task.is_closed:
+            return lease
+    raise LeaseGone("this region is not yours, or no more: lease one and answer within its time")
+
+
+def _answered_at(batch: RegionBatch, annotator: str) -> list[datetime]:
+    return [opinion.at for task in batch.tasks for opinion in task.opinions if opinion.annotator == annotator]
+
+
+def _done_at(task: RegionTask, annotator: str) -> Iterator[datetime]:
+    yield from (opinion.at for opinion in task.opinions if opinion.annotator == annotator)
+    if task.skipped is not None and task.skipped.annotator == annotator:
+        yield task.skipped.at

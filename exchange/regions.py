@@ -1,0 +1,258 @@
+"""Image regions that people label: asked in batches, leased, labelled or skipped; the learner and its desk meet here.
+
+A task is one region and one click: of a box, the pixels that the asking version took for one class. Of that segment a
+person names the class; "unsure" is the ignore id. A frame that is asked about is kept beside, one object for each frame
+and version, for captured shards come and go: its label map is the version's, and says which pixels a segment has.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, StringConstraints
+
+from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.label_images import decode_index_png
+from exchange.label_space import IGNORE_ID, NUM_CLASSES
+from exchange.locations import REGIONS, DomainName, region_batch_key, region_batches_folder, region_frame_key
+from exchange.record_changes import change_record
+from exchange.records import Record, RecordError
+from exchange.serving_plan import Version
+from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
+
+UNSURE: Final = IGNORE_ID
+HELD_OUT_SHARE = 0.2
+"""Of the frames: what people label in them trains nothing, and judges releases at the gate."""
+MOST_TASKS = 1000
+"""Of a batch."""
+MOST_BATCHES = 64
+"""Of a domain."""
+MOST_OPINIONS = 3
+_LONGEST_WHY = 500
+
+BatchId = Annotated[str, StringConstraints(pattern=r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}$")]
+Annotator = Annotated[str, StringConstraints(pattern=r"^[\w@.:+ -]{1,128}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+TrainId = Annotated[int, Field(ge=0, lt=NUM_CLASSES)]
+Label = TrainId | Literal[255]
+BatchPhase = Literal["picking", "open", "failed"]
+TaskState = Literal["waiting", "leased", "labelled", "skipped"]
+
+
+class Box(NamedTuple):
+    """Rows and columns of a frame, the last ones excluded."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Opinion(Record):
+    annotator: Annotator
+    label: Label
+    at: datetime
+    seconds: float = Field(ge=0)
+    """From the lease, or the annotator's answer before, to this one."""
+
+
+class TaskLease(Record):
+    annotator: Annotator
+    since: datetime
+    until: datetime
+
+
+class Skip(Record):
+    annotator: Annotator
+    at: datetime
+    why: str = Field(default="", max_length=_LONGEST_WHY)
+
+
+class RegionTask(Record):
+    frame_sha256: Sha256
+    """Of the frame's bytes as they came."""
+    vehicle: str
+    """A pseudonym, as is the drive."""
+    drive: str
+    size_hw: tuple[int, int]
+    box: Box
+    predicted: TrainId
+    """The class that the version took the segment for."""
+    model_version: Version
+    score: float
+    """Worth of the click: acquisition of the box over its segments."""
+    people: Literal[1, 2] = 1
+    """How many are to answer; where two differ, a third decides."""
+    opinions: tuple[Opinion, ...] = Field(default=(), max_length=MOST_OPINIONS)
+    leases: tuple[TaskLease, ...] = Field(default=(), max_length=MOST_OPINIONS)
+    skipped: Skip | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Answers, by what is known now."""
+        differ = len(self.opinions) >= 2 and self.opinions[0].label != self.opinions[1].label
+        return MOST_OPINIONS if differ else self.people
+
+    @property
+    def is_closed(self) -> bool:
+        return self.skipped is not None or len(self.opinions) >= self.wanted
+
+    @property
+    def label(self) -> int | None:
+        """What most say, 255 where no two of three agree; None before enough have answered, and where skipped."""
+        if self.skipped is not None or not self.is_closed:
+            return None
+        label, count = Counter(opinion.label for opinion in self.opinions).most_common(1)[0]
+        return UNSURE if count == 1 < len(self.opinions) else label
+
+    @property
+    def agreed(self) -> bool | None:
+        """Whether the first two said the same; None where no two have answered."""
+        return None if len(self.opinions) < 2 else self.opinions[0].label == self.opinions[1].label
+
+    @property
+    def is_held_out(self) -> bool:
+        return is_held_out(self.frame_sha256)
+
+    def held(self, now: datetime) -> tuple[TaskLease, ...]:
+        """The leases that have not run out."""
+        return tuple(lease for lease in self.leases if lease.until > now)
+
+    def state(self, now: datetime) -> TaskState:
+        if self.skipped is not None:
+            return "skipped"
+        if self.is_closed:
+            return "labelled"
+        return "leased" if self.held(now) else "waiting"
+
+    def is_free_for(self, annotator: str, now: datetime) -> bool:
+        """Nobody answers the same region twice, and no more people hold it than are to answer."""
+        held = self.held(now)
+        known = {*(lease.annotator for lease in held), *(opinion.annotator for opinion in self.opinions)}
+        return not self.is_closed and annotator not in known and len(self.opinions) + len(held) < self.wanted
+
+
+class RegionBatch(Record):
+    """What was asked for at once; regions/<domain>/batches/<id>.json."""
+
+    format: Literal[1] = 1
+    id: BatchId
+    domain: DomainName
+    asked_by: str = Field(max_length=256)
+    asked_at: datetime
+    clicks: int = Field(ge=1, le=MOST_TASKS)
+    """At most; a second person's click counts as one."""
+    random_seed: int | None = None
+    """Instead of where a label teaches most, regions at random places: what a selection is compared with."""
+    double_share: float = Field(default=0.2, ge=0, le=1)
+    """Of the regions: shown to two people."""
+    phase: BatchPhase = "picking"
+    reason: str = Field(default="", max_length=_LONGEST_WHY)
+    """Why it failed."""
+    tasks: tuple[RegionTask, ...] = Field(default=(), max_length=MOST_TASKS)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.phase != "picking" and all(task.is_closed for task in self.tasks)
+
+    def with_task(self, index: int, task: RegionTask) -> "RegionBatch":
+        return self.model_copy(update={"tasks": (*self.tasks[:index], task, *self.tasks[index + 1 :])})
+
+
+class NoSuchBatch(Exception):
+    """The message names it."""
+
+
+class TooManyBatches(Exception):
+    """The message says what to do."""
+
+
+def is_held_out(frame_sha256: str) -> bool:
+    """By the frame's bytes alone, so that no label of it is ever on the other side."""
+    return int(frame_sha256[:8], 16) < HELD_OUT_SHARE * 2**32
+
+
+def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
+    """Asks the learner for regions; a batch of the same id that is there stays.
+
+    Raises:
+        TooManyBatches; RecordError, StorageError.
+    """
+    if len(root.list_objects(region_batches_folder(batch.domain))) >= MOST_BATCHES:
+        raise TooManyBatches(
+            f"{batch.domain} has {MOST_BATCHES} batches of regions: export its labels, and drop the oldest batch by"
+            " roadshift labels drop"
+        )
+    with suppress(ObjectExists):
+        root.create(region_batch_key(batch.domain, batch.id), batch.encode())
+
+
+def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
+    """The oldest first. Raises RecordError or StorageError."""
+    found = []
+    for info in root.list_objects(region_batches_folder(domain)):
+        with suppress(ObjectMissing):
+            found.append(RegionBatch.decode(root.read(info.key).data, info.key))
+    return found
+
+
+def labelled_domains(root: StorageRoot) -> list[str]:
+    """Domains in which regions were ever asked for."""
+    return root.list_folders(REGIONS)
+
+
+def change_batch(
+    root: StorageRoot, domain: str, batch_id: str, change: Callable[[RegionBatch], RegionBatch]
+) -> RegionBatch:
+    """Compare-and-swap; `change` may be called again. Raises NoSuchBatch; RecordError or StorageError."""
+
+    def changed(batch: RegionBatch | None) -> RegionBatch:
+        if batch is None:
+            raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
+        return change(batch)
+
+    return change_record(root, region_batch_key(domain, batch_id), RegionBatch, changed)
+
+
+def keep_frame(root: StorageRoot, domain: str, frame_sha256: str, frame: CapturedFrame) -> None:
+    """Keeps a frame with the label map of its metadata's version, where it is not kept yet."""
+    with suppress(ObjectExists):
+        root.create(
+            region_frame_key(domain, frame_sha256, frame.metadata.model_version), join_shard([encode_members(frame)])
+        )
+
+
+def read_frame(root: StorageRoot, domain: str, task: RegionTask) -> CapturedFrame | None:
+    """The task's frame with the asking version's labels; None where it was erased. Raises RecordError, StorageError."""
+    key = region_frame_key(domain, task.frame_sha256, task.model_version)
+    found = root.read_if_any(key)
+    return None if found is None else next(iter(read_shard(found.data, key)), None)
+
+
+def read_segment(frame: CapturedFrame, task: RegionTask, place: str) -> NDArray[np.bool_]:
+    """The pixels that a label is for, bool of the box's size.
+
+    Raises:
+        RecordError: the kept label map is damaged, or of another size.
+    """
+    try:
+        labels_HW = decode_index_png(frame.labels_png)
+    except ValueError as error:
+        raise RecordError(f"{place}: {error}") from error
+    if labels_HW.shape != task.size_hw:
+        raise RecordError(f"{place}: a label map of {labels_HW.shape} where {task.size_hw} belongs")
+    box = task.box
+    return np.asarray(labels_HW[box.top : box.bottom, box.left : box.right] == task.predicted)
+
+
+def new_batch_id(now: datetime, nonce: str) -> str:
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{nonce[:6]}"
+
+
+def tasks_of(batches: list[RegionBatch]) -> Iterator[RegionTask]:
+    for batch in batches:
+        yield from batch.tasks
