@@ -1,6 +1,5 @@
 """`roadshift learner`."""
 
-import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from adaptation.service.serving_operations import serve
 from adaptation.service.settings import LearnerSettings
 from exchange.lease import LeaseHeld, LeaseLost
 from exchange.listening import StartupError
+from exchange.logs import configure_logs
 from exchange.plan_changes import PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
@@ -32,6 +32,7 @@ def learner(
     source: Annotated[list[Path], typer.Option(help="A labelled data set's top folder; may be given several times.")],
     release: Annotated[Path | None, _option("The first release of a root that has none.")] = None,
     listen: Annotated[str | None, _option("Address for operators (127.0.0.1:8600).")] = None,
+    metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9600); '' for none.")] = None,
     yield_file: Annotated[Path | None, _option("The --yield-file of a gateway on this machine.")] = None,
     own_machine: Annotated[bool | None, _option("No gateway needs this machine: rounds have no low priority.")] = None,
     fake: Annotated[bool | None, _option("Learn nothing: a round's start is its result.")] = None,
@@ -57,15 +58,16 @@ def learner(
     token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
     insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
 ) -> None:
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
     """Keep a fleet adapted: priors, rounds of learning, rollouts. One for each root, until SIGTERM or Ctrl-C."""
-    options = {name: value for name, value in locals().items() if value is not None}
+    options = {name: value for name, value in locals().items() if value is not None and name != "log_json"}
     splits = {"split": options.pop("source_split"), "held_out": options.pop("held_out_split")}
     options["sources"] = tuple({"folder": folder, **splits} for folder in options.pop("source"))
     options["recipe_files"] = tuple(options.pop("recipe_file", ()))
     options["rollout"] = {name: options.pop(name) for name in _ROLLOUT if name in options}
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         serve(LearnerSettings.model_validate(options), on_ready=_announce)
+        configure_logs(as_json=log_json)
     except ValidationError as error:
         first = error.errors()[0]
         raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

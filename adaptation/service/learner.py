@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from adaptation.live_prior.follow import LivePrior
 from adaptation.publishing.collecting import collect
 from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.metrics import LearnerMetrics
 from adaptation.service.operations import Operations, TooManyWaiting
 from adaptation.service.rollouts import Rollouts
 from adaptation.service.round_runner import RoundRunner
@@ -29,7 +30,7 @@ from exchange.storage import StorageError, StorageRoot
 
 _PAUSE_S = 0.5
 _RETRY_S = 1.0
-_NOW, _SOON_S, _HOURLY_S = 0.0, 5.0, 3600.0
+_NOW, _SOON_S, _SELDOM_S, _HOURLY_S = 0.0, 5.0, 600.0, 3600.0
 STARTER_ID = "starter"
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,16 @@ class Learner:
         self._runner = RoundRunner(root, lease, settings, self.book, self.gateways)
         triggers = Triggers(root, self.book, self._start_by_itself)
         self._duties = [
+        self.metrics = LearnerMetrics(
+            root=root,
+            book=self.book,
+            gateways=self.gateways,
+            rollouts=self.rollouts,
+            triggers=triggers,
+            duties=lambda: [duty.name for duty in self._duties],
+            troubles=lambda: list(self.troubles),
+            run_dir=settings.run_dir,
+        )
             _Duty("heartbeats", self.gateways.look, _NOW),
             _Duty("rounds", self._runner.tick, _NOW),
             _Duty("rollouts", self.rollouts.tick, _NOW),
@@ -70,6 +81,8 @@ class Learner:
             _Duty("triggers", triggers.tick, _SOON_S),
             _Duty("collection", lambda: collect(root, lease, who=holder, why="hourly"), _HOURLY_S),
         ]
+            _Duty("metrics", self.metrics.look, _SOON_S),
+            _Duty("storage", self.metrics.weigh, _SELDOM_S),
 
     def begin(self) -> None:
         """Sees to it that there is something to serve: what a new root needs first.

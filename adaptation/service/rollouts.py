@@ -5,6 +5,7 @@ learner keeps to itself: the one that takes over tries it anew, for the whole ti
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from exchange.storage import StorageRoot
 
 WHO = "learner"
 PROMOTE, TRY, DROP = "promote", "try", "drop-candidate"
+OUTCOMES = (PROMOTE, DROP)
 MOST_ERROR_SHARE = 0.02
 ERRORS_ANYWAY = 2
 """So many are an accident, however few frames there were."""
@@ -111,6 +113,8 @@ class Rollouts:
         self._trials: dict[str, _Trial] = {}
 
     def waiting(self, domain: str) -> str:
+        self.decided: Counter[str] = Counter()
+        """How often a candidate was promoted or dropped by this learner itself."""
         """What a domain's candidate waits for; empty where its time runs, or there is none."""
         trial = self._trials.get(domain) or self._trials.get(DEFAULT)
         return "" if trial is None else trial.said.wait
@@ -178,6 +182,7 @@ class Rollouts:
             apply_change(self._root, self._lease, unless_gone)
         failpoint(f"rollout.after-{what}")
 
+        self.decided[what] += 1
 
 def _candidates(plan: ServingPlan) -> Iterator[tuple[str, DomainPlan]]:
     """Each candidate once: domains that are served like the default follow it."""

@@ -40,6 +40,7 @@ from exchange.audit import AuditEntry, audited, read_audit, record
 from exchange.failpoints import failpoint
 from exchange.lease import Lease
 from exchange.ledger import publish, read_ledger
+from exchange.logs import working_on
 from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
@@ -84,10 +85,11 @@ class RoundRunner:
         started = [state for state in open_rounds if state.phase is not Phase.QUEUED]
         for state in (started or open_rounds)[:1]:
             self._lease.check()
-            try:
-                self._step(state)
-            except (RecordError, ReleaseError) as error:
-                self._end(state, Phase.FAILED, " ".join(str(error).split()))
+            with working_on(round_id=state.id):
+                try:
+                    self._step(state)
+                except (RecordError, ReleaseError) as error:
+                    self._end(state, Phase.FAILED, " ".join(str(error).split()))
 
     def close(self) -> None:
         """Ends the worker; its round goes on with the next learner."""

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from adaptation.service.round_files import FAILURE_FILE, PROGRESS_FILE, write_whole
 from adaptation.service.round_state import CurvePoint, Progress
+from exchange.logs import configure_logs, note_ids
 
 _PROGRESS_EVERY_S = 0.25
 _CURVE_POINTS = 256
@@ -70,6 +71,8 @@ def main() -> None:
     die_with(parent)
     if priority == IDLE:
         yield_to_others()  # before torch starts its threads, which inherit it
+    configure_logs()  # as the learner's
+    note_ids(round_id=folder.name)
     from adaptation.service.round_job import JobFailed, learn_and_judge
 
     try:

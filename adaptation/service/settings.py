@@ -48,6 +48,8 @@ class LearnerSettings(BaseModel):
     listen: str = "127.0.0.1:8600"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    metrics: str = "127.0.0.1:9600"
+    """Where Prometheus reads; empty for nowhere."""
     tls_client_ca: Path | None = None
     token_file: Path | None = None
     insecure: bool = False

@@ -73,7 +73,11 @@ class Triggers:
         self._root = root
         self._book = book
         self._start = start
-        self._sights = DomainSights(root)
+        self._looking = DomainSights(root)
+        self.sights: dict[str, Sight] = {}
+        """Every domain as the version that serves it sees it."""
+        self.drifts: dict[str, str] = {}
+        """How those have drifted that have, in words."""
 
     def tick(self) -> None:
         """Starts what is due.
@@ -84,14 +88,20 @@ class Triggers:
         stored, book = read_plan(self._root), read_triggers(self._root)
         if stored is None:
             return
-        sights, book = self._look(stored.plan, book)
+        self.sights, book = self._look(stored.plan, book)
         rounds = self._book.all()
+        before = {state.request.domain: state for state in rounds if state.phase is not Phase.CANCELLED}  # the last
+        self.drifts = {
+            domain: why
+            for domain, sight in self.sights.items()
+            if (why := drift(sight, _sight_before(before.get(domain)), book.surest.get(sight.version)))
+        }
+        waiting = {state.request.domain for state in rounds if not state.phase.is_final}
         for domain, rule in book.rules.items():
-            of_domain = [state for state in rounds if state.request.domain == domain]
-            if any(not state.phase.is_final for state in of_domain):
+            if domain in waiting:
                 continue
-            last = next((s for s in reversed(of_domain) if s.phase is not Phase.CANCELLED), None)
-            fired = self._fired(rule, last, book.set_at[domain], sights.get(domain), book)
+            last = before.get(domain)
+            fired = self._fired(rule, last, book.set_at[domain], self.drifts.get(domain, ""))
             since = None if last is None else last.created_at
             if fired and captured_since(self._root, domain, since) >= rule.min_new_frames:
                 self._start(domain, rule, *fired)
@@ -100,7 +110,7 @@ class Triggers:
         """Every domain as its version sees it; and the book with the highest confidence of each version."""
         sights = {}
         for domain in sorted({*domains_with_presence(self._root), *book.rules})[:MAX_DOMAINS]:
-            if (sight := self._sights.of(domain, plan.of(domain).serving)) is not None:
+            if (sight := self._looking.of(domain, plan.of(domain).serving)) is not None:
                 sights[domain] = sight
         served = {plan.default.serving, *(listed.serving for listed in plan.domains.values())}
 
@@ -111,16 +121,17 @@ class Triggers:
                 surest[sight.version] = max(surest.get(sight.version, 0.0), sight.mean_confidence)
             return known.model_copy(update={"surest": surest})
 
-        return sights, change_record(self._root, TRIGGERS, TriggerBook, surer) if book.rules else book
+        return sights, change_record(self._root, TRIGGERS, TriggerBook, surer) if book.rules else surer(book)
 
     def _fired(
-        self, rule: TriggerRule, last: RoundState | None, set_at: datetime, sight: Sight | None, book: TriggerBook
+        self, rule: TriggerRule, last: RoundState | None, set_at: datetime, drifted: str
     ) -> tuple[Trigger, str] | None:
         since = set_at if last is None else last.created_at
         waited_s = (datetime.now(UTC) - since).total_seconds()
         if rule.interval_s is not None and waited_s >= rule.interval_s:
             return "interval", f"{waited_s:.0f} s since the last round"
-        if rule.drift and sight is not None:
-            why = drift(sight, None if last is None else last.sight, book.surest.get(sight.version))
-            return ("drift", why) if why else None
-        return None
+        return ("drift", drifted) if rule.drift and drifted else None
+
+
+def _sight_before(last: RoundState | None) -> Sight | None:
+    return None if last is None else last.sight

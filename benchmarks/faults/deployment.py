@@ -129,7 +129,7 @@ class Deployment:
     def _learner_command(self, start: int) -> list[str]:
         command = ["learner", "--fake", "--own-machine", "--standby", "--root", self.url, "--source", str(self.source)]
         command += ["--release", str(self.starter), "--run-dir", str(self.folder / self._learner_folder(start))]
-        command += ["--listen", f"127.0.0.1:{self.learner_port}", "--lease-s", str(self.plan.lease_s)]
+        command += ["--listen", f"127.0.0.1:{self.learner_port}", "--metrics", "", "--lease-s", str(self.plan.lease_s)]
         return [*command, *_FAST_ROLLOUT, *_NO_SHADOWS, *(_LONG_ROLLOUT if self.plan.round == "withdrawn" else ())]
 
     def _learner_folder(self, start: int) -> str:

@@ -121,7 +121,7 @@ class Story:
             "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(starter),
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
-            "--fewest-frames", str(frames), *fake,
+            "--fewest-frames", str(frames), "--metrics", "", *fake,
         ]  # fmt: skip
 
     def _serve(self) -> list[str]:

@@ -194,7 +194,7 @@ class LearnerProcess:
         recipe.write_text(RECIPE.model_dump_json())
         command = [sys.executable, "-c", "import cli; cli.main()", "learner", "--root", url, "--source", str(source)]
         command += ["--run-dir", str(folder / "run"), "--recipe-file", str(recipe), "--recipe", "tiny"]
-        command += ["--listen", "127.0.0.1:0", "--lease-s", "1", "--own-machine", *options]
+        command += ["--listen", "127.0.0.1:0", "--metrics", "", "--lease-s", "1", "--own-machine", *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: failpoint}
         self.log = folder / "learner.log"
         with self.log.open("ab") as log:

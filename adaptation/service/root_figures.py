@@ -1,0 +1,106 @@
+"""What is in the root, in numbers for Prometheus: the plan, the priors, and how much is stored."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from adaptation.live_prior.estimate import CLIP
+from adaptation.service.round_state import Sight
+from exchange.label_space import CLASS_NAMES
+from exchange.locations import AUDIT, FRAMES, MAX_DOMAINS, PRESENCE, RELEASES, ROUNDS, ShardName
+from exchange.plan_changes import DEFAULT
+from exchange.priors import LiveEstimate, PriorRecord
+from exchange.serving_plan import ServingPlan
+from exchange.storage import StorageRoot
+
+_KINDS = (FRAMES, PRESENCE, RELEASES, ROUNDS, AUDIT)
+
+
+def plan_families(plan: ServingPlan | None, waiting: Callable[[str], str]) -> Iterator[Metric]:
+    """`waiting`: what a domain's candidate waits for, empty where its time runs."""
+    revision = GaugeMetricFamily("roadshift_written_plan_revision", "Of the serving plan in the root.")
+    serving = GaugeMetricFamily("roadshift_domain_version", "Release that a domain is served with.", labels=("domain",))
+    share = GaugeMetricFamily(
+        "roadshift_candidate_share_ratio", "Of the frames, for a domain's candidate.", labels=("domain", "version")
+    )
+    shadow = GaugeMetricFamily(
+        "roadshift_candidate_shadow_share_ratio", "Of the frames, as copies.", labels=("domain", "version")
+    )
+    waits = GaugeMetricFamily(
+        "roadshift_candidate_waiting", "1 where a candidate's time does not run yet.", labels=("domain", "version")
+    )
+    if plan is not None:
+        revision.add_metric((), plan.revision)
+        for domain, served in {DEFAULT: plan.default, **plan.domains}.items():
+            serving.add_metric((domain,), served.serving)
+            if served.candidate is not None:
+                labels = domain, str(served.candidate.version)
+                share.add_metric(labels, served.candidate.share)
+                shadow.add_metric(labels, served.candidate.shadow_share)
+                waits.add_metric(labels, bool(waiting(domain)))
+    yield from (revision, serving, share, shadow, waits)
+
+
+def prior_families(records: Sequence[PriorRecord], plan: ServingPlan | None) -> Iterator[Metric]:
+    """Of the version that serves a domain, or else the newest that is known of it."""
+    by_class = ("domain", "class_name")
+    families: dict[str, GaugeMetricFamily] = {
+        part: GaugeMetricFamily(f"roadshift_prior_{name}", text, labels=by_class)
+        for part, name, text in (
+            ("share", "share_ratio", "Share of a domain's frames in which a class is seen."),
+            ("low", "share_low_ratio", "Lower end of the 90 % interval of its true share."),
+            ("high", "share_high_ratio", "Upper end of that interval."),
+            ("log_ratio", "log_ratio", "What follows for the class's logit."),
+        )
+    }
+    frames = GaugeMetricFamily(
+        "roadshift_prior_effective_frames", "Of how many independent frames a prior is worth.", labels=("domain",)
+    )
+    frozen = GaugeMetricFamily("roadshift_prior_frozen", "1 where an operator keeps it as it is.", labels=("domain",))
+    for record in records[:MAX_DOMAINS]:
+        frozen.add_metric((record.domain,), record.frozen)
+        if (estimate := _served_estimate(record, plan)) is not None:
+            frames.add_metric((record.domain,), estimate.effective_frames)
+            for part, family in families.items():
+                for name, value in zip(CLASS_NAMES, getattr(estimate, part), strict=True):
+                    family.add_metric((record.domain, name), value)
+    yield from families.values()
+    limit = "No class's log ratio goes beyond."
+    yield from (frames, frozen, GaugeMetricFamily("roadshift_prior_log_ratio_limit", limit, CLIP))
+
+
+def _served_estimate(record: PriorRecord, plan: ServingPlan | None) -> LiveEstimate | None:
+    if not record.estimates:
+        return None
+    serving = None if plan is None else plan.of(record.domain).serving
+    return record.estimates[serving if serving in record.estimates else max(record.estimates)]
+
+
+def sight_families(sights: Mapping[str, Sight], drifts: Mapping[str, str]) -> Iterator[Metric]:
+    """How domains look to the versions that serve them."""
+    confidence = GaugeMetricFamily(
+        "roadshift_domain_confidence_ratio", "Mean confidence of a domain's latest frames.", labels=("domain",)
+    )
+    drifted = GaugeMetricFamily(
+        "roadshift_domain_drifted", "1 where a domain has drifted since its last round.", labels=("domain",)
+    )
+    for domain, sight in sights.items():
+        confidence.add_metric((domain,), sight.mean_confidence)
+        drifted.add_metric((domain,), bool(drifts.get(domain)))
+    yield from (confidence, drifted)
+
+
+def storage_families(root: StorageRoot) -> Iterator[Metric]:
+    """Lists everything that grows. Raises StorageError."""
+    size = GaugeMetricFamily("roadshift_storage_bytes", "Stored in the root.", labels=("kind",))
+    stored = GaugeMetricFamily("roadshift_stored_frames", "Captured frames in the root.", labels=("domain",))
+    frames: Counter[str] = Counter()
+    for kind in _KINDS:
+        objects = root.list_objects(kind)
+        size.add_metric((kind,), sum(info.size_bytes for info in objects))
+        for name in filter(None, (ShardName.parse(info.key) for info in objects)):
+            frames[name.domain] += name.frames
+    for domain, count in frames.most_common(MAX_DOMAINS):
+        stored.add_metric((domain,), count)
+    yield from (size, stored)
