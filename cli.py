@@ -39,6 +39,7 @@ COMMANDS = {
         "release",
         "Add, list, promote, pin and collect a root's releases.",
     ),
+    "audit": ("adaptation.publishing.audit_command", "audit", "Show who did what, when and why."),
     "rollback": ("adaptation.publishing.plan_commands", "rollback", "Serve the previous release again."),
     "reset": (
         "adaptation.publishing.plan_commands",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.erasures import Erased, erase_stored, request_erasure
 from exchange.gateways import read_heartbeats
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
@@ -51,10 +52,11 @@ def erase_vehicle(root: StorageRoot, pseudonym: str, wait_s: float) -> tuple[Era
     Raises:
         RecordError, StorageError: it is unfinished; call it again.
     """
-    requested = request_erasure(root, pseudonym)
-    first = erase_stored(root, pseudonym)
-    silent = _wait_for_gateways(root, requested, wait_s)
-    second = erase_stored(root, pseudonym)
+    with audited(root, AuditEntry(who=user_at_host(), what="erase", details={"vehicle": pseudonym})):
+        requested = request_erasure(root, pseudonym)
+        first = erase_stored(root, pseudonym)
+        silent = _wait_for_gateways(root, requested, wait_s)
+        second = erase_stored(root, pseudonym)
     return Erased(first.frames + second.frames, first.presence_rows + second.presence_rows), silent
 
 

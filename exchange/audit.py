@@ -1,4 +1,8 @@
-"""Who changed what is served, when and why: entries that are written once and never changed.
+"""Who did what, when and why: entries that are written once and never changed.
+
+Told are rounds that are started, cancelled or forced past the gate; whatever changes what is served; pins, triggers,
+decisions about priors, erasures, labels that were imported, and what was collected. `roadshift audit` shows them, and
+`roadshift release gc` forgets them after `Retention.audit_age`.
 
 An entry is written before the change that it tells of, so that no change goes without one; where the change then
 fails, another entry says so.
@@ -30,7 +34,7 @@ class AuditEntry(Record):
     who: str = Field(max_length=256)
     """user@host, or the part of the learner that decided."""
     what: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,63}$")]
-    """Such as promote, rollback, reset, pin, collect; with `-failed` where it came to nothing."""
+    """Such as promote, rollback, start-round, erase; with `-failed` where it came to nothing."""
     version: Version | None = None
     domain: DomainName | None = None
     """None: the default."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from exchange.locations import FRAMES, PRESENCE, ShardName, presence_hour
+from exchange.locations import AUDIT, FRAMES, PRESENCE, ShardName, before_audit, presence_hour
 from exchange.storage import ObjectInfo, StorageRoot
 
 
@@ -16,6 +16,8 @@ class Retention:
     frames_bytes: int = 4 << 30
     frames_age: timedelta = timedelta(days=14)
     presence_age: timedelta = timedelta(days=7)
+    audit_age: timedelta = timedelta(days=400)
+    """Of all domains together: more than a year, so that a year can be looked back on."""
 
 
 def trim_frames(root: StorageRoot, retention: Retention, now: datetime) -> None:
@@ -38,6 +40,12 @@ def presence_beyond(root: StorageRoot, retention: Retention, now: datetime) -> l
     """The presence parts that are too old to keep."""
     oldest = now - retention.presence_age - timedelta(hours=1)
     return [info for info in root.list_objects(PRESENCE) if presence_hour(info.key) < oldest]
+
+
+def audit_beyond(root: StorageRoot, retention: Retention, now: datetime) -> list[ObjectInfo]:
+    """The audit's entries that are too old to keep."""
+    first_kept = before_audit(now - retention.audit_age)
+    return [info for info in root.list_objects(AUDIT) if info.key < first_kept]
 
 
 def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a root need not keep, and its deletion: old releases, publications that were cut off, old rounds and presence.
+"""What a root need not keep, and its deletion: old releases, publications cut off, old rounds, presence and audit.
 
 Kept are all releases that the serving plan names, those that are pinned, the last few, and whatever these came from
 that may have to be gone back to. Of a collected release the manifest stays.
@@ -29,7 +29,7 @@ from exchange.locations import COLLECTED_NAME, RELEASES, ROUNDS, release_file
 from exchange.pins import read_pins
 from exchange.plan_changes import named_versions
 from exchange.records import RecordError
-from exchange.retention import Retention, presence_beyond
+from exchange.retention import Retention, audit_beyond, presence_beyond
 from exchange.serving_plan import read_plan
 from exchange.storage import ObjectInfo, StorageError, StorageRoot
 
@@ -44,9 +44,9 @@ _LAST_OF_A_ROUND = "/state.json"
 class Rubbish(NamedTuple):
     """Something that goes as a whole."""
 
-    kind: Literal["release", "publication", "round", "presence"]
+    kind: Literal["release", "publication", "round", "presence", "audit"]
     name: str
-    """The version, or the round's id; none for presence."""
+    """The version, or the round's id; none for presence and audit."""
     objects: tuple[ObjectInfo, ...]
     why: str
 
@@ -84,6 +84,7 @@ def find_rubbish(root: StorageRoot, *, keep_last: int = KEEP_LAST, now: datetime
         *_releases(root, keep_last, now),
         *_rounds(root, now),
         *(Rubbish("presence", "", (info,), "too old") for info in presence_beyond(root, Retention(), now)),
+        *_audit(root, now),
     ]
 
 
@@ -146,6 +147,11 @@ def _rounds(root: StorageRoot, now: datetime) -> Iterator[Rubbish]:
         if _is_older(objects, now - ROUNDS_AGE):
             objects.sort(key=lambda info: info.key.endswith(_LAST_OF_A_ROUND))
             yield Rubbish("round", name, tuple(objects), f"nothing happened in {ROUNDS_AGE.days} days")
+
+
+def _audit(root: StorageRoot, now: datetime) -> Iterator[Rubbish]:
+    if entries := audit_beyond(root, Retention(), now):
+        yield Rubbish("audit", "", tuple(entries), f"older than {Retention().audit_age.days} days")
 
 
 def _is_older(objects: Iterable[ObjectInfo], than: datetime) -> bool:

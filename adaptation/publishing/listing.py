@@ -89,12 +89,13 @@ def release_table(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> Ta
 
 
 def audit_table(entries: list[AuditEntry]) -> Table:
-    table = Table("when", "who", "what", "release", "domain", "why")
+    table = Table("when", "who", "what", "release", "round", "domain", "why")
     for entry in entries:
         what = f"{entry.what} (forced)" if entry.forced else entry.what
         version = "" if entry.version is None else str(entry.version)
         when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(when, escape(entry.who), what, version, entry.domain or "", escape(entry.why))
+        which = (version, entry.round_id or "", entry.domain or "")
+        table.add_row(when, escape(entry.who), what, *which, escape(entry.why))
     return table
 
 

@@ -1,7 +1,6 @@
-"""`roadshift release`: add, list, show, promote, pin, gc, audit."""
+"""`roadshift release`: add, list, show, promote, pin, gc."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,6 @@ from adaptation.publishing.command_line import (
     plan_writer,
 )
 from adaptation.publishing.listing import (
-    audit_table,
     list_releases,
     release_table,
     releases_table,
@@ -28,7 +26,7 @@ from adaptation.publishing.listing import (
     rubbish_table,
 )
 from adaptation.publishing.plan_commands import promote_release
-from exchange.audit import AuditEntry, audited, read_audit, user_at_host
+from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.ledger import read_ledger, read_published_manifest, require_present
 from exchange.pins import set_pin
 
@@ -97,21 +95,6 @@ def show(version: Version, root: Root, as_json: AsJson = False) -> None:
 
 
 @release.command()
-def audit(
-    root: Root,
-    days: Annotated[float, typer.Option(min=0, max=3650, help="How far back.")] = 7.0,
-    as_json: AsJson = False,
-) -> None:
-    """Show who changed what is served, when and why."""
-    with explained():
-        entries = read_audit(open_storage(root), since=datetime.now(UTC) - timedelta(days=days))
-    if as_json:
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
-    else:
-        Console().print(audit_table(entries))
-
-
-@release.command()
 def pin(
     version: Version, root: Root, off: Annotated[bool, typer.Option("--off", help="Let it go.")] = False, why: Why = ""
 ) -> None:
@@ -133,7 +116,7 @@ def gc(
     why: Why = "",
     as_json: AsJson = False,
 ) -> None:
-    """Delete what nobody needs: old releases, publications that were cut off, old rounds and presence rows."""
+    """Delete what nobody needs: old releases, publications that were cut off, old rounds, presence rows and audit."""
     with explained():
         storage, who = open_storage(root), user_at_host()
         if dry_run:

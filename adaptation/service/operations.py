@@ -87,8 +87,13 @@ class Operations:
         state = state.told(f"asked for by {by}{f': {why}' if why else ''}")
         self._lease.check()
         failpoint("round.before-queued")
+        told = request.model_dump(mode="json", exclude={"domain"})
+        entry = AuditEntry(
+            who=by, what="start-round", domain=request.domain, round_id=round_id, why=why[:2000], details=told
+        )
         try:
-            self.root.create(state_key(round_id), state.encode())
+            with audited(self.root, entry):
+                self.root.create(state_key(round_id), state.encode())
         except ObjectExists:
             return self._begun_before(round_id, request)
         failpoint("round.after-queued")
@@ -98,15 +103,23 @@ class Operations:
     def cancel_round(self, round_id: str, *, by: str) -> RoundState:
         """Raises NoSuchRound; LeaseLost, RecordError, StorageError."""
 
+        def is_over(state: RoundState) -> bool:
+            return state.phase.is_final or state.cancelled_by is not None
+
         def cancelled(state: RoundState) -> RoundState:
-            if state.phase.is_final or state.cancelled_by is not None:
+            if is_over(state):
                 return state
             if state.phase is Phase.QUEUED:
                 return state.moved(Phase.CANCELLED, f"cancelled by {by}", cancelled_by=by)
             return state.told(f"{by} cancels it").model_copy(update={"cancelled_by": by})
 
         self._lease.check()
-        state = change_round(self.root, round_id, cancelled)
+        state = read_round(self.root, round_id)
+        if is_over(state):
+            return state
+        entry = AuditEntry(who=by, what="cancel-round", domain=state.request.domain, round_id=round_id)
+        with audited(self.root, entry):
+            state = change_round(self.root, round_id, cancelled)
         self._wake()
         return state
 

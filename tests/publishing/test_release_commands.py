@@ -121,9 +121,9 @@ def test_pins_and_collection(served_root: StorageRoot, run: Run) -> None:
     assert "pinned: none" in done(run("release", "pin", "2", "--off"))
     assert read_pins(served_root) == ()
     assert "nothing to delete" in done(run("release", "gc", "--keep-last", "3"))
-    told = json.loads(done(run("release", "audit", "--json")))
+    told = json.loads(done(run("audit", "--json")))
     assert [entry["what"] for entry in told] == ["pin", "collect", "unpin"]
-    assert "for the trial" in done(run("release", "audit"))
+    assert "for the trial" in done(run("audit"))
     assert "release 3 was collected" in refused(run("release", "promote", "3", "--force", "--why", "test"))
 
 

@@ -64,7 +64,7 @@ def test_a_round_from_captured_frames_to_promotion(shared: LearnerProcess, stub:
     ]
     assert json.loads(root.read(round_key(started.id, "report.json")).data) == {"frames": 12}
     told = [entry.what for entry in read_audit(root)]
-    assert told == ["promote", "try", "promote"]
+    assert told == ["promote", "start-round", "try", "promote"]
     served = stub.Rollback(pb.RollbackRequest(domain="sim-dusk", why="to see it", by="ann"))
     assert (served.serving, served.previous) == (1, 2)
     assert stub.Promote(pb.PromoteRequest(version=2, domain="sim-dusk", force=True, why="again")).serving == 2
@@ -131,9 +131,15 @@ def test_a_forced_round_passes_the_gate_and_the_audit_says_who(
     started = stub.StartRound(request)
     until(phase_reached(shared.root(), started.id, "rollout"), "the rollout")
     forced = [entry for entry in read_audit(shared.root()) if entry.round_id == started.id]
-    assert [(entry.who, entry.what, entry.forced) for entry in forced] == [("ann", "force-gate", True)]
+    assert [(entry.who, entry.what, entry.forced) for entry in forced] == [
+        ("ann", "start-round", False),
+        ("ann", "force-gate", True),
+    ]
     stub.CancelRound(pb.CancelRoundRequest(id=started.id, by="ann"))
     until(phase_reached(shared.root(), started.id, "cancelled"), "the cancellation")
+    assert stub.CancelRound(pb.CancelRoundRequest(id=started.id, by="bob")).phase == pb.ROUND_PHASE_CANCELLED
+    cancelled = [entry for entry in read_audit(shared.root()) if entry.what == "cancel-round"]
+    assert [(entry.who, entry.round_id) for entry in cancelled] == [("ann", started.id)]
     stored = read_plan(shared.root())
     assert stored is not None
     assert stored.plan.of("sim-rain").candidate is None

@@ -1,0 +1,45 @@
+"""What the audit tells beside changes of what is served, and how long it is kept."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from adaptation.erasure import erase_vehicle
+from adaptation.publishing.collecting import collect, find_rubbish
+from adaptation.publishing.listing import audit_table
+from exchange.audit import AuditEntry, read_audit, record, user_at_host
+from exchange.lease import Lease
+from exchange.storage import StorageRoot, open_root
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> StorageRoot:
+    return open_root(str(tmp_path / "root"))
+
+
+def test_entries_are_kept_for_more_than_a_year(root: StorageRoot) -> None:
+    for days in (500, 401, 399, 1):
+        record(root, AuditEntry(at=NOW - timedelta(days=days), who="eva@depot", what="pin", why=f"{days} days ago"))
+    (rubbish,) = find_rubbish(root, now=NOW)
+    assert (rubbish.kind, len(rubbish.objects), rubbish.why) == ("audit", 2, "older than 400 days")
+    assert collect(root, Lease.acquire(root, "test"), who="test", now=NOW) == [rubbish]
+    *kept, told = read_audit(root)
+    assert [entry.why for entry in kept] == ["399 days ago", "1 days ago"]
+    assert (told.who, told.what) == ("test", "collect")
+    assert find_rubbish(root, now=NOW) == []
+
+
+def test_an_erasure_is_told_by_its_pseudonym(root: StorageRoot) -> None:
+    erase_vehicle(root, "0123456789abcdef", 0.0)
+    (entry,) = read_audit(root)
+    assert (entry.who, entry.what, entry.details) == (user_at_host(), "erase", {"vehicle": "0123456789abcdef"})
+
+
+def test_a_table_names_round_release_and_domain() -> None:
+    entry = AuditEntry(who="eva", what="force-gate", version=3, domain="sim-dusk", round_id="0" * 16, forced=True)
+    table = audit_table([entry])
+    cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells[1:] == ["eva", "force-gate (forced)", "3", "0" * 16, "sim-dusk", ""]
