@@ -30,7 +30,7 @@ from exchange.storage import StorageError, StorageRoot
 
 _PAUSE_S = 0.5
 _RETRY_S = 1.0
-_NOW, _SOON_S, _SELDOM_S, _HOURLY_S = 0.0, 5.0, 600.0, 3600.0
+_NOW, _SOON_S, _SELDOM_S, _HOURLY_S = 0.0, 5.0, 300.0, 3600.0
 STARTER_ID = "starter"
 _log = logging.getLogger(__name__)
 

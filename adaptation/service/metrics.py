@@ -14,7 +14,13 @@ from prometheus_client.registry import Collector
 
 from adaptation.service.gateway_watch import GatewayWatch
 from adaptation.service.rollouts import OUTCOMES, Rollouts
-from adaptation.service.root_figures import plan_families, prior_families, sight_families, storage_families
+from adaptation.service.root_figures import (
+    label_families,
+    plan_families,
+    prior_families,
+    sight_families,
+    storage_families,
+)
 from adaptation.service.round_figures import GateFigures, OpenRounds
 from adaptation.service.round_state import Phase, RoundBook
 from adaptation.service.triggers import Triggers
@@ -92,8 +98,8 @@ class LearnerMetrics(Collector):
         )
 
     def weigh(self) -> None:
-        """Lists the whole root, which is for once in a while. Raises StorageError."""
-        self._weighed = tuple(storage_families(self._root))
+        """Lists the whole root, which is for once in a while. Raises RecordError or StorageError."""
+        self._weighed = (*storage_families(self._root), *label_families(self._root))
 
     def collect(self) -> Iterator[Metric]:
         yield from self._rounds.collect()

@@ -1,20 +1,23 @@
-"""What is in the root, in numbers for Prometheus: the plan, the priors, and how much is stored."""
+"""What is in the root, in numbers for Prometheus: the plan, the priors, how much is stored, and what people label."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import get_args
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adaptation.live_prior.estimate import CLIP
 from adaptation.service.round_state import Sight
 from exchange.label_space import CLASS_NAMES
-from exchange.locations import AUDIT, FRAMES, MAX_DOMAINS, PRESENCE, RELEASES, ROUNDS, ShardName
+from exchange.locations import AUDIT, FRAMES, MAX_DOMAINS, PRESENCE, REGIONS, RELEASES, ROUNDS, ShardName
 from exchange.plan_changes import DEFAULT
 from exchange.priors import LiveEstimate, PriorRecord
+from exchange.regions import TaskState, labelled_domains, read_batches, tasks_of
 from exchange.serving_plan import ServingPlan
 from exchange.storage import StorageRoot
 
-_KINDS = (FRAMES, PRESENCE, RELEASES, ROUNDS, AUDIT)
+_KINDS = (FRAMES, PRESENCE, RELEASES, ROUNDS, REGIONS, AUDIT)
 
 
 def plan_families(plan: ServingPlan | None, waiting: Callable[[str], str]) -> Iterator[Metric]:
@@ -104,3 +107,16 @@ def storage_families(root: StorageRoot) -> Iterator[Metric]:
     for domain, count in frames.most_common(MAX_DOMAINS):
         stored.add_metric((domain,), count)
     yield from (size, stored)
+
+
+def label_families(root: StorageRoot) -> Iterator[Metric]:
+    """Reads all that people were asked. Raises RecordError or StorageError."""
+    family = GaugeMetricFamily(
+        "roadshift_label_tasks", "Regions that people were asked to label.", labels=("domain", "state")
+    )
+    now = datetime.now(UTC)
+    for domain in labelled_domains(root)[:MAX_DOMAINS]:
+        states = Counter(task.state(now) for task in tasks_of(read_batches(root, domain)))
+        for state in get_args(TaskState):
+            family.add_metric((domain, state), states[state])
+    yield family

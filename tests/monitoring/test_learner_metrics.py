@@ -28,6 +28,7 @@ from adaptation.service.triggers import Triggers
 from exchange.label_space import CLASS_NAMES
 from exchange.lease import Lease
 from exchange.priors import LiveEstimate, change_prior
+from exchange.regions import Box, Opinion, RegionBatch, RegionTask, create_batch, new_batch_id
 from exchange.serving_plan import Candidate, DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import leave_frames
@@ -192,3 +193,22 @@ def test_no_round_or_vehicle_is_a_label(shown: Shown) -> None:
     text = generate_latest(shown.registry).decode()
     assert state.id not in text
     assert "car-17" not in text
+
+
+def test_what_people_were_asked_is_counted(shown: Shown) -> None:
+    now = datetime.now(UTC)
+    waiting = RegionTask(
+        frame_sha256="0" * 64, vehicle="v1", drive="v1-d", size_hw=(64, 96), box=Box(0, 8, 0, 8), predicted=0,
+        model_version=1, score=1.0,
+    )  # fmt: skip
+    labelled = waiting.model_copy(update={"opinions": (Opinion(annotator="ann", label=2, at=now, seconds=3.0),)})
+    tasks = (waiting, waiting, labelled)
+    batch = RegionBatch(
+        id=new_batch_id(now, "abcdef"), domain="sim-dusk", asked_by="ann", asked_at=now, clicks=3, phase="open",
+        tasks=tasks,
+    )  # fmt: skip
+    create_batch(shown.root, batch)
+    shown.metrics.weigh()
+    states = ("waiting", "leased", "labelled", "skipped")
+    assert [shown.value("roadshift_label_tasks", domain="sim-dusk", state=state) for state in states] == [2, 0, 1, 0]
+    assert shown.value("roadshift_storage_bytes", kind="regions")
