@@ -22,7 +22,7 @@ from clients.rendered_frames import RenderedFrame, render_drives
 from clients.story.fleet_at_work import FleetAtWork
 from clients.story.journal import Answer, Journal, confusion_of, mean_iou
 from clients.story.operator import Operator
-from clients.story.outside_releases import learn_from_labels, poison
+from clients.story.outside_releases import evaluated, forget_other_light, learn_from_labels, poison
 from clients.story.simulated_data import DAY, DUSK, CityData, Scale, simulate_data
 from exchange.label_space import CLASS_NAMES
 from exchange.ledger import fetch_release
@@ -47,7 +47,8 @@ class Budget(NamedTuple):
     """Of the round."""
     drift_patience_s: float
     """Then the operator starts the round."""
-    label_iterations: int
+    training_iterations: int
+    """Of the first release, which forgets the light that it has not seen by day, and of what is taught by labels."""
     rollout: tuple[float, float, int]
     """Seconds as a shadow, seconds with a share of the frames, and frames answered at least."""
 
@@ -95,7 +96,8 @@ class Story:
         self._say("rendering the city, starting a learner and a gateway that share nothing but a storage root")
         self.data: CityData = simulate_data(self.cache, self.budget.scale)
         self.root = open_root((self.out / "root").absolute().as_uri())
-        learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
+        first = self._first_release()
+        learner_at = stack.enter_context(own_roadshift(self._learner(first), LEARNER_READY, self.out / "learner.log"))
         with fleet_progress() as progress:
             self.streets = {
                 domain: list(progress.track(self._render(domain), self.budget.streets, description=domain))
@@ -110,15 +112,23 @@ class Story:
         self.capacity = capacity(self.gateway, self.streets[DAY][0])
         self._say(f"the gateway answers {self.capacity:.1f} frames a second; the fleet asks for {COMFORTABLE_LOAD:.0%}")
 
+    def _first_release(self) -> Path:
+        """The starter knows many lights; the fleet's first release is one that has only ever seen plain daylight."""
+        starter = Path(__file__).parents[2] / "model_repository" / "starter"
+        if self.fake:
+            return starter
+        self._say(f"the first release: the starter, used to plain daylight by {self.budget.scale.source} frames")
+        with self.console.status("training and building it"):
+            return forget_other_light(starter, self.data, self.budget.training_iterations, self.out / "first")
+
     def _render(self, domain: str) -> Iterator[list[RenderedFrame]]:
         return render_drives(domain, self.budget.streets, self.budget.moments, (512, 1024), _FLEET_SEED)
 
-    def _learner(self) -> list[str]:
+    def _learner(self, first: Path) -> list[str]:
         shadow_s, bake_s, frames = self.budget.rollout
-        starter = Path(__file__).parents[2] / "model_repository" / "starter"
         fake = ["--fake", "--shadow-share", "0"] if self.fake else []  # the fake's versions agree about nothing
         return [
-            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(starter),
+            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(first),
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
             "--fewest-frames", str(frames), "--metrics", "", *fake,
@@ -179,12 +189,9 @@ class Story:
         return version
 
     def _try_a_release_from_outside(self) -> int:
-        self._say(f"from outside: the starter, taught by {self.budget.scale.labelled_dusk} labelled dusk frames")
+        self._say(f"from outside: release 1, taught by {self.budget.scale.labelled_dusk} labelled dusk frames")
         with self.console.status("training, building and comparing a release"):
-            release = learn_from_labels(
-                self._served_release(), self.data, self.budget.label_iterations, self.out / "few"
-            )
-            version = self.operator.add(release, self.data.compared)
+            version = self.operator.add(self._taught_by_labels(), self.data.compared)
         self._say(f"release {version} is in the ledger; the gate measures it", "gate")
         with self.console.status("the gate measures it beside what is served"):
             gated = self.operator.promote(version, self.data, self.out / "releases")
@@ -192,6 +199,13 @@ class Story:
         if gated.code:
             raise DemoError(f"release {version}, taught by labels, was not accepted: {gated.error}")
         return self._follow_candidate(version)
+
+    def _taught_by_labels(self) -> Path:
+        """Release 1 after a training on labels of dusk: where there is time, what a round can be measured by."""
+        out = self.out / "taught"
+        if not (out / "release").exists():
+            learn_from_labels(self._release(1), self.data, self.budget.training_iterations, out)
+        return out / "release"
 
     def _say_candidate(self, plan: DomainPlan) -> None:
         if (tried := plan.candidate) is not None and tried.share:
@@ -205,12 +219,27 @@ class Story:
         self._drive_lap(DUSK, version)
         before, after = self._score(DUSK, 1), self._score(DUSK, version)
         self._say(f"at dusk: mIoU {100 * after:.1f} with release {version}, {100 * before:.1f} with release 1")
+        if self.fake:
+            return
+        self.fleet.drive(DUSK, _QUARTER * self.capacity)
+        with self.console.status("beside it: a network that was taught by labels of dusk, scored on other dusk frames"):
+            scored = {
+                "release 1": self._release(1),
+                f"release {version}": self._release(version),
+                "taught by labels": self._taught_by_labels(),
+            }
+            first, ours, taught = (100 * evaluated(release, self.data, self.out) for release in scored.values())
+        closed = f"{(ours - first) / (taught - first):.0%} of" if taught > first else "there is no"
+        told = ", ".join(f"{name} {value:.1f}" for name, value in zip(scored, (first, ours, taught), strict=True))
+        self._say(f"on {self.budget.scale.judged_dusk} dusk frames of other drives: {told}: {closed} the gap")
 
     def _poison(self) -> None:
         self.fleet.drive(DUSK, _QUARTER * self.capacity)
         self._say("somebody brings a poisoned release: its last layer's classes are shuffled, its engine is sound")
         with self.console.status("building it, comparing engine and weights, measuring it at the gate"):
-            version = self.operator.add(poison(self._served_release(), self.data, self.out / "bad"), self.data.compared)
+            version = self.operator.add(
+                poison(self._release(self.version), self.data, self.out / "bad"), self.data.compared
+            )
             gated = self.operator.promote(version, self.data, self.out / "releases")
         self.console.print(gated.output, highlight=False, markup=False)
         if gated.code == 0 or "the gate refuses" not in gated.error:
@@ -236,8 +265,8 @@ class Story:
         """Frames that a round learns from at least; not all are kept, and some come later."""
         return self.fleet.distinct_frames(DUSK) // 2
 
-    def _served_release(self) -> Path:
-        return fetch_release(self.root, self.operator.plan().serving, self.out / "releases")
+    def _release(self, version: int) -> Path:
+        return fetch_release(self.root, version, self.out / "releases")
 
     def _score(self, domain: str, version: int) -> float:
         return mean_iou(confusion_of(self._answers(domain, version)))
