@@ -9,16 +9,21 @@ The ids follow the call, task or thread that logs: `request_id` of a caller's re
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 from exchange.listening import StartupError
 
 VARIABLE = "ROADSHIFT_LOG_FORMAT"
 TEXT, JSON = "text", "json"
+REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _ids: ContextVar[Mapping[str, str]] = ContextVar("ids of what is worked on", default=MappingProxyType({}))
 
@@ -36,6 +41,12 @@ def configure_logs(*, as_json: bool = False) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if wanted == JSON else logging.Formatter(_TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def request_id(metadata: Iterable[tuple[str, Any]] | None) -> str:
+    """The caller's own out of a call's metadata, where it sends a sane one; else one that is made up."""
+    given = dict(metadata or ()).get(REQUEST_ID_KEY)
+    return given if isinstance(given, str) and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def current_ids() -> Mapping[str, str]:

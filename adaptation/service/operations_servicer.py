@@ -23,6 +23,7 @@ from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
 from exchange.lease import LeaseLost
 from exchange.ledger import collected_versions, read_ledger
 from exchange.locations import DomainName
+from exchange.logs import REQUEST_ID_KEY, request_id, working_on
 from exchange.pins import read_pins
 from exchange.plan_changes import PlanRefused
 from exchange.priors import read_prior
@@ -188,15 +189,18 @@ class OperationsServicer(pb_grpc.OperationsServicer):
     @contextmanager
     def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
         """Checks the role first, and ends the call with the status of whatever error comes out."""
-        try:
-            self._callers.require(context, Role.OPERATOR)
-            yield
-        except tuple(_STATUS) as error:
-            status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-            context.abort(status, _first_line(error))
-        except Exception:
-            _log.exception("a call ended with a defect of the learner")
-            context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
+        its_id = request_id(context.invocation_metadata())
+        context.set_trailing_metadata(((REQUEST_ID_KEY, its_id),))
+        with working_on(request_id=its_id):
+            try:
+                self._callers.require(context, Role.OPERATOR)
+                yield
+            except tuple(_STATUS) as error:
+                status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+                context.abort(status, _first_line(error))
+            except Exception:
+                _log.exception("a call ended with a defect of the learner")
+                context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
 
 
 def _first_line(error: Exception) -> str:

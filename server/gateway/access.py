@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-import re
-import uuid
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
 
 from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
-from exchange.logs import note_ids
+from exchange.logs import REQUEST_ID_KEY, note_ids, request_id
 from server.errors import Defect, Forbidden, ServingError, Unauthenticated
 from server.gateway.converters import retry_after_ms
 from server.metrics import GatewayMetrics
@@ -18,8 +16,6 @@ from server.metrics import GatewayMetrics
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 RETRY_AFTER_KEY = "retry-after-ms"
-REQUEST_ID_KEY = "x-request-id"
-_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +50,7 @@ class Answering:
         self._request_id = ""
 
     async def __aenter__(self) -> None:
-        self._request_id = request_id(self._context)
+        self._request_id = request_id(self._context.invocation_metadata())
         note_ids(request_id=self._request_id)
         try:
             self._access.require(self._context, self._role)
@@ -74,20 +70,9 @@ class Answering:
         await self._context.abort(error.status, str(error), ((REQUEST_ID_KEY, self._request_id), *hint))
 
 
-def request_id(context: Context) -> str:
-    """The caller's own, where it is one; else one that is made up."""
-    given = _metadata_value(context, REQUEST_ID_KEY)
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
 def trace_parent(context: Context) -> str:
-    """Whatever the caller sends by that name; empty where it does not trace."""
-    return _metadata_value(context, "traceparent")
-
-
-def _metadata_value(context: Context, wanted: str) -> str:
-    values = (value for key, value in context.invocation_metadata() or () if key == wanted)
-    value = next(values, "")
+    """What a caller that traces sends by that name; empty where it does not."""
+    value = dict(context.invocation_metadata() or ()).get("traceparent", "")
     return value if isinstance(value, str) else ""
 
 
