@@ -32,10 +32,15 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
     return http.server_port, stop
 
 
+def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    """One that gets its samples by `add_metric`."""
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
 def disk_families(folders: Mapping[str, Path]) -> Iterator[Metric]:
     """Free and whole size of the disks below named folders; one that cannot be looked at is left out."""
-    free = GaugeMetricFamily("roadshift_disk_free_bytes", "Free on the disk below a folder.", labels=("folder",))
-    size = GaugeMetricFamily("roadshift_disk_size_bytes", "Size of the disk below a folder.", labels=("folder",))
+    free = gauge("roadshift_disk_free_bytes", "Free on the disk below a folder.", "folder")
+    size = gauge("roadshift_disk_size_bytes", "Size of the disk below a folder.", "folder")
     for name, folder in folders.items():
         try:
             usage = shutil.disk_usage(folder)

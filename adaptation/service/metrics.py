@@ -25,7 +25,7 @@ from adaptation.service.round_figures import GateFigures, OpenRounds
 from adaptation.service.round_state import Phase, RoundBook
 from adaptation.service.triggers import Triggers
 from exchange.lease import Lease, LeaseLost
-from exchange.metrics_port import disk_families
+from exchange.metrics_port import disk_families, gauge
 from exchange.priors import read_priors
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot
@@ -121,9 +121,7 @@ class LearnerMetrics(Collector):
         yield self._trouble()
 
     def _trouble(self) -> Metric:
-        family = GaugeMetricFamily(
-            "roadshift_learner_trouble", "1 where a duty of the learner does not work just now.", labels=("duty",)
-        )
+        family = gauge("roadshift_learner_trouble", "1 where a duty of the learner does not work just now.", "duty")
         troubles = set(self._troubles())
         for duty in self._duties():
             family.add_metric((duty,), duty in troubles)

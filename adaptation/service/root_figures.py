@@ -11,6 +11,7 @@ from adaptation.live_prior.estimate import CLIP
 from adaptation.service.round_state import Sight
 from exchange.label_space import CLASS_NAMES
 from exchange.locations import AUDIT, FRAMES, MAX_DOMAINS, PRESENCE, REGIONS, RELEASES, ROUNDS, ShardName
+from exchange.metrics_port import gauge
 from exchange.plan_changes import DEFAULT
 from exchange.priors import LiveEstimate, PriorRecord
 from exchange.regions import TaskState, labelled_domains, read_batches, tasks_of
@@ -22,17 +23,11 @@ _KINDS = (FRAMES, PRESENCE, RELEASES, ROUNDS, REGIONS, AUDIT)
 
 def plan_families(plan: ServingPlan | None, waiting: Callable[[str], str]) -> Iterator[Metric]:
     """`waiting`: what a domain's candidate waits for, empty where its time runs."""
-    revision = GaugeMetricFamily("roadshift_written_plan_revision", "Of the serving plan in the root.")
-    serving = GaugeMetricFamily("roadshift_domain_version", "Release that a domain is served with.", labels=("domain",))
-    share = GaugeMetricFamily(
-        "roadshift_candidate_share_ratio", "Of the frames, for a domain's candidate.", labels=("domain", "version")
-    )
-    shadow = GaugeMetricFamily(
-        "roadshift_candidate_shadow_share_ratio", "Of the frames, as copies.", labels=("domain", "version")
-    )
-    waits = GaugeMetricFamily(
-        "roadshift_candidate_waiting", "1 where a candidate's time does not run yet.", labels=("domain", "version")
-    )
+    revision = gauge("roadshift_written_plan_revision", "Of the serving plan in the root.")
+    serving = gauge("roadshift_domain_version", "Release that a domain is served with.", "domain")
+    share = gauge("roadshift_candidate_share_ratio", "Of the frames, for a domain's candidate.", "domain", "version")
+    shadow = gauge("roadshift_candidate_shadow_share_ratio", "Of the frames, as copies.", "domain", "version")
+    waits = gauge("roadshift_candidate_waiting", "1 where a candidate's time does not run yet.", "domain", "version")
     if plan is not None:
         revision.add_metric((), plan.revision)
         for domain, served in {DEFAULT: plan.default, **plan.domains}.items():
@@ -47,9 +42,8 @@ def plan_families(plan: ServingPlan | None, waiting: Callable[[str], str]) -> It
 
 def prior_families(records: Sequence[PriorRecord], plan: ServingPlan | None) -> Iterator[Metric]:
     """Of the version that serves a domain, or else the newest that is known of it."""
-    by_class = ("domain", "class_name")
-    families: dict[str, GaugeMetricFamily] = {
-        part: GaugeMetricFamily(f"roadshift_prior_{name}", text, labels=by_class)
+    families = {
+        part: gauge(f"roadshift_prior_{name}", text, "domain", "class_name")
         for part, name, text in (
             ("share", "share_ratio", "Share of a domain's frames in which a class is seen."),
             ("low", "share_low_ratio", "Lower end of the 90 % interval of its true share."),
@@ -57,10 +51,8 @@ def prior_families(records: Sequence[PriorRecord], plan: ServingPlan | None) -> 
             ("log_ratio", "log_ratio", "What follows for the class's logit."),
         )
     }
-    frames = GaugeMetricFamily(
-        "roadshift_prior_effective_frames", "Of how many independent frames a prior is worth.", labels=("domain",)
-    )
-    frozen = GaugeMetricFamily("roadshift_prior_frozen", "1 where an operator keeps it as it is.", labels=("domain",))
+    frames = gauge("roadshift_prior_effective_frames", "Of how many independent frames a prior is worth.", "domain")
+    frozen = gauge("roadshift_prior_frozen", "1 where an operator keeps it as it is.", "domain")
     for record in records[:MAX_DOMAINS]:
         frozen.add_metric((record.domain,), record.frozen)
         if (estimate := _served_estimate(record, plan)) is not None:
@@ -76,18 +68,14 @@ def prior_families(records: Sequence[PriorRecord], plan: ServingPlan | None) -> 
 def _served_estimate(record: PriorRecord, plan: ServingPlan | None) -> LiveEstimate | None:
     if not record.estimates:
         return None
-    serving = None if plan is None else plan.of(record.domain).serving
-    return record.estimates[serving if serving in record.estimates else max(record.estimates)]
+    newest = record.estimates[max(record.estimates)]
+    return newest if plan is None else record.estimates.get(plan.of(record.domain).serving, newest)
 
 
 def sight_families(sights: Mapping[str, Sight], drifts: Mapping[str, str]) -> Iterator[Metric]:
     """How domains look to the versions that serve them."""
-    confidence = GaugeMetricFamily(
-        "roadshift_domain_confidence_ratio", "Mean confidence of a domain's latest frames.", labels=("domain",)
-    )
-    drifted = GaugeMetricFamily(
-        "roadshift_domain_drifted", "1 where a domain has drifted since its last round.", labels=("domain",)
-    )
+    confidence = gauge("roadshift_domain_confidence_ratio", "Mean confidence of a domain's latest frames.", "domain")
+    drifted = gauge("roadshift_domain_drifted", "1 where a domain has drifted since its last round.", "domain")
     for domain, sight in sights.items():
         confidence.add_metric((domain,), sight.mean_confidence)
         drifted.add_metric((domain,), bool(drifts.get(domain)))
@@ -96,8 +84,8 @@ def sight_families(sights: Mapping[str, Sight], drifts: Mapping[str, str]) -> It
 
 def storage_families(root: StorageRoot) -> Iterator[Metric]:
     """Lists everything that grows. Raises StorageError."""
-    size = GaugeMetricFamily("roadshift_storage_bytes", "Stored in the root.", labels=("kind",))
-    stored = GaugeMetricFamily("roadshift_stored_frames", "Captured frames in the root.", labels=("domain",))
+    size = gauge("roadshift_storage_bytes", "Stored in the root.", "kind")
+    stored = gauge("roadshift_stored_frames", "Captured frames in the root.", "domain")
     frames: Counter[str] = Counter()
     for kind in _KINDS:
         objects = root.list_objects(kind)
@@ -111,9 +99,7 @@ def storage_families(root: StorageRoot) -> Iterator[Metric]:
 
 def label_families(root: StorageRoot) -> Iterator[Metric]:
     """Reads all that people were asked. Raises RecordError or StorageError."""
-    family = GaugeMetricFamily(
-        "roadshift_label_tasks", "Regions that people were asked to label.", labels=("domain", "state")
-    )
+    family = gauge("roadshift_label_tasks", "Regions that people were asked to label.", "domain", "state")
     now = datetime.now(UTC)
     for domain in labelled_domains(root)[:MAX_DOMAINS]:
         states = Counter(task.state(now) for task in tasks_of(read_batches(root, domain)))

@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from adaptation.gate.verdict import Verdict
 from adaptation.service.round_files import VERDICT_FILE
 from adaptation.service.round_state import Phase, Progress, RoundState, read_progress, round_key
+from exchange.metrics_port import gauge
 from exchange.records import RecordError
 from exchange.storage import StorageRoot
 
@@ -27,10 +28,8 @@ class OpenRounds:
         """Raises RecordError or StorageError where a progress cannot be read."""
         queued = [state for state in rounds if state.phase is Phase.QUEUED]
         yield GaugeMetricFamily("roadshift_rounds_queued", "Rounds that wait for another to end.", len(queued))
-        phases = GaugeMetricFamily(
-            "roadshift_round_phase_seconds",
-            "How long a domain's open round is in its phase.",
-            labels=("domain", "phase"),
+        phases = gauge(
+            "roadshift_round_phase_seconds", "How long a domain's open round is in its phase.", "domain", "phase"
         )
         oldest: dict[tuple[str, str], float] = {}
         for state in rounds:
@@ -46,12 +45,12 @@ class OpenRounds:
     def _learning(self, state: RoundState | None) -> Iterator[Metric]:
         progress = None if state is None else read_progress(self._root, state.id)
         self._progress.keep([] if state is None else [state.id])
-        silent = _gauge("roadshift_round_silent_seconds", "Since the learning round last got on.", "domain")
-        paused = _gauge("roadshift_round_paused", "1 while the learning round stands still for the gateways.", "domain")
-        worked = _gauge("roadshift_round_worked_seconds", "Of the learning round's worker, pauses left out.", "domain")
-        done = _gauge("roadshift_round_step_done", "Of the step that the learning round is at.", "domain", "step")
-        planned = _gauge("roadshift_round_step_planned", "What `done` becomes at that step's end.", "domain", "step")
-        numbers = _gauge("roadshift_round_number", "What the training told last, such as its losses.", "domain", "name")
+        silent = gauge("roadshift_round_silent_seconds", "Since the learning round last got on.", "domain")
+        paused = gauge("roadshift_round_paused", "1 while the learning round stands still for the gateways.", "domain")
+        worked = gauge("roadshift_round_worked_seconds", "Of the learning round's worker, pauses left out.", "domain")
+        done = gauge("roadshift_round_step_done", "Of the step that the learning round is at.", "domain", "step")
+        planned = gauge("roadshift_round_step_planned", "What `done` becomes at that step's end.", "domain", "step")
+        numbers = gauge("roadshift_round_number", "What the training told last, such as its losses.", "domain", "name")
         if state is not None:
             domain = state.request.domain
             silent.add_metric((domain,), self._progress.seconds(state.id, _how_far(progress)))
@@ -75,9 +74,9 @@ class GateFigures:
 
     def families(self, rounds: Sequence[RoundState]) -> Iterator[Metric]:
         """`rounds`: all of them, the oldest first. Raises StorageError."""
-        value = _gauge("roadshift_gate_value", "What the last gate measured.", "domain", "check")
-        threshold = _gauge("roadshift_gate_threshold", "What it was held against.", "domain", "check")
-        passed = _gauge("roadshift_gate_passed", "1 where the check let the round pass.", "domain", "check")
+        value = gauge("roadshift_gate_value", "What the last gate measured.", "domain", "check")
+        threshold = gauge("roadshift_gate_threshold", "What it was held against.", "domain", "check")
+        passed = gauge("roadshift_gate_passed", "1 where the check let the round pass.", "domain", "check")
         judged = max((s for s in rounds if s.phase in _JUDGED), key=lambda state: state.changed_at, default=None)
         if judged is not None and (verdict := self._verdict(judged.id)) is not None:
             for check in verdict.checks:
@@ -118,7 +117,3 @@ class _Since:
 
 def _how_far(progress: Progress | None) -> tuple[str, int] | None:
     return None if progress is None else (progress.step, progress.done)
-
-
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=labels)

@@ -5,9 +5,18 @@ import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -118,6 +127,39 @@ async def test_what_is_no_traceparent_begins_a_trace_of_its_own(
     await served.stub.Segment(pb.SegmentRequest(frame=frame_message), metadata=(("traceparent", "nonsense"),))
     ((frame, _),) = spans_of_frames(exporter)
     assert frame.parent is None
+
+
+class Collector(TraceServiceServicer):
+    """Takes spans by OTLP, as a real one does."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+
+    def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: N802
+        self.requests.append(request)
+        return ExportTraceServiceResponse()
+
+
+async def test_a_collector_gets_the_spans_when_the_gateway_ends(frame_message: pb.Frame) -> None:
+    collector = Collector()
+    with ThreadPoolExecutor(1) as threads:
+        server = grpc.server(threads)
+        add_TraceServiceServicer_to_server(collector, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        traces = f"http://127.0.0.1:{port}"
+        settings = GatewaySettings(listen="127.0.0.1:0", metrics="", traces=traces, gateway="gw-a")
+        async with (
+            running_gateway(settings, StartedEngine(FakeSegmenter(FRAME_SIZE_HW), 1)) as gateway,
+            grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
+        ):
+            await pb_grpc.SegmentationStub(channel).Segment(pb.SegmentRequest(frame=frame_message))
+        server.stop(None).wait()
+    (exported,) = (resource for request in collector.requests for resource in request.resource_spans)
+    told = {attribute.key: attribute.value.string_value for attribute in exported.resource.attributes}
+    assert (told["service.name"], told["service.instance.id"]) == ("roadshift-gateway", "gw-a")
+    names = [span.name for scope in exported.scope_spans for span in scope.spans]
+    assert sorted(names) == sorted([*STAGES, "segment"])
 
 
 def test_without_a_collector_nothing_of_it_is_imported() -> None:
