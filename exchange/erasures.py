@@ -4,6 +4,7 @@ A gateway keeps frames and rows for a while before they reach the root, some of 
 is an object of its own, which gateways read and count in their heartbeats.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,10 +12,11 @@ from typing import Literal
 import numpy as np
 
 from exchange.frames import encode_members, join_shard, read_shard
-from exchange.locations import ERASURES, FRAMES, PRESENCE, ROUND_PAGE, ROUNDS, erasure_key
+from exchange.locations import ERASURES, FRAMES, PRESENCE, ROUND_PAGE, ROUNDS, erasure_key, region_frames_folder
 from exchange.presence import PresenceRows
 from exchange.pseudonyms import vehicle_of_drive
 from exchange.records import Record
+from exchange.regions import NoSuchBatch, change_batch, labelled_domains, read_batches
 from exchange.storage import ObjectChanged, ObjectMissing, StorageRoot
 
 _ATTEMPTS = 8
@@ -56,7 +58,7 @@ class ErasureReader:
 
 
 def erase_stored(root: StorageRoot, vehicle: str) -> Erased:
-    """Takes a vehicle out of all shards, of rounds' copies of them, and of presence parts.
+    """Takes a vehicle out of all shards, of rounds' copies of them, of presence parts, and of people's regions.
 
     Others' frames and rows are rewritten as they are. A round's page, which shows frames, goes where the vehicle was
     among them; its numbers stay.
@@ -67,7 +69,25 @@ def erase_stored(root: StorageRoot, vehicle: str) -> Erased:
     frames, rows = (
         sum(_erase_from(root, info.key, vehicle) for info in root.list_objects(folder)) for folder in (FRAMES, PRESENCE)
     )
-    return Erased(frames + _erase_from_rounds(root, vehicle), rows)
+    return Erased(frames + _erase_from_rounds(root, vehicle) + erase_regions(root, vehicle), rows)
+
+
+def erase_regions(root: StorageRoot, vehicle: str) -> int:
+    """Regions with what people said of them, and then their frames; how many frames went.
+
+    Raises as `erase_stored`.
+    """
+    erased = 0
+    for domain in labelled_domains(root):
+        for batch in read_batches(root, domain):
+            with suppress(NoSuchBatch):  # dropped meanwhile
+                change_batch(root, domain, batch.id, lambda now: now.without_vehicle(vehicle))
+        for info in root.list_objects(region_frames_folder(domain)):
+            found = root.read_if_any(info.key)
+            if found is not None and _without(found.data, info.key, vehicle)[1]:
+                root.delete(info.key)
+                erased += 1
+    return erased
 
 
 def _erase_from_rounds(root: StorageRoot, vehicle: str) -> int:

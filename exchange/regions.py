@@ -6,7 +6,7 @@ and version, for captured shards come and go: its label map is the version's, an
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, NamedTuple
@@ -73,6 +73,8 @@ class Skip(Record):
 
 
 class RegionTask(Record):
+    number: int = Field(default=0, ge=0)
+    """In its batch; others keep theirs where an erasure takes some away."""
     frame_sha256: Sha256
     """Of the frame's bytes as they came."""
     vehicle: str
@@ -159,8 +161,15 @@ class RegionBatch(Record):
     def is_closed(self) -> bool:
         return self.phase != "picking" and all(task.is_closed for task in self.tasks)
 
-    def with_task(self, index: int, task: RegionTask) -> "RegionBatch":
-        return self.model_copy(update={"tasks": (*self.tasks[:index], task, *self.tasks[index + 1 :])})
+    def task(self, number: int) -> RegionTask | None:
+        return next((task for task in self.tasks if task.number == number), None)
+
+    def with_task(self, changed: RegionTask) -> "RegionBatch":
+        tasks = tuple(changed if task.number == changed.number else task for task in self.tasks)
+        return self.model_copy(update={"tasks": tasks})
+
+    def without_vehicle(self, vehicle: str) -> "RegionBatch":
+        return self.model_copy(update={"tasks": tuple(task for task in self.tasks if task.vehicle != vehicle)})
 
 
 class NoSuchBatch(Exception):
@@ -253,6 +262,6 @@ def new_batch_id(now: datetime, nonce: str) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{nonce[:6]}"
 
 
-def tasks_of(batches: list[RegionBatch]) -> Iterator[RegionTask]:
+def tasks_of(batches: Sequence[RegionBatch]) -> Iterator[RegionTask]:
     for batch in batches:
         yield from batch.tasks

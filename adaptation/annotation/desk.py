@@ -17,6 +17,7 @@ from adaptation.annotation.surroundings import Surroundings, SurroundingsReader
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import DomainName
 from exchange.regions import (
+    MOST_OPINIONS,
     UNSURE,
     Annotator,
     BatchId,
@@ -92,7 +93,7 @@ class Submission:
 class _Place(NamedTuple):
     domain: str
     batch_id: str
-    index: int
+    number: int
 
 
 class LabelDesk:
@@ -148,9 +149,7 @@ class LabelDesk:
             seconds = (now - max([lease.since, *_answered_at(batch, annotator)])).total_seconds()
             opinion = Opinion(annotator=annotator, label=label, at=now, seconds=max(seconds, 0.0))
             others = tuple(each for each in task.leases if each is not lease)
-            return batch.with_task(
-                place.index, task.model_copy(update={"opinions": (*task.opinions, opinion), "leases": others})
-            )
+            return batch.with_task(task.model_copy(update={"opinions": (*task.opinions, opinion), "leases": others}))
 
         task = _task(self._change(place, answered), place)
         return Submission(task_id, label, task.state(now), task.label, task.agreed, task.is_held_out)
@@ -169,7 +168,7 @@ class LabelDesk:
                 return batch
             _lease_in(task, annotator)
             skip = Skip(annotator=annotator, at=now, why=why[:_LONGEST_WHY])
-            return batch.with_task(place.index, task.model_copy(update={"skipped": skip, "leases": ()}))
+            return batch.with_task(task.model_copy(update={"skipped": skip, "leases": ()}))
 
         self._change(place, skipped)
 
@@ -181,9 +180,9 @@ class LabelDesk:
         """
         annotator, now = _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
         done = [
-            (at, _Place(batch.domain, batch.id, index))
+            (at, _Place(batch.domain, batch.id, task.number))
             for batch in self._of(None)
-            for index, task in enumerate(batch.tasks)
+            for task in batch.tasks
             for at in _done_at(task, annotator)
         ]
         if not done:
@@ -197,7 +196,7 @@ class LabelDesk:
             skipped = None if task.skipped is not None and task.skipped.annotator == annotator else task.skipped
             leases = (*(held for held in task.held(now) if held.annotator != annotator), lease)
             return batch.with_task(
-                place.index, task.model_copy(update={"opinions": kept, "skipped": skipped, "leases": leases[-3:]})
+                task.model_copy(update={"opinions": kept, "skipped": skipped, "leases": leases[-MOST_OPINIONS:]})
             )
 
         return _leased(_task(self._change(place, taken_back), place), place, lease)
@@ -210,9 +209,9 @@ class LabelDesk:
         """
         now = self._clock()
         return [
-            summary(_task_id(_Place(domain, batch.id, index)), task, now)
+            summary(_task_id(_Place(domain, batch.id, task.number)), task, now)
             for batch in self._of(domain)
-            for index, task in enumerate(batch.tasks)
+            for task in batch.tasks
         ]
 
     def progress(self, domain: str) -> LabelProgress:
@@ -243,20 +242,16 @@ class LabelDesk:
     def _lease_of(self, batch: RegionBatch, annotator: str, now: datetime) -> LeasedTask | None:
         """The first free region of a batch, as the batch is when it is written."""
         lease = TaskLease(annotator=annotator, since=now, until=now + self._lease)
-        found: list[int] = []
+        found: list[RegionTask] = []
 
         def leased(batch: RegionBatch) -> RegionBatch:
-            found[:] = [i for i, task in enumerate(batch.tasks) if task.is_free_for(annotator, now)][:1]
-            if not found:
-                return batch
-            task = batch.tasks[found[0]]
-            return batch.with_task(found[0], task.model_copy(update={"leases": (*task.held(now), lease)}))
+            found[:] = [task for task in batch.tasks if task.is_free_for(annotator, now)][:1]
+            for task in found:
+                return batch.with_task(task.model_copy(update={"leases": (*task.held(now), lease)}))
+            return batch
 
-        changed = change_batch(self._root, batch.domain, batch.id, leased)
-        if not found:
-            return None
-        place = _Place(batch.domain, batch.id, found[0])
-        return _leased(_task(changed, place), place, lease)
+        change_batch(self._root, batch.domain, batch.id, leased)
+        return next((_leased(task, _Place(batch.domain, batch.id, task.number), lease) for task in found), None)
 
     def _change(self, place: _Place, change: Callable[[RegionBatch], RegionBatch]) -> RegionBatch:
         try:
@@ -273,22 +268,23 @@ def _checked(kind: TypeAdapter[str], text: str, what: str) -> str:
 
 
 def _task_id(place: _Place) -> str:
-    return f"{place.domain}.{place.batch_id}.{place.index}"
+    return f"{place.domain}.{place.batch_id}.{place.number}"
 
 
 def _place(task_id: str) -> _Place:
     domain, _, rest = task_id.partition(".")
-    batch, _, index = rest.partition(".")
+    batch, _, number = rest.partition(".")
     try:
-        return _Place(_DOMAIN.validate_python(domain), _BATCH.validate_python(batch), int(index))
+        return _Place(_DOMAIN.validate_python(domain), _BATCH.validate_python(batch), int(number))
     except ValueError:
         raise NoSuchTask(f"{task_id[:128]!r} is no region's id: lease gives them") from None
 
 
 def _task(batch: RegionBatch, place: _Place) -> RegionTask:
-    if not 0 <= place.index < len(batch.tasks):
-        raise NoSuchTask(f"batch {batch.id} has no region {place.index}: lease another one")
-    return batch.tasks[place.index]
+    task = batch.task(place.number)
+    if task is None:
+        raise NoSuchTask(f"batch {batch.id} has no region {place.number}, or it was erased: lease another one")
+    return task
 
 
 def _leased(task: RegionTask, place: _Place, lease: TaskLease) -> LeasedTask:
@@ -307,10 +303,10 @@ def _leased(task: RegionTask, place: _Place, lease: TaskLease) -> LeasedTask:
 
 def _held_by(annotator: str, batches: list[RegionBatch], now: datetime) -> Iterator[LeasedTask]:
     for batch in batches:
-        for index, task in enumerate(batch.tasks):
+        for task in batch.tasks:
             for lease in task.held(now):
                 if lease.annotator == annotator:
-                    yield _leased(task, _Place(batch.domain, batch.id, index), lease)
+                    yield _leased(task, _Place(batch.domain, batch.id, task.number), lease)
 
 
 def _lease_in(task: RegionTask, annotator: str) -> TaskLease:

@@ -4,10 +4,10 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from adaptation.data.captured_images import decode_rgb
 from exchange.frames import CapturedFrame, read_shard
 from exchange.label_images import LabelImageError, decode_index_png
 from exchange.locations import region_frame_key
@@ -63,21 +63,6 @@ class SurroundingsReader:
                 while len(self._kept) > _FRAMES_KEPT:
                     self._kept.popitem(last=False)
         return _crop(*decoded, box)
-
-
-def decode_rgb(frame: CapturedFrame) -> NDArray[np.uint8]:
-    """A captured frame's pixels, uint8 [H, W, 3]. Raises RecordError where they cannot be read."""
-    metadata = frame.metadata
-    rows, columns = metadata.size_hw
-    if metadata.image == "rgb":
-        if len(frame.image) != 3 * rows * columns:
-            raise RecordError(f"{metadata.key} holds {len(frame.image)} bytes of pixels where {rows}x{columns} belong")
-        return np.frombuffer(frame.image, np.uint8).reshape(rows, columns, 3)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr_HW3 = cv2.imdecode(np.frombuffer(frame.image, np.uint8), flags)
-    if bgr_HW3 is None or bgr_HW3.shape[:2] != (rows, columns):
-        raise RecordError(f"{metadata.key} is no image of {rows}x{columns}")
-    return np.asarray(cv2.cvtColor(bgr_HW3, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _decode_labels(frame: CapturedFrame, key: str) -> NDArray[np.uint8]:

@@ -46,6 +46,7 @@ def measure(
     target: Sequence[TargetFrame],
     *,
     sentinel: Path | None = None,
+    sentinel_frames: Sequence[TargetFrame] | None = None,
     prior: LiveEstimate | None = None,
     anchor: Path | None = None,
     source_frames: int = 48,
@@ -59,7 +60,9 @@ def measure(
         candidate, incumbent: releases' folders.
         source: labelled data that neither was trained on.
         target: unlabelled frames of where it is to serve.
-        sentinel: folder of train-id PNGs named like target frames, 255 where nobody was asked; no training saw them.
+        sentinel: folder of train-id PNGs named like frames of the target, 255 where nobody was asked; no training saw
+            them.
+        sentinel_frames: those frames, where they are not among `target`.
         prior: of the target; by default measured with the incumbent on these frames.
         anchor: the release that judges in the incumbent's place, for an incumbent that has itself been self-trained.
         source_frames, target_frames: at most so many of each source and of the target, evenly spread.
@@ -80,7 +83,7 @@ def measure(
     styles = [frame.image for choice in source for frame in spread(choice.frames(), _STYLES)]
     parts: dict[str, Callable[[], object]] = {
         "sources": lambda: gate.sources(source, source_frames),
-        "sentinel": lambda: None if sentinel is None else gate.sentinel(sentinel, target),
+        "sentinel": lambda: None if sentinel is None else gate.sentinel(sentinel, sentinel_frames or target),
         "target": lambda: gate.target(chosen, styles, prior),
         "engine": lambda: gate.engine([frame.image for frame in spread(chosen, _PARITY_FRAMES)]),
     }

@@ -19,6 +19,8 @@ from exchange.label_space import IGNORE_ID
 
 SOURCE_CACHE_BYTES = 4 << 30
 TARGET_CACHE_BYTES = 2 << 30
+LABELLED_SHARE = 0.5
+"""Of the target's crops come from frames in which people labelled something, where there are such frames."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,19 @@ class TargetFrames:
     def __init__(self, snapshot: Path) -> None:
         self._folder = snapshot
         self._frames = Snapshot.read(snapshot).frames
+        self._labelled = tuple(frame for frame in self._frames if frame.asked_sha256 is not None)
         self._kept: dict[FrozenFrame, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._free_bytes = TARGET_CACHE_BYTES
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """RGB and asked train ids of one frame, each as likely as another; not to be written to."""
-        frame = self._frames[int(rng.integers(len(self._frames)))]
+    def draw(
+        self, rng: np.random.Generator, labelled_share: float = 0.0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """RGB and asked train ids of one frame, each as likely as another; not to be written to.
+
+        With a `labelled_share` so often of one in which people labelled something.
+        """
+        frames = self._labelled if self._labelled and rng.random() < labelled_share else self._frames
+        frame = frames[int(rng.integers(len(frames)))]
         if (kept := self._kept.get(frame)) is not None:
             return kept
         image = read_image(self._folder / frame.image)
@@ -91,7 +100,7 @@ class TargetFrames:
 
 
 class TargetStream:
-    """Crops of frames drawn uniformly; where people labelled regions, crops that show some of them are preferred."""
+    """Crops of the target's frames; where people labelled regions, crops that show some of them are preferred."""
 
     def __init__(self, snapshot: Path, settings: CropSettings, seed: int) -> None:
         self._frames = TargetFrames(snapshot)
@@ -104,7 +113,7 @@ class TargetStream:
 
     def _crop(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
         rng = np.random.default_rng((self._seed, number))
-        image, asked = self._frames.draw(rng)
+        image, asked = self._frames.draw(rng, LABELLED_SHARE)
         settings = self._settings
         box, asked_crop = draw_crop(
             rng, asked, fit_hw=settings.fit_hw, crop_hw=settings.crop_hw, scale_range=settings.scale_range

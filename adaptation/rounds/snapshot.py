@@ -19,6 +19,8 @@ from exchange.label_images import encode_gray_png
 from exchange.releases import file_sha256
 
 SNAPSHOT_FILE = "snapshot.json"
+CHOSEN_DRIVES = "chosen"
+"""A target's folder of drives with frames that were chosen for people, and not by chance."""
 _COUNTS_FILE = "source_counts.npz"
 _IMAGES = (".png", ".jpg", ".jpeg")
 
@@ -57,6 +59,11 @@ class Snapshot(BaseModel):
 
     frames: tuple[FrozenFrame, ...]
     sources: tuple[FrozenSource, ...]
+
+    @property
+    def fair_frames(self) -> tuple[FrozenFrame, ...]:
+        """Those that may stand for the target where something is measured; the others are learnt from."""
+        return tuple(frame for frame in self.frames if not frame.drive.startswith(f"{CHOSEN_DRIVES}/"))
 
     @classmethod
     def read(cls, folder: Path) -> Self:

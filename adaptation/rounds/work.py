@@ -80,7 +80,7 @@ class Work:
     @cached_property
     def measured_frames(self) -> list[FrozenFrame]:
         """The target frames that are labelled before and after."""
-        return spread(Snapshot.read(self.snapshot).frames, self.config.measured_frames)
+        return spread(Snapshot.read(self.snapshot).fair_frames, self.config.measured_frames)
 
     def log_ratio(self) -> Tensor:
         return torch.tensor(self.prior.log_ratio, dtype=torch.float32, device=self.device)

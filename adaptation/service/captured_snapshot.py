@@ -1,32 +1,32 @@
-"""The captured frames that a round learns from: copied in the root, and laid out on the learner's disk.
+"""The captured frames that a round learns from, copied in the root, with what people labelled of them.
 
 The copies outlive the shards, which are bounded by age and number, so that a round can be taken over by another
-learner. An erasure takes a vehicle out of the copies as it does out of the shards; what is laid out is read from them
-each time, without the vehicles that were erased by then.
+learner. An erasure takes a vehicle out of the copies as it does out of the shards.
 """
 
 import hashlib
-import logging
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
+from itertools import islice
 from typing import Literal
 
-import cv2
-import numpy as np
 from pydantic import Field
 
+from adaptation.service.captured_frames import newest_first
 from adaptation.service.round_state import round_key
-from exchange.erasures import Erasure
 from exchange.failpoints import failpoint
-from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.locations import ERASURES, FRAMES, DomainName, ShardName
-from exchange.records import Record, RecordError
-from exchange.storage import ObjectMissing, StorageRoot
+from exchange.frames import encode_members, join_shard
+from exchange.label_images import encode_gray_png
+from exchange.locations import FRAMES, DomainName, ShardName
+from exchange.records import Record
+from exchange.region_labels import region_labels
+from exchange.regions import is_held_out, read_batches
+from exchange.storage import StorageRoot
 
 MOST_FRAMES = 1024
 MOST_BYTES = 1 << 30
-_log = logging.getLogger(__name__)
+"""Of unlabelled frames, and as many of those with labels."""
+LABELLED, HELD_OUT = "labelled", "held_out"
 
 
 class Copied(Record):
@@ -43,27 +43,23 @@ class CapturedSnapshot(Record):
     format: Literal[1] = 1
     domain: DomainName
     shards: tuple[Copied, ...]
+    """Kept by chance, and unlabelled."""
+    labelled: tuple[Copied, ...] = ()
+    """Frames in which people labelled regions: in place of an answer, their label map is what people said."""
+    held_out: tuple[Copied, ...] = ()
+    """The same of frames that no training sees, for the gate."""
 
     @property
     def frames(self) -> int:
         return sum(shard.frames for shard in self.shards)
 
 
-class LaidOut(Record):
-    """What is on this machine's disk."""
-
-    format: Literal[1] = 1
-    vehicles: tuple[str, ...]
-    """Whose frames."""
-    erasures: tuple[str, ...]
-    """That were known then."""
-
-
 def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnapshot:
-    """Copies a domain's newest captured frames, up to the bounds; what was copied before is returned as it is.
+    """Copies a domain's newest captured frames and those with labels, up to the bounds; what was copied before is
+    returned as it is.
 
-    Only frames that were kept by chance are taken: the others are no fair sample of what is driven through, and wait
-    for people's labels.
+    Of the unlabelled frames only those that were kept by chance are taken: the others are no fair sample of what is
+    driven through, and wait for people's labels.
 
     Raises:
         RecordError, StorageError: something cannot be read or written; call it again.
@@ -71,9 +67,20 @@ def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnap
     key = round_key(round_id, "snapshot.json")
     if (found := root.read_if_any(key)) is not None:
         return CapturedSnapshot.decode(found.data, key)
+    labelled, held_out = _copy_labelled(root, domain, round_id)
+    snapshot = CapturedSnapshot(
+        domain=domain, shards=_copy_unlabelled(root, domain, round_id), labelled=labelled, held_out=held_out
+    )
+    root.write(key, snapshot.encode())
+    failpoint("snapshot.after-list")
+    return snapshot
+
+
+def _copy_unlabelled(root: StorageRoot, domain: str, round_id: str) -> tuple[Copied, ...]:
     copied: list[Copied] = []
     frames_left, bytes_left = MOST_FRAMES, MOST_BYTES
-    for shard, frames in _newest_first(root, domain):
+    for shard, captured in newest_first(root, domain):
+        frames = [frame for frame in captured if frame.metadata.kept_for == "uniform"]
         taken: list[bytes] = []
         for frame in frames:
             members = encode_members(frame)
@@ -82,95 +89,36 @@ def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnap
             taken.append(members)
             bytes_left -= len(members)
         if taken:
-            data, name = join_shard(taken), f"frames/{len(copied):05}.tar"
-            root.write(round_key(round_id, name), data)
+            copied.append(_copy(root, round_id, f"frames/{len(copied):05}.tar", taken, shard))
             failpoint("snapshot.after-shard")
-            copied.append(
-                Copied(name=name, sha256=hashlib.sha256(data).hexdigest(), frames=len(taken), copied_from=shard)
-            )
             frames_left -= len(taken)
         if len(taken) < len(frames):
             break
-    snapshot = CapturedSnapshot(domain=domain, shards=tuple(copied))
-    root.write(key, snapshot.encode())
-    failpoint("snapshot.after-list")
-    return snapshot
+    return tuple(copied)
 
 
-def lay_out(root: StorageRoot, round_id: str, snapshot: CapturedSnapshot, folder: Path) -> LaidOut:
-    """Writes the frames as a round's target, a folder for each drive.
-
-    Raises:
-        RecordError, StorageError: a copy cannot be read.
-        OSError: the disk does not take them.
-    """
-    erasures = tuple(info.key for info in root.list_objects(ERASURES))
-    erased = _erasures(root)
-    folder.mkdir()
-    vehicles = set()
-    for shard in snapshot.shards:
-        key = round_key(round_id, shard.name)
-        for frame in read_shard(root.read(key).data, key):
-            if not _is_erased(frame, erased):
-                _write_image(frame, folder)
-                vehicles.add(frame.metadata.vehicle)
-    return LaidOut(vehicles=tuple(sorted(vehicles)), erasures=erasures)
+def _copy_labelled(root: StorageRoot, domain: str, round_id: str) -> tuple[tuple[Copied, ...], tuple[Copied, ...]]:
+    """Those to learn from, and those to judge by; the ones that were asked about last come first."""
+    copied: dict[str, list[Copied]] = {LABELLED: [], HELD_OUT: []}
+    left_bytes, batches = MOST_BYTES, read_batches(root, domain)
+    for found in islice(region_labels(root, domain, batches), MOST_FRAMES):
+        members = encode_members(replace(found.frame, labels_png=encode_gray_png(found.labels_HW)))
+        left_bytes -= len(members)
+        if left_bytes < 0:
+            break
+        part = HELD_OUT if is_held_out(found.frame_sha256) else LABELLED
+        name = f"{part}/{len(copied[part]):05}.tar"
+        copied[part].append(_copy(root, round_id, name, [members], f"regions of {found.frame_sha256}"))
+    return tuple(copied[LABELLED]), tuple(copied[HELD_OUT])
 
 
-def erased_since(root: StorageRoot, laid_out: LaidOut) -> bool:
-    """Whether some vehicle was erased whose frames are still on the disk.
-
-    Raises:
-        RecordError, StorageError: the erasures cannot be read.
-    """
-    keys = {info.key for info in root.list_objects(ERASURES)} - set(laid_out.erasures)
-    return any(Erasure.decode(root.read(key).data, key).vehicle in laid_out.vehicles for key in keys)
+def _copy(root: StorageRoot, round_id: str, name: str, members: list[bytes], copied_from: str) -> Copied:
+    data = join_shard(members)
+    root.write(round_key(round_id, name), data)
+    return Copied(name=name, sha256=hashlib.sha256(data).hexdigest(), frames=len(members), copied_from=copied_from)
 
 
 def captured_since(root: StorageRoot, domain: str, since: datetime | None) -> int:
     """How many frames were captured in a domain after a moment, by the names of the shards."""
     names = (ShardName.parse(info.key) for info in root.list_objects(f"{FRAMES}/{domain}"))
     return sum(name.frames for name in names if name is not None and (since is None or name.closed_at > since))
-
-
-def _newest_first(root: StorageRoot, domain: str) -> Iterator[tuple[str, list[CapturedFrame]]]:
-    """Each shard's key and its frames that may be taken."""
-    erased = _erasures(root)
-    names = filter(None, (ShardName.parse(info.key) for info in root.list_objects(f"{FRAMES}/{domain}")))
-    for name in sorted(names, key=lambda name: name.closed_at, reverse=True):
-        try:
-            frames = list(read_shard(root.read(name.key).data, name.key))
-        except ObjectMissing:  # it was too old
-            continue
-        except RecordError as error:
-            _log.warning("a round goes without a damaged shard: %s", error)
-            continue
-        yield name.key, [f for f in frames if f.metadata.kept_for == "uniform" and not _is_erased(f, erased)]
-
-
-def _erasures(root: StorageRoot) -> dict[str, datetime]:
-    """When each erased vehicle was erased last; what it sent later is captured anew."""
-    records = [Erasure.decode(root.read(info.key).data, info.key) for info in root.list_objects(ERASURES)]
-    return {record.vehicle: record.requested_at for record in sorted(records, key=lambda record: record.requested_at)}
-
-
-def _is_erased(frame: CapturedFrame, erased: dict[str, datetime]) -> bool:
-    at = erased.get(frame.metadata.vehicle)
-    return at is not None and frame.metadata.captured_at <= at
-
-
-def _write_image(frame: CapturedFrame, folder: Path) -> None:
-    metadata = frame.metadata
-    drive = folder / hashlib.sha256(metadata.drive.encode()).hexdigest()[:16]
-    drive.mkdir(exist_ok=True)
-    if metadata.image != "rgb":
-        (drive / f"{metadata.key}.{metadata.image}").write_bytes(frame.image)
-        return
-    rows, columns = metadata.size_hw
-    if len(frame.image) != 3 * rows * columns:
-        raise RecordError(f"{metadata.key} holds {len(frame.image)} bytes of pixels where {rows}x{columns} belong")
-    image_HW3 = np.frombuffer(frame.image, np.uint8).reshape(rows, columns, 3)
-    written, png = cv2.imencode(".png", cv2.cvtColor(image_HW3, cv2.COLOR_RGB2BGR))
-    if not written:
-        raise RecordError(f"{metadata.key} cannot be written as PNG")
-    (drive / f"{metadata.key}.png").write_bytes(png.tobytes())

@@ -5,6 +5,8 @@ from pathlib import Path
 JOB_FILE, PROGRESS_FILE, VERDICT_FILE, FAILURE_FILE = "job.json", "progress.json", "verdict.json", "failure.txt"
 LAID_OUT_FILE = "laid_out.json"
 TARGET_FOLDER, OUT_FOLDER, RELEASE_FOLDER, REPORT_FOLDER = "target", "out", "release", "report"
+ASKED_FOLDER, HELD_OUT_FOLDER = "asked", "held_out"
+"""What people labelled, of frames to learn from and of others; neither is there where nobody did."""
 REPORT_FILE, PAGE_FILE = "report.json", "report.html"
 """As `adaptation.rounds` names them."""
 COLLAPSE_CHECKS = ("effective classes kept", "worst sure class kept")

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from adaptation.rounds.recipes import RoundConfig
-from adaptation.service.captured_snapshot import CapturedSnapshot, LaidOut, lay_out
+from adaptation.service.captured_snapshot import CapturedSnapshot
 from adaptation.service.job import Job
-from adaptation.service.round_files import JOB_FILE, LAID_OUT_FILE, TARGET_FOLDER, write_whole
+from adaptation.service.laid_out_frames import LaidOut, lay_out
+from adaptation.service.round_files import JOB_FILE, LAID_OUT_FILE, write_whole
 from adaptation.service.round_state import RoundState, round_key
 from adaptation.service.settings import LearnerSettings
 from exchange.ledger import anchor_of, fetch_release
@@ -47,7 +48,7 @@ class RoundFolders:
         write_whole(folder / JOB_FILE, self._job(state).encode())
         key = round_key(state.id, "snapshot.json")
         snapshot = CapturedSnapshot.decode(self._root.read(key).data, key)
-        laid_out = lay_out(self._root, state.id, snapshot, folder / TARGET_FOLDER)
+        laid_out = lay_out(self._root, state.id, snapshot, folder)
         write_whole(folder / LAID_OUT_FILE, laid_out.encode())
         return laid_out
 

@@ -14,6 +14,8 @@ from adaptation.rounds.steps import RoundError
 from adaptation.rounds.work import OnProgress, Round
 from adaptation.service.job import Job, chosen_sources, held_out_sources
 from adaptation.service.round_files import (
+    ASKED_FOLDER,
+    HELD_OUT_FOLDER,
     JOB_FILE,
     OUT_FOLDER,
     RELEASE_FOLDER,
@@ -45,7 +47,7 @@ def learn_and_judge(folder: Path, on_progress: OnProgress) -> None:
         sources = chosen_sources(job.sources)
         adapt(_round(job, folder, sources), on_progress)
         if not (folder / VERDICT_FILE).exists():
-            write_whole(folder / VERDICT_FILE, _verdict(job, folder / OUT_FOLDER, on_progress).encode())
+            write_whole(folder / VERDICT_FILE, _verdict(job, folder, on_progress).encode())
     except (DataError, CheckpointError, ReleaseError, RoundError, ValueError) as error:
         raise JobFailed(" ".join(str(error).split())) from error
 
@@ -58,17 +60,22 @@ def _round(job: Job, folder: Path, sources: list[DataChoice]) -> Round:
         folder / TARGET_FOLDER,
         folder / OUT_FOLDER,
         seed=job.seed,
+        asked=folder / ASKED_FOLDER if (folder / ASKED_FOLDER).exists() else None,
         checkpoint_every_s=CHECKPOINT_EVERY_S,
     )
 
 
-def _verdict(job: Job, out: Path, on_progress: OnProgress) -> Verdict:
-    frames = Snapshot.read(out / "snapshot").frames
+def _verdict(job: Job, folder: Path, on_progress: OnProgress) -> Verdict:
+    """Measures on frames that were kept by chance, and on held-out ones where people labelled some."""
+    out, held_out = folder / OUT_FOLDER, folder / HELD_OUT_FOLDER
+    frames = Snapshot.read(out / "snapshot").fair_frames
     measured = measure(
         out / RELEASE_FOLDER,
         job.incumbent,
         held_out_sources(job.sources),
         [TargetFrame(out / "snapshot" / frame.image, frame.drive) for frame in frames],
+        sentinel=held_out / "labels" if held_out.exists() else None,
+        sentinel_frames=[TargetFrame(image, image.parent.name) for image in (held_out / "frames").glob("*/*")],
         prior=job.prior,
         anchor=job.anchor,
         on_frame=lambda what, done, total: on_progress(f"judging on the {what}", done, total, {}),

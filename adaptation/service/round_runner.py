@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from adaptation.gate.verdict import Verdict
-from adaptation.service.captured_snapshot import LaidOut, copy_captured, erased_since
+from adaptation.service.captured_snapshot import copy_captured
 from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.laid_out_frames import LaidOut, erased_since
 from adaptation.service.rollouts import DROP
 from adaptation.service.round_files import (
     COLLAPSE_CHECKS,
@@ -171,7 +172,8 @@ class RoundRunner:
         self._worked_before_s = 0.0 if before is None else before.worked_s
         failpoint("round.before-worker")
         settings, folder = self._settings, self._folders.path(state)
-        worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, fake=settings.fake)
+        module = f"adaptation.service.{'fake' if settings.fake else 'round'}_worker"
+        worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, module=module)
         failpoint("round.after-worker")
         return worker
 

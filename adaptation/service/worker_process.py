@@ -22,11 +22,12 @@ LOG_FILE = "worker.log"
 class WorkerProcess:
     """One worker of one folder. All calls but the freezer's own thread come from one thread."""
 
-    def __init__(self, folder: Path, *, engine_busy: Path | None, alone: bool, fake: bool = False) -> None:
-        """`alone`: nobody else needs this machine's processors; `fake`: nothing is learnt."""
+    def __init__(
+        self, folder: Path, *, engine_busy: Path | None, alone: bool, module: str = "adaptation.service.round_worker"
+    ) -> None:
+        """`alone`: nobody else needs this machine's processors. The module takes what `round_worker` takes."""
         self.folder = folder
         (folder / FAILURE_FILE).unlink(missing_ok=True)
-        module = f"adaptation.service.{'fake' if fake else 'round'}_worker"
         priority = NORMAL if alone else IDLE
         command = [sys.executable, "-m", module, str(folder), str(os.getpid()), priority]
         log_path = folder / LOG_FILE

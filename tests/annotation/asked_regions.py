@@ -61,11 +61,12 @@ def frame_where(held_out: bool, *, vehicle: str = "v1", after: int = 0) -> Captu
     return next(frame for frame in frames if is_held_out(sha256_of(frame)) == held_out)
 
 
-def regions_of(frame: CapturedFrame, count: int, *, people: int = 1) -> list[RegionTask]:
+def regions_of(frame: CapturedFrame, count: int, *, first: int = 0, people: int = 1) -> list[RegionTask]:
     """Boxes at the border between building and road, the building asked for first."""
     metadata = frame.metadata
     return [
         RegionTask(
+            number=first + index,
             frame_sha256=sha256_of(frame),
             vehicle=metadata.vehicle,
             drive=metadata.drive,
@@ -93,7 +94,11 @@ def leave_batch(root: StorageRoot, frames: list[CapturedFrame], count: int = 4, 
         asked_at=BEGIN,
         clicks=len(frames) * count,
         phase="open",
-        tasks=tuple(task for frame in frames for task in regions_of(frame, count, people=people)),
+        tasks=tuple(
+            task
+            for place, frame in enumerate(frames)
+            for task in regions_of(frame, count, first=count * place, people=people)
+        ),
     )
     create_batch(root, batch)
     return batch

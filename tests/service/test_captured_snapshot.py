@@ -8,7 +8,9 @@ from PIL import Image
 
 from adaptation.rounds.snapshot import list_target
 from adaptation.service import captured_snapshot
-from adaptation.service.captured_snapshot import copy_captured, erased_since, lay_out
+from adaptation.service.captured_snapshot import copy_captured
+from adaptation.service.laid_out_frames import erased_since, lay_out
+from adaptation.service.round_files import TARGET_FOLDER
 from adaptation.service.round_state import round_key
 from exchange.erasures import erase_stored, request_erasure
 from exchange.storage import StorageRoot
@@ -17,12 +19,17 @@ from tests.service.learner_rig import FRAME_SIZE, leave_frames
 ROUND = "0123456789abcdef"
 
 
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def test_frames_are_laid_out_by_drive_as_a_rounds_target(root: StorageRoot, tmp_path: Path) -> None:
     snapshot = copy_captured(root, "sim-dusk", ROUND)
     assert snapshot.frames == 12
-    laid_out = lay_out(root, ROUND, snapshot, tmp_path / "target")
+    laid_out = lay_out(root, ROUND, snapshot, tmp_path)
     assert laid_out.vehicles == ("v1",)
-    found = list_target(tmp_path / "target", "train")
+    found = list_target(tmp_path / TARGET_FOLDER, "train")
     assert len(found) == 12
     assert len({drive for _, drive, _ in found}) == 3
     pixels = {np.asarray(Image.open(image).convert("RGB")).shape for image, _, _ in found}
@@ -52,18 +59,18 @@ def test_an_erased_vehicle_is_in_no_copy(root: StorageRoot, tmp_path: Path) -> N
     leave_frames(root, "sim-dusk", 5, vehicle="v2", seed=1)
     snapshot = copy_captured(root, "sim-dusk", ROUND)
     root.write(round_key(ROUND, "report.html"), b"pictures")
-    laid_out = lay_out(root, ROUND, snapshot, tmp_path / "before")
+    laid_out = lay_out(root, ROUND, snapshot, made(tmp_path / "before"))
     assert laid_out.vehicles == ("v1", "v2")
     assert not erased_since(root, laid_out)
     request_erasure(root, "v2")
     assert erased_since(root, laid_out)
-    again = lay_out(root, ROUND, snapshot, tmp_path / "requested")
+    again = lay_out(root, ROUND, snapshot, made(tmp_path / "requested"))
     assert again.vehicles == ("v1",)
     assert not erased_since(root, again)
     assert erase_stored(root, "v2").frames == 10
     assert root.read_if_any(round_key(ROUND, "report.html")) is None
-    assert lay_out(root, ROUND, snapshot, tmp_path / "erased").vehicles == ("v1",)
-    assert len(list_target(tmp_path / "erased", "train")) == 12
+    assert lay_out(root, ROUND, snapshot, made(tmp_path / "erased")).vehicles == ("v1",)
+    assert len(list_target(tmp_path / "erased" / TARGET_FOLDER, "train")) == 12
 
 
 @pytest.mark.parametrize("erased", ["v1", "v3"])

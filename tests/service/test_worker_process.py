@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def worker(folder: Path) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(folder, engine_busy=folder / "busy", alone=False, fake=True)
+    process = WorkerProcess(folder, engine_busy=folder / "busy", alone=False, module="adaptation.service.fake_worker")
     yield process
     process.kill()
     assert not process.is_running

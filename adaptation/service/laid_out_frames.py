@@ -1,0 +1,92 @@
+"""A round's frames on the learner's disk: read from the copies in the root each time, without erased vehicles."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from adaptation.data.captured_images import decode_rgb, encode_rgb_png
+from adaptation.rounds.snapshot import CHOSEN_DRIVES
+from adaptation.service.captured_frames import is_erased, read_erasures
+from adaptation.service.captured_snapshot import CapturedSnapshot, Copied
+from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
+from adaptation.service.round_state import round_key
+from exchange.erasures import Erasure
+from exchange.frames import CapturedFrame, read_shard
+from exchange.locations import ERASURES
+from exchange.records import Record
+from exchange.storage import StorageRoot
+
+
+class LaidOut(Record):
+    """What is on this machine's disk."""
+
+    format: Literal[1] = 1
+    vehicles: tuple[str, ...]
+    """Whose frames."""
+    erasures: tuple[str, ...]
+    """That were known then."""
+
+
+def lay_out(root: StorageRoot, round_id: str, snapshot: CapturedSnapshot, folder: Path) -> LaidOut:
+    """Writes the frames into a round's folder: its target, a folder for each drive, and what people said.
+
+        target/<drive>/<name>                   what is learnt from; chosen/<drive>/ where chance did not keep a frame
+        asked/<sha256>.png                      labels of frames of the target
+        held_out/frames/<drive>/<sha256>.png    frames that are not in the target
+        held_out/labels/<sha256>.png            and their labels
+
+    Raises:
+        RecordError, StorageError: a copy cannot be read.
+        OSError: the disk does not take them.
+    """
+    erasures = tuple(info.key for info in root.list_objects(ERASURES))
+    erased = read_erasures(root)
+    vehicles, with_labels = set[str](), set[str]()
+
+    def frames_of(shards: tuple[Copied, ...]) -> Iterator[tuple[str, CapturedFrame]]:
+        for shard in shards:
+            key = round_key(round_id, shard.name)
+            for frame in read_shard(root.read(key).data, key):
+                if not is_erased(frame, erased):
+                    vehicles.add(frame.metadata.vehicle)
+                    yield hashlib.sha256(frame.image).hexdigest(), frame
+
+    target, held_out = folder / TARGET_FOLDER, folder / HELD_OUT_FOLDER
+    target.mkdir()
+    for sha256, frame in frames_of(snapshot.held_out):
+        _write_labelled(frame, sha256, held_out / "frames", held_out / "labels")
+        with_labels.add(sha256)
+    for sha256, frame in frames_of(snapshot.labelled):
+        by_chance = frame.metadata.kept_for == "uniform"
+        _write_labelled(frame, sha256, target if by_chance else target / CHOSEN_DRIVES, folder / ASKED_FOLDER)
+        with_labels.add(sha256)
+    for sha256, frame in frames_of(snapshot.shards):
+        if sha256 not in with_labels:
+            _write_image(frame, frame.metadata.key, target)
+    return LaidOut(vehicles=tuple(sorted(vehicles)), erasures=erasures)
+
+
+def erased_since(root: StorageRoot, laid_out: LaidOut) -> bool:
+    """Whether some vehicle was erased whose frames are still on the disk.
+
+    Raises:
+        RecordError, StorageError: the erasures cannot be read.
+    """
+    keys = {info.key for info in root.list_objects(ERASURES)} - set(laid_out.erasures)
+    return any(Erasure.decode(root.read(key).data, key).vehicle in laid_out.vehicles for key in keys)
+
+
+def _write_labelled(frame: CapturedFrame, sha256: str, frames: Path, labels: Path) -> None:
+    _write_image(frame, sha256, frames)
+    labels.mkdir(parents=True, exist_ok=True)
+    (labels / f"{sha256}.png").write_bytes(frame.labels_png)
+
+
+def _write_image(frame: CapturedFrame, name: str, folder: Path) -> None:
+    drive = folder / hashlib.sha256(frame.metadata.drive.encode()).hexdigest()[:16]
+    drive.mkdir(parents=True, exist_ok=True)
+    if frame.metadata.image != "rgb":
+        (drive / f"{name}.{frame.metadata.image}").write_bytes(frame.image)
+    else:
+        (drive / f"{name}.png").write_bytes(encode_rgb_png(decode_rgb(frame)))

@@ -1,0 +1,64 @@
+"""What people's answers say of frames: train ids where a region was labelled, 255 elsewhere."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exchange.frames import CapturedFrame
+from exchange.label_space import IGNORE_ID
+from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame, read_segment
+from exchange.storage import StorageRoot
+
+
+class RegionLabels(NamedTuple):
+    """One frame's."""
+
+    frame_sha256: str
+    frame: CapturedFrame
+    """As it was captured; its label map is that of the version that asked last."""
+    labels_HW: NDArray[np.uint8]
+    tasks: tuple[RegionTask, ...]
+    """The labelled ones, in the order in which they were asked."""
+
+
+def region_labels(root: StorageRoot, domain: str, batches: Sequence[RegionBatch]) -> Iterator[RegionLabels]:
+    """Every frame of a domain in which some region got a class, those that were asked about last first.
+
+    Raises:
+        RecordError, StorageError: a frame cannot be read.
+    """
+    by_frame: dict[str, list[RegionTask]] = {}
+    for batch in reversed(batches):
+        for task in reversed(batch.tasks):
+            if task.label not in (None, UNSURE):
+                by_frame.setdefault(task.frame_sha256, []).insert(0, task)
+    for sha256, tasks in by_frame.items():
+        painted = _painted(root, domain, tasks)
+        if painted is not None:
+            yield RegionLabels(sha256, *painted, tuple(tasks))
+
+
+def paint(labels_HW: NDArray[np.uint8], segment: NDArray[np.bool_], task: RegionTask, label: int) -> None:
+    """Writes a label to the pixels of the task's box that its segment has."""
+    box = task.box
+    labels_HW[box.top : box.bottom, box.left : box.right][segment] = label
+
+
+def _painted(
+    root: StorageRoot, domain: str, tasks: Sequence[RegionTask]
+) -> tuple[CapturedFrame, NDArray[np.uint8]] | None:
+    """None where the frame was erased."""
+    labels_HW = np.full(tasks[-1].size_hw, IGNORE_ID, dtype=np.uint8)
+    frames: dict[int, CapturedFrame] = {}
+    for task in tasks:
+        if task.model_version not in frames:
+            frame = read_frame(root, domain, task)
+            if frame is None:
+                return None
+            frames[task.model_version] = frame
+        segment = read_segment(frames[task.model_version], task, f"{domain}, frame {task.frame_sha256}")
+        assert task.label is not None  # noqa: S101 - only labelled ones are painted
+        paint(labels_HW, segment, task, task.label)
+    return frames[tasks[-1].model_version], labels_HW
