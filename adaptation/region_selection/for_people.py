@@ -33,6 +33,8 @@ class SelectionForPeople(NamedTuple):
     """In the order of value a click."""
     active_HW: NDArray[np.bool_]
     """All pixels now out of bounds."""
+    values: list[float]
+    """Of each region, for a click."""
 
 
 def radius_for_people(height: int) -> int:
@@ -52,9 +54,11 @@ def select_regions_for_people(
         active_HW: where earlier rounds put their boxes.
     """
     costs_HW = classes_per_region(predicted_HW, radius, FEWEST_SEGMENT_SHARE).clip(1)
-    selection = pick(np.asarray(value_HW) / costs_HW, active_HW, clicks, 2 * radius, costs_HW)
-    regions = [_asked(predicted_HW, int(row), int(column), radius) for row, column in selection.centers_R2]
-    return SelectionForPeople(regions, selection.active_HW)
+    value_a_click_HW = np.asarray(value_HW) / costs_HW
+    selection = pick(value_a_click_HW, active_HW, clicks, 2 * radius, costs_HW)
+    rows_R, columns_R = selection.centers_R2.T
+    regions = [_asked(predicted_HW, row, column, radius) for row, column in selection.centers_R2.tolist()]
+    return SelectionForPeople(regions, selection.active_HW, value_a_click_HW[rows_R, columns_R].tolist())
 
 
 def paint_answers(

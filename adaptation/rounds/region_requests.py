@@ -114,7 +114,7 @@ def request_regions(
     (out / REQUESTS_FOLDER).mkdir(parents=True, exist_ok=True)
     frames = []
     for index, image in enumerate(images):
-        logits_KHW = _full_size_logits(labeller, read_image(image))
+        logits_KHW = full_size_logits(labeller, read_image(image))
         asked = _ask(logits_KHW, budget, _labelled_before(labelled, image, logits_KHW.shape[-2:]), index)
         (out / REQUESTS_FOLDER / f"{image.stem}.png").write_bytes(encode_gray_png(asked.mask_HW))
         frames.append(
@@ -164,7 +164,8 @@ def answer_from_truth(out: Path, truth: Sequence[LabelledFrame], earlier: Path |
 
 
 @torch.inference_mode()
-def _full_size_logits(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> Tensor:
+def full_size_logits(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> Tensor:
+    """Float32 [K, H, W] at the image's own size, on the CPU."""
     frame, (rows, columns) = fit_frame(image_HW3, labeller.frame_size)
     images = normalize(torch.from_numpy(frame)[None].to(labeller.device))
     logits = labeller.network.forward_frame(images, labeller.windows)

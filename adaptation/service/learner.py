@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from adaptation.annotation.asking import ask_for_regions
+from adaptation.annotation.desk import LabelDesk
+from adaptation.annotation.region_picker import RegionPicker
 from adaptation.live_prior.follow import LivePrior
 from adaptation.publishing.collecting import collect
 from adaptation.service.gateway_watch import GatewayWatch
@@ -24,6 +27,7 @@ from exchange.ledger import publish, read_ledger
 from exchange.listening import StartupError
 from exchange.plan_changes import PlanRefused, apply_change, served_with
 from exchange.records import RecordError
+from exchange.regions import RegionBatch
 from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageError, StorageRoot
@@ -62,8 +66,9 @@ class Learner:
         self.operations = Operations(root, lease, settings, self.book, self._woken.set)
         self.rollouts = Rollouts(root, lease, settings.rollout, self.gateways.alive)
         self._runner = RoundRunner(root, lease, settings, self.book, self.gateways)
+        self._picker = RegionPicker(root, settings)
+        self.desk = LabelDesk(root)
         triggers = Triggers(root, self.book, self._start_by_itself)
-        self._duties = [
         self.metrics = LearnerMetrics(
             root=root,
             book=self.book,
@@ -74,15 +79,17 @@ class Learner:
             troubles=lambda: list(self.troubles),
             run_dir=settings.run_dir,
         )
+        self._duties = [
             _Duty("heartbeats", self.gateways.look, _NOW),
             _Duty("rounds", self._runner.tick, _NOW),
+            _Duty("regions", self._picker.tick, _NOW),
             _Duty("rollouts", self.rollouts.tick, _NOW),
             _Duty("priors", LivePrior(root, lease).update, _SOON_S),
             _Duty("triggers", triggers.tick, _SOON_S),
-            _Duty("collection", lambda: collect(root, lease, who=holder, why="hourly"), _HOURLY_S),
-        ]
             _Duty("metrics", self.metrics.look, _SOON_S),
             _Duty("storage", self.metrics.weigh, _SELDOM_S),
+            _Duty("collection", lambda: collect(root, lease, who=holder, why="hourly"), _HOURLY_S),
+        ]
 
     def begin(self) -> None:
         """Sees to it that there is something to serve: what a new root needs first.
@@ -117,10 +124,18 @@ class Learner:
                 self._woken.wait(_PAUSE_S)
         finally:
             self._runner.close()
+            self._picker.close()
 
     def stop(self) -> None:
         """May be called from any thread, and from a signal's handler."""
         self._stopping = True  # an event could be locked by the thread that the handler interrupts
+
+    def ask_for_regions(self, domain: str, *, by: str, clicks: int, minutes: float, double_share: float) -> RegionBatch:
+        """Has regions picked for people. Raises as `asking.ask_for_regions`."""
+        batch = ask_for_regions(self.root, domain, by=by, clicks=clicks, minutes=minutes, double_share=double_share)
+        self._picker.wake()
+        self._woken.set()
+        return batch
 
     def _attend_to(self, duty: _Duty) -> None:
         if time.monotonic() < duty.next_s:

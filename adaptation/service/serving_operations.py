@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 
 import grpc
 from prometheus_client import CollectorRegistry
+from roadshift.v1 import annotation_pb2_grpc
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from adaptation.data.labelled_frames import DataError
+from adaptation.service.annotation_servicer import AnnotationServicer
 from adaptation.service.job import chosen_sources, held_out_sources
 from adaptation.service.learner import Learner
 from adaptation.service.metrics import lease_gauge
@@ -108,6 +110,7 @@ def _port(learner: Learner, callers: Callers) -> Iterator[int]:
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="operations")
     server = grpc.server(workers, options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_MOST_CALLS)
     pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
+    annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)
     port = open_port(server, learner.settings)
     server.start()
     try:

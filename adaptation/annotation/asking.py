@@ -1,0 +1,79 @@
+"""Orders for regions: what an operator, or a round at its end, asks the learner to pick."""
+
+import uuid
+from datetime import UTC, datetime
+
+from pydantic import TypeAdapter, ValidationError
+
+from adaptation.annotation.batch_reader import BatchReader
+from adaptation.annotation.progress import progress_of
+from exchange.audit import AuditEntry, audited
+from exchange.locations import DomainName
+from exchange.regions import MOST_TASKS, RegionBatch, create_batch, new_batch_id
+from exchange.storage import StorageRoot
+
+SECONDS_A_CLICK = 5.0
+"""Until people have shown their own pace."""
+DOUBLE_SHARE = 0.2
+_LEAST_TIMED_CLICKS = 20
+_DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
+
+
+class BadOrder(Exception):
+    """The message says what to ask instead."""
+
+
+def ask_for_regions(
+    root: StorageRoot,
+    domain: str,
+    *,
+    by: str,
+    clicks: int = 0,
+    minutes: float = 0.0,
+    double_share: float = DOUBLE_SHARE,
+    random_seed: int | None = None,
+    batch_id: str | None = None,
+) -> RegionBatch:
+    """Leaves an order, which the learner takes up; by clicks, or by the minutes that people have.
+
+    Args:
+        double_share: of the regions, to be shown to two people; a second click is a click.
+        batch_id: the same asks only once; by default another one each time.
+
+    Raises:
+        BadOrder: the numbers cannot be.
+        TooManyBatches; RecordError, StorageError: the root cannot be read or written.
+    """
+    try:
+        _DOMAIN.validate_python(domain)
+    except ValidationError:
+        raise BadOrder(f"{domain[:64]!r} is no domain name: such as sim-dusk") from None
+    if (clicks > 0) == (minutes > 0):
+        raise BadOrder("give a number of clicks or of minutes, one of the two")
+    if minutes > 0:
+        clicks = max(1, int(60 * minutes / seconds_a_click(root, domain)))
+    if clicks > MOST_TASKS:
+        raise BadOrder(f"{clicks} clicks are more than {MOST_TASKS}: ask for a part of them, and for more later")
+    if not 0 <= double_share <= 1:
+        raise BadOrder(f"a share of {double_share:g} for two people: give one from 0 to 1")
+    now = datetime.now(UTC)
+    batch = RegionBatch(
+        id=batch_id or new_batch_id(now, uuid.uuid4().hex),
+        domain=domain,
+        asked_by=by,
+        asked_at=now,
+        clicks=clicks,
+        random_seed=random_seed,
+        double_share=double_share,
+    )
+    with audited(root, AuditEntry(who=by, what="ask-labels", domain=domain, details={"clicks": clicks})):
+        create_batch(root, batch)
+    return batch
+
+
+def seconds_a_click(root: StorageRoot, domain: str) -> float:
+    """As people took in this domain; `SECONDS_A_CLICK` before they have shown it. Raises RecordError, StorageError."""
+    progress = progress_of(domain, BatchReader(root).read(domain), datetime.now(UTC))
+    if progress.seconds_a_click is None or progress.clicks_used < _LEAST_TIMED_CLICKS:
+        return SECONDS_A_CLICK
+    return max(progress.seconds_a_click, 0.5)

@@ -1,0 +1,94 @@
+"""What a worker does with its folder: every frame through the network, then the best regions of all."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, clicks_a_frame
+from adaptation.annotation.picking_order import (
+    FRAMES_FOLDER,
+    ORDER_FILE,
+    PICKED_FILE,
+    PICKED_FOLDER,
+    Picked,
+    PickingOrder,
+)
+from adaptation.data.captured_images import decode_rgb
+from adaptation.evaluation.evaluate import open_labeller
+from adaptation.networks.checkpoints import CheckpointError
+from adaptation.rounds.region_requests import full_size_logits
+from adaptation.service.round_files import write_whole
+from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png, encode_palette_png
+from exchange.label_space import NUM_CLASSES
+from exchange.records import RecordError
+from exchange.releases import ReleaseError
+
+_SUREST = 0.999
+
+LogitsOf = Callable[[CapturedFrame], Tensor]
+
+
+class PickingFailed(Exception):
+    """In one line, for people; trying the same again will not help."""
+
+
+def pick_regions(folder: Path) -> None:
+    """Raises PickingFailed where it cannot be done."""
+    try:
+        order = PickingOrder.decode((folder / ORDER_FILE).read_bytes(), ORDER_FILE)
+        logits_of = _captured_logits if order.release is None else _network_logits(order.release)
+        frames = {path.stem: _read(path) for path in sorted((folder / FRAMES_FOLDER).glob("*.tar"))}
+        found: list[Candidate] = []
+        most = clicks_a_frame(order.clicks, len(frames))
+        (folder / PICKED_FOLDER).mkdir(exist_ok=True)
+        for sha256, frame in frames.items():
+            logits_KHW, before = logits_of(frame), order.asked_before.get(sha256, ())
+            found += candidates(sha256, frame.metadata.drive, logits_KHW, before, most, order.random_seed)
+            path = folder / PICKED_FOLDER / f"{sha256}.tar"
+            path.write_bytes(join_shard([encode_members(_as_seen(frame, logits_KHW, order.version))]))
+        tasks = as_tasks(choose(found, order.clicks), frames, order)
+    except (CheckpointError, LabelImageError, RecordError, ReleaseError) as error:
+        raise PickingFailed(" ".join(str(error).split())) from error
+    if not tasks:
+        raise PickingFailed("all of the frames were asked about before: serve more frames, and ask again")
+    write_whole(folder / PICKED_FILE, Picked(tasks=tasks).encode())
+
+
+def _network_logits(release: Path) -> LogitsOf:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    labeller = open_labeller(release, None, device)
+    return lambda frame: full_size_logits(labeller, decode_rgb(frame))
+
+
+def _captured_logits(frame: CapturedFrame) -> Tensor:
+    """Of the answer that was given: its labels as sure as it was, and the rest shared by all other classes."""
+    labels_HW, confidence_HW = (decode_index_png(png) for png in (frame.labels_png, frame.confidence_png))
+    sure_HW = np.clip(confidence_HW / np.float32(255), 1 / NUM_CLASSES, _SUREST)
+    other_KHW = np.broadcast_to(np.log((1 - sure_HW) / (NUM_CLASSES - 1)), (NUM_CLASSES, *sure_HW.shape))
+    is_class_KHW = labels_HW[None] == np.arange(NUM_CLASSES)[:, None, None]
+    return torch.from_numpy(np.where(is_class_KHW, np.log(sure_HW), other_KHW).astype(np.float32))
+
+
+def _read(path: Path) -> CapturedFrame:
+    return next(iter(read_shard(path.read_bytes(), path.name)))
+
+
+def _as_seen(frame: CapturedFrame, logits_KHW: Tensor, version: int) -> CapturedFrame:
+    """With the labels and the confidence of the version that asks."""
+    labels_HW = logits_KHW.argmax(dim=0).numpy().astype(np.uint8)
+    confidence_HW: NDArray[np.uint8] = (255 * logits_KHW.softmax(dim=0).amax(dim=0)).round().byte().numpy()
+    counts_K = np.bincount(labels_HW.ravel(), minlength=NUM_CLASSES)[:NUM_CLASSES]
+    metadata = frame.metadata.model_copy(
+        update={
+            "model_version": version,
+            "mean_confidence": math.fsum(confidence_HW.mean(axis=1)) / len(confidence_HW) / 255,
+            "class_fractions": tuple((counts_K / labels_HW.size).tolist()),
+        }
+    )
+    return CapturedFrame(metadata, frame.image, encode_palette_png(labels_HW), encode_gray_png(confidence_HW))

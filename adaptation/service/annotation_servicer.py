@@ -1,0 +1,148 @@
+"""`roadshift.v1.Annotation`: translates between the wire and the desk."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import grpc
+from roadshift.v1 import annotation_pb2 as pb
+from roadshift.v1 import annotation_pb2_grpc as pb_grpc
+
+from adaptation.annotation.asking import DOUBLE_SHARE, BadOrder
+from adaptation.annotation.desk import BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
+from adaptation.data.captured_images import encode_rgb_png
+from adaptation.service.learner import Learner
+from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
+from exchange.label_images import encode_palette_png
+from exchange.records import RecordError
+from exchange.regions import Box, TooManyBatches
+from exchange.storage import ObjectChanged, StorageUnavailable
+
+_log = logging.getLogger(__name__)
+
+_STATUS: dict[type[Exception], grpc.StatusCode] = {
+    BadLabel: grpc.StatusCode.INVALID_ARGUMENT,
+    BadOrder: grpc.StatusCode.INVALID_ARGUMENT,
+    NoSuchTask: grpc.StatusCode.NOT_FOUND,
+    LeaseGone: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyBatches: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ObjectChanged: grpc.StatusCode.ABORTED,
+    StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
+    RecordError: grpc.StatusCode.DATA_LOSS,
+    UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,
+    RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
+}
+
+_Named: TypeAlias = "pb.LeaseRequest | pb.SubmitRequest | pb.SkipRequest | pb.UndoRequest"
+
+
+class AnnotationServicer(pb_grpc.AnnotationServicer):
+    """Each call runs in a thread of the server's."""
+
+    def __init__(self, learner: Learner, callers: Callers) -> None:
+        self._learner = learner
+        self._desk: LabelDesk = learner.desk
+        self._callers = callers
+
+    def Ask(self, request: pb.AskRequest, context: grpc.ServicerContext) -> pb.AskResponse:  # noqa: N802
+        with self._answering(context, Role.OPERATOR):
+            batch = self._learner.ask_for_regions(
+                request.domain,
+                by=(self._callers.name(context) or request.by or "operator")[:256],
+                clicks=request.clicks,
+                minutes=request.minutes,
+                double_share=request.double_share if request.HasField("double_share") else DOUBLE_SHARE,
+            )
+            return pb.AskResponse(batch=batch.id, clicks=batch.clicks)
+
+    def Lease(self, request: pb.LeaseRequest, context: grpc.ServicerContext) -> pb.LeaseResponse:  # noqa: N802
+        with self._answering(context, Role.ANNOTATOR):
+            return self._lease_response(self._desk.lease(self._annotator(context, request), request.domain or None))
+
+    def Submit(self, request: pb.SubmitRequest, context: grpc.ServicerContext) -> pb.SubmitResponse:  # noqa: N802
+        with self._answering(context, Role.ANNOTATOR):
+            given = self._desk.submit(request.task, self._annotator(context, request), request.label)
+            agreed = {} if given.agreed is None else {"agreed": given.agreed}
+            return pb.SubmitResponse(state=given.state, decided=given.decided, **agreed)
+
+    def Skip(self, request: pb.SkipRequest, context: grpc.ServicerContext) -> pb.SkipResponse:  # noqa: N802
+        with self._answering(context, Role.ANNOTATOR):
+            self._desk.skip(request.task, self._annotator(context, request), request.why)
+            return pb.SkipResponse()
+
+    def Undo(self, request: pb.UndoRequest, context: grpc.ServicerContext) -> pb.LeaseResponse:  # noqa: N802
+        with self._answering(context, Role.ANNOTATOR):
+            return self._lease_response(self._desk.undo(self._annotator(context, request)))
+
+    def GetProgress(self, request: pb.GetProgressRequest, context: grpc.ServicerContext) -> pb.LabelProgress:  # noqa: N802
+        with self._answering(context, Role.ANNOTATOR):
+            found = self._desk.progress(request.domain)
+            return pb.LabelProgress(
+                domain=found.domain,
+                waiting=found.waiting,
+                leased=found.leased,
+                labelled=found.labelled,
+                skipped=found.skipped,
+                unsure=found.unsure,
+                disputed=found.disputed,
+                clicks_used=found.clicks_used,
+                clicks_left=found.clicks_left,
+                minutes=found.minutes,
+                seconds_a_click=found.seconds_a_click,
+                agreement=found.agreement,
+                answered_twice=found.agreed_of,
+                held_out=found.held_out,
+                sentinel_share=found.sentinel_share,
+                picking=found.picking,
+                failed=found.failed,
+            )
+
+    def _lease_response(self, task: LeasedTask | None) -> pb.LeaseResponse:
+        if task is None:
+            return pb.LeaseResponse()
+        seen = self._desk.surroundings(task)
+        message = pb.RegionTask(
+            id=task.id,
+            domain=task.domain,
+            frame_sha256=task.frame_sha256,
+            box=_box(task.box),
+            predicted=task.predicted,
+            model_version=task.model_version,
+            score=task.score,
+            leased_until=task.leased_until,
+            crop_png=encode_rgb_png(seen.rgb_HW3),
+            box_in_crop=_box(seen.box),
+            labels_png=encode_palette_png(seen.labels_HW),
+        )
+        return pb.LeaseResponse(task=message)
+
+    def _annotator(self, context: grpc.ServicerContext, request: _Named) -> str:
+        """A certificate's word before the caller's."""
+        return self._callers.name(context) or request.annotator
+
+    @contextmanager
+    def _answering(self, context: grpc.ServicerContext, role: Role) -> Iterator[None]:
+        """Checks the role first, and ends the call with the status of whatever error comes out."""
+        try:
+            self._require(context, role)
+            yield
+        except tuple(_STATUS) as error:
+            status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+            context.abort(status, " ".join(str(error).split()))
+        except Exception:
+            _log.exception("a call ended with a defect of the learner")
+            context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
+
+    def _require(self, context: grpc.ServicerContext, role: Role) -> None:
+        """Operators may do what annotators may."""
+        try:
+            self._callers.require(context, role)
+        except RoleMissing:
+            if role is Role.OPERATOR:
+                raise
+            self._callers.require(context, Role.OPERATOR)
+
+
+def _box(box: Box) -> pb.Box:
+    return pb.Box(top=box.top, bottom=box.bottom, left=box.left, right=box.right)

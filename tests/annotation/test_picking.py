@@ -1,0 +1,116 @@
+"""What people are asked about: the best boxes, from every drive, within the clicks, and nothing twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adaptation.annotation.pick_regions import PickingFailed, pick_regions
+from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose
+from adaptation.annotation.picking_order import FRAMES_FOLDER, ORDER_FILE, PICKED_FILE, PICKED_FOLDER, Picked
+from adaptation.annotation.picking_order import PickingOrder as Order
+from adaptation.region_selection import AskedRegion
+from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.regions import Box, read_segment
+from tests.annotation.asked_regions import BUILDING, ROAD, SIZE_HW, asked_frame, sha256_of
+
+SHA = "ab" * 32
+
+
+def order(**changes: object) -> Order:
+    plain = Order(release=None, version=3, clicks=12, random_seed=None, double_share=0.0, asked_before={})
+    return plain.model_copy(update=changes)
+
+
+def two_halves() -> torch.Tensor:
+    """Building over road, unsure where they meet."""
+    logits_KHW = torch.zeros(19, *SIZE_HW)
+    distance_H = torch.linspace(-8, 8, SIZE_HW[0])
+    logits_KHW[ROAD] = distance_H[:, None]
+    logits_KHW[BUILDING] = -distance_H[:, None]
+    return logits_KHW
+
+
+def boxes_of(found: list[Candidate]) -> list[Box]:
+    return [Box(each.region.top, each.region.bottom, each.region.left, each.region.right) for each in found]
+
+
+def test_boxes_lie_where_the_network_is_torn_and_never_overlap() -> None:
+    found = candidates(SHA, "d", two_halves(), [], clicks=8)
+    assert sum(len(each.region.segments) for each in found) == 8
+    assert all(each.region.top < SIZE_HW[0] // 2 < each.region.bottom for each in found)
+    covered_HW = np.zeros(SIZE_HW, int)
+    for box in boxes_of(found):
+        covered_HW[box.top : box.bottom, box.left : box.right] += 1
+    assert covered_HW.max() == 1
+
+
+def test_what_was_asked_before_is_not_asked_again() -> None:
+    first = boxes_of(candidates(SHA, "d", two_halves(), [], clicks=8))
+    again = boxes_of(candidates(SHA, "d", two_halves(), first, clicks=8))
+    for box in again:
+        assert all(
+            box.bottom <= b.top or b.bottom <= box.top or box.right <= b.left or b.right <= box.left for b in first
+        )
+
+
+def test_random_boxes_are_the_same_for_the_same_seed_and_all_over_the_frame() -> None:
+    one, same, other = (boxes_of(candidates(SHA, "d", two_halves(), [], 16, seed)) for seed in (1, 1, 2))
+    assert one == same != other
+    assert min(box.top for box in one) < SIZE_HW[0] // 4 < 3 * SIZE_HW[0] // 4 < max(box.bottom for box in one)
+
+
+def candidate(drive: str, value: float, segments: int = 1) -> Candidate:
+    return Candidate(SHA, drive, AskedRegion(0, 4, 0, 4, tuple(range(segments))), value)
+
+
+def test_every_drive_has_its_turn_and_the_largest_come_first() -> None:
+    found = [candidate("a", value) for value in (0.9, 0.8, 0.7)] + [candidate("b", 0.2), candidate("b", 0.1)]
+    assert [(each.drive, each.value) for each in choose(found, 4)] == [("a", 0.9), ("a", 0.8), ("b", 0.2), ("b", 0.1)]
+    assert [each.drive for each in choose(found, 1)] == ["a"]
+
+
+def test_a_box_that_costs_more_than_is_left_is_passed() -> None:
+    found = [candidate("a", 0.9, segments=3), candidate("a", 0.5), candidate("b", 0.4, segments=2)]
+    assert [each.value for each in choose(found, 2)] == [0.5]  # b's two segments no longer fit
+    assert sum(len(each.region.segments) for each in choose(found, 5)) == 5
+
+
+def test_a_second_person_costs_a_click() -> None:
+    frames = {SHA: asked_frame(0)}
+    found = [candidate("a", 1 / (i + 1)) for i in range(20)]
+    assert len(as_tasks(found, frames, order(clicks=12, double_share=1.0))) == 6
+    some = as_tasks(found, frames, order(clicks=20, double_share=0.0))
+    assert [task.people for task in some] == [1] * 20
+
+
+def lay_out(folder: Path, frames: list[CapturedFrame], wanted: Order) -> None:
+    (folder / FRAMES_FOLDER).mkdir(parents=True)
+    for frame in frames:
+        (folder / FRAMES_FOLDER / f"{sha256_of(frame)}.tar").write_bytes(join_shard([encode_members(frame)]))
+    (folder / ORDER_FILE).write_bytes(wanted.encode())
+
+
+def test_a_worker_leaves_regions_and_frames_as_the_version_sees_them(tmp_path: Path) -> None:
+    frames = [asked_frame(0), asked_frame(1, vehicle="v2")]
+    lay_out(tmp_path, frames, order())
+    pick_regions(tmp_path)
+    tasks = Picked.decode((tmp_path / PICKED_FILE).read_bytes(), PICKED_FILE).tasks
+    assert len(tasks) == 12
+    assert {task.vehicle for task in tasks} == {"v1", "v2"}
+    assert {task.model_version for task in tasks} == {3}
+    assert [task.score for task in tasks] == sorted((task.score for task in tasks), reverse=True)
+    for task in tasks:
+        path = tmp_path / PICKED_FOLDER / f"{task.frame_sha256}.tar"
+        (kept,) = read_shard(path.read_bytes(), path.name)
+        assert kept.metadata.model_version == 3
+        assert read_segment(kept, task, path.name).any()
+
+
+def test_frames_that_were_asked_about_everywhere_are_told(tmp_path: Path) -> None:
+    frame = asked_frame(0)
+    whole = Box(0, SIZE_HW[0], 0, SIZE_HW[1])
+    lay_out(tmp_path, [frame], order(asked_before={sha256_of(frame): (whole,)}))
+    with pytest.raises(PickingFailed, match="ask again"):
+        pick_regions(tmp_path)
