@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
-DEBIAN_PACKAGES := protobuf-compiler-grpc
+DEBIAN_PACKAGES := protobuf-compiler-grpc chromium prometheus prometheus-alertmanager
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo story serve setup setup-system check format proto test clean
