@@ -39,7 +39,7 @@ class Deployment:
 
     def __init__(self, plan: FaultPlan, folder: Path, server: S3Server | None) -> None:
         self.plan = plan
-        self.folder = folder
+        self.folder = folder = folder.absolute()
         self.starter = make_release(folder / "starter", 0.0, plan.engine)
         self.other = make_release(folder / "other", 40.0, plan.engine)
         self.source = make_source(folder / "source")

@@ -14,6 +14,7 @@ from benchmarks.faults.deployment import Deployment, until
 from benchmarks.faults.fault_plans import FaultPlan, Stage
 from benchmarks.faults.forked import Supervised
 
+_ATTEMPTS_TO_CUT = 4
 _WAIT_FOR_WORKER_S = 15.0
 
 
@@ -133,8 +134,10 @@ class Strike:
             }[what]
             self._cut_one_of([path for path in sorted(folder.rglob("*")) if _is_meant(what, path)])
 
-        process.kill(then=cut)
-        until(lambda: self.told, 5.0)
+        for _ in range(_ATTEMPTS_TO_CUT):  # there may be no such file just then
+            process.kill(then=cut)
+            if until(lambda: self.told, 5.0):
+                break
 
     def _cut_one_of(self, files: list[Path]) -> None:
         if files:

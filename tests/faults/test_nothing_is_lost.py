@@ -19,7 +19,7 @@ FAULTS = {
     35: "full disk: gateway",
     42: "truncated: gateway's release",
     55: "failpoint: rollout.audited-promote",
-    60: "failpoint: publish.after-file",
+    60: "failpoint: publish.after-file:3",
     78: "storage: away",
 }
 """By seed: of each kind, on a disk."""
