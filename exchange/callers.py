@@ -5,6 +5,7 @@ neither a client CA nor a token file every caller has every role, which is for l
 """
 
 import hashlib
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,8 @@ class Role(Enum):
     VEHICLE = "vehicle"
     OPERATOR = "operator"
     ANNOTATOR = "annotator"
+    VIEWER = "viewer"
+    """Sees what operators see, and changes nothing."""
 
 
 class UnknownCaller(Exception):
@@ -54,16 +57,30 @@ class Callers:
         if role not in roles:
             raise RoleMissing(f"this call needs the role {role.value}; yours: {', '.join(r.value for r in roles)}")
 
+    @property
+    def are_open(self) -> bool:
+        """Whether every caller has every role."""
+        return self._open
+
+    def roles_of_token(self, token: str) -> frozenset[Role]:
+        """None for a token that is not known."""
+        return _roles_named([self._role_of_token.get(_digest(token), "")])
+
+    @staticmethod
+    def roles_of_names(common_names: Iterable[str]) -> frozenset[Role]:
+        """Of a client certificate."""
+        return _roles_named(name.partition(":")[0] for name in common_names)
+
     def name(self, context: Context) -> str:
         """The certificate's common name; empty where there is none."""
         return next(iter(self._common_names(context)), "")
 
     def _roles(self, context: Context) -> list[Role]:
-        claims = [name.partition(":")[0] for name in self._common_names(context)]
+        found = self.roles_of_names(self._common_names(context))
         for key, value in context.invocation_metadata() or ():
             if key == "authorization" and isinstance(value, str) and value.startswith("Bearer "):
-                claims.append(self._role_of_token.get(_digest(value.removeprefix("Bearer ")), ""))
-        return [role for role in Role if role.value in claims]
+                found |= self.roles_of_token(value.removeprefix("Bearer "))
+        return [role for role in Role if role in found]
 
     def _common_names(self, context: Context) -> list[str]:
         if not self._client_certificates:
@@ -90,6 +107,11 @@ def _read_tokens(path: Path) -> dict[bytes, str]:
     if not tokens:
         raise StartupError(f"token file {path} holds no token: nobody could call; give it lines of 'ROLE TOKEN'")
     return tokens
+
+
+def _roles_named(claims: Iterable[str]) -> frozenset[Role]:
+    claimed = set(claims)
+    return frozenset(role for role in Role if role.value in claimed)
 
 
 def _digest(token: str) -> bytes:

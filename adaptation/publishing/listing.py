@@ -68,7 +68,14 @@ def releases_table(rows: list[ReleaseRow]) -> Table:
 def release_table(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> Table:
     """Everything about one release that fits on a screen."""
     table = Table(title=f"release {entry.version}", show_header=False)
-    facts = {
+    for name, value in release_facts(entry, manifest, row).items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def release_facts(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> dict[str, str]:
+    """What there is to know of a release, by name."""
+    return {
         "what it is to whom": "\n".join(row.roles) or "nothing",
         "kept": "pinned" if row.pinned else "yes" if row.stored else "collected: only the manifest is left",
         "published": f"{entry.published_at:%Y-%m-%d %H:%M} UTC by {entry.published_by}",
@@ -82,10 +89,7 @@ def release_table(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> Ta
         "calibration": f"temperature {manifest.calibration_temperature:.3f}, "
         f"ATC threshold {'none' if manifest.atc_threshold is None else f'{manifest.atc_threshold:.3f}'}",
         "manifest": f"sha256 {entry.manifest_sha256}",
-    }
-    for name, value in (facts | {name: f"{value:.4g}" for name, value in manifest.evaluation.items()}).items():
-        table.add_row(name, escape(value))
-    return table
+    } | {name: f"{value:.4g}" for name, value in manifest.evaluation.items()}
 
 
 def audit_table(entries: list[AuditEntry]) -> Table:

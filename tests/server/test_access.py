@@ -93,7 +93,7 @@ def test_a_token_file_that_is_not_understood_stops_the_start(tmp_path: Path, lin
     tokens = tmp_path / "tokens"
     tokens.write_text(f"vehicle secret\n{line}\n")
     with pytest.raises(
-        StartupError, match="tokens:2 is not 'ROLE TOKEN' with ROLE one of annotator, operator, vehicle"
+        StartupError, match="tokens:2 is not 'ROLE TOKEN' with ROLE one of annotator, operator, vehicle, viewer"
     ):
         Access(client_certificates=False, token_file=tokens, metrics=GatewayMetrics())
 

@@ -1,0 +1,101 @@
+"""One captured frame: its labels beside those of another version, which the learner computes when asked."""
+
+from functools import partial
+
+from fastapi import Request
+from nicegui import ui
+
+from adaptation.console.backstage import Backstage
+from adaptation.console.pages.layers import address, layer_sliders, layers
+from adaptation.console.pages.orders import REFUSALS, in_one_line
+from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading
+from adaptation.console.pages.words import clock, percent
+from adaptation.console.relabelling import CannotLabel
+from adaptation.console.views.frames import FrameCard, card_of
+from adaptation.publishing.listing import list_releases
+from exchange.frames import CapturedFrame
+from exchange.label_space import CLASS_NAMES, PALETTE_RGB
+from exchange.records import RecordError
+from exchange.storage import StorageError
+
+_WIDTH_PX = 1280
+
+
+def add_frame_page(backstage: Backstage) -> None:
+    @ui.page("/frame")
+    async def frame(request: Request, shard: str, key: str) -> None:
+        with page(request, "/frames", "Frame"):
+            try:
+                found = await backstage.read(partial(backstage.shelf.frame, shard, key))
+                stored = [
+                    row.version for row in await backstage.read(partial(list_releases, backstage.root)) if row.stored
+                ]
+            except (RecordError, StorageError) as error:
+                nothing("This frame cannot be read.", in_one_line(error))
+                return
+            if found is None:
+                nothing("This frame is gone.", "It was too old, or its vehicle was erased. Go back to Frames.")
+                return
+            card = card_of(shard, found.metadata)
+            heading(f"Frame of {clock(card.captured_at)}", f"{found.metadata.domain}, vehicle {card.vehicle[:12]}")
+            await _neighbours(backstage, found.metadata.domain, card)
+            with ui.element("div").classes("sees one-frame"):
+                _compare(backstage, found, card, stored)
+            _facts(card)
+
+
+async def _neighbours(backstage: Backstage, domain: str, card: FrameCard) -> None:
+    seen = await backstage.frames(domain).now()
+    cards = list(seen.view.frames) if seen.view is not None else []
+    place = next((index for index, each in enumerate(cards) if (each.shard, each.key) == (card.shard, card.key)), None)
+    with ui.element("div").classes("buttons"):
+        ui.link("all frames", f"/frames?domain={domain}")
+        if place is not None and place > 0:
+            ui.link("newer", address("frame", cards[place - 1])).props('data-key=ArrowLeft title="key ←"')
+        if place is not None and place + 1 < len(cards):
+            ui.link("older", address("frame", cards[place + 1])).props('data-key=ArrowRight title="key →"')
+
+
+def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored: list[int]) -> None:
+    def show(version: int | None) -> str:
+        return layers(
+            address("picture/frame", card, width=_WIDTH_PX),
+            address("picture/labels", card, width=_WIDTH_PX),
+            address("picture/doubt", card, width=_WIDTH_PX),
+            "the frame with its labels",
+            other=None if version is None else address("picture/labels", card, width=_WIDTH_PX, version=version),
+        )
+
+    async def compare(version: int) -> None:
+        if not version:
+            picture.set_content(show(None))
+            said.set_text("")
+            return
+        said.set_text(f"version {version} labels this frame on the learner's machine, when nobody else needs it…")
+        try:
+            await backstage.give(partial(backstage.relabelling.labels_png, card.shard, frame, version))
+        except (CannotLabel, OSError, *REFUSALS) as error:
+            said.set_text(in_one_line(error))
+            return
+        said.set_text(f"left: version {card.version}, as it answered; right: version {version}, with today's prior")
+        picture.set_content(show(version))
+
+    with ui.element("div").classes("controls"):
+        versions = {0: "nothing else"} | {version: f"version {version}" for version in stored}
+        choice("compare with", versions, 0).on_value_change(lambda event: compare(event.value))
+        layer_sliders(compared=True)
+    said = ui.label().classes("soft").props("role=status")
+    picture = ui.html(show(None), sanitize=False)
+
+
+def _facts(card: FrameCard) -> None:
+    second_heading("What it shows")
+    answer = f"version {card.version}, prior {card.prior_id}, confidence {percent(card.confidence, 1)}"
+    ui.label(f"{answer}, kept for {card.kept_for}").classes("soft")
+    with ui.element("div").classes("bars"):
+        for train_id, share in card.classes:
+            with ui.element("div").classes("bar"):
+                red, green, blue = PALETTE_RGB[train_id]
+                ui.label(CLASS_NAMES[train_id])
+                ui.element("i").style(f"background:rgb({red},{green},{blue});width:{max(100 * share, 0.5):.1f}%")
+                ui.label(percent(share, 1)).classes("soft")

@@ -1,0 +1,93 @@
+"""Frames: what was captured of late, with what was answered."""
+
+from functools import partial
+
+from fastapi import Request
+from nicegui import ui
+
+from adaptation.console.backstage import Backstage
+from adaptation.console.live import Live
+from adaptation.console.pages.layers import address, layer_sliders, layers
+from adaptation.console.pages.shell import choice, heading, nothing, page, show_live
+from adaptation.console.pages.words import clock, percent
+from adaptation.console.views.frames import MOST_FRAMES, FrameCard, FrameFilter, FramesView, class_choices
+from exchange.label_space import CLASS_NAMES
+from exchange.plan_changes import DEFAULT
+from exchange.storage import StorageError
+
+_WIDTH_PX = 480
+_ANY = -1
+
+
+def add_frames_page(backstage: Backstage) -> None:
+    @ui.page("/frames")
+    async def frames(request: Request, domain: str = "", train_id: int = _ANY, most: float = 1.0) -> None:
+        with page(request, "/frames", "Frames"):
+            heading("Frames", "captured of late, with the labels that were answered; the less sure, the pinker")
+            try:
+                domains = await backstage.read(backstage.captured_domains)
+            except StorageError:
+                domains = []  # the page itself tells of it
+            domain = domain if domain in domains else (domains or [DEFAULT])[0]
+            chosen = FrameFilter(train_id if train_id in class_choices() else None, most)
+            with ui.element("div").classes("sees"):
+                _controls(domain, domains, chosen)
+                await show_live(backstage.frames(domain), partial(_render, chosen))
+
+
+def _controls(domain: str, domains: list[str], chosen: FrameFilter) -> None:
+    def go(**changed: object) -> None:
+        asked = {"domain": domain, "train_id": chosen.train_id, "most": chosen.most_confidence} | changed
+        ui.navigate.to("/frames?" + "&".join(f"{name}={value}" for name, value in asked.items() if value is not None))
+
+    with ui.element("div").classes("controls"):
+        choice("domain", domains or [domain], domain).on_value_change(lambda event: go(domain=event.value))
+        classes = {_ANY: "any class"} | class_choices()
+        shown = _ANY if chosen.train_id is None else chosen.train_id
+        choice("shows", classes, shown).on_value_change(lambda event: go(train_id=event.value))
+        steps = {1.0: "any confidence"} | {
+            value / 100: f"at most {value} %" for value in (98, 95, 90, 85, 80, 70, 60, 50)
+        }
+        most = chosen.most_confidence if chosen.most_confidence in steps else 1.0
+        choice("confidence", steps, most).on_value_change(lambda event: go(most=event.value))
+        layer_sliders()
+
+
+def _render(chosen: FrameFilter, live: Live[FramesView]) -> None:
+    def passing(view: FramesView) -> tuple[FrameCard, ...]:
+        return tuple(card for card in view.frames if chosen.passes(card))
+
+    live.part(lambda view: (view.stored, bool(passing(view))), lambda value, _: _say_how_many(*value))
+    live.rows(passing, lambda card: (card.shard, card.key), partial(_card, chosen.train_id), "frame-cards")
+
+
+def _say_how_many(stored: int, any_passes: bool) -> None:
+    if not stored:
+        nothing(
+            "No captured frames yet.",
+            "Gateways with --root keep a share of what they serve, and bring it here within a minute or so.",
+        )
+    elif not any_passes:
+        nothing(
+            f"None of the newest {MOST_FRAMES} frames passes.", "Choose any class and any confidence to see them all."
+        )
+    else:
+        ui.label(f"of the newest {min(stored, MOST_FRAMES)} of {stored:,} captured frames").classes("soft")
+
+
+def _card(only: int | None, card: FrameCard) -> None:
+    with ui.element("a").classes("frame-card").props(f'href="{address("frame", card)}"'):
+        described = f"frame of {clock(card.captured_at)}: {', '.join(CLASS_NAMES[k] for k, _ in card.classes[:4])}"
+        shown = layers(
+            address("picture/frame", card, width=_WIDTH_PX),
+            address("picture/labels", card, width=_WIDTH_PX, only=only),
+            address("picture/doubt", card, width=_WIDTH_PX),
+            described,
+            lazy=True,
+        )
+        ui.html(shown, sanitize=False)
+        with ui.element("div").classes("between small"):
+            ui.label(clock(card.captured_at))
+            ui.label(f"version {card.version} · {percent(card.confidence, 1)}").classes("soft")
+        if card.kept_for != "uniform":
+            ui.label(f"kept for {card.kept_for}").classes("badge quiet")

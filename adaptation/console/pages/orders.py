@@ -1,0 +1,84 @@
+"""Orders to the learner: asked once more with what they change, given in a thread, and told how they ended."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from nicegui import ui
+from pydantic import ValidationError
+
+from adaptation.annotation.desk import LabelError
+from adaptation.console.backstage import Backstage
+from adaptation.console.sessions import Visitor
+from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
+from adaptation.service.round_state import NoSuchRound
+from exchange.lease import LeaseLost
+from exchange.plan_changes import PlanRefused
+from exchange.records import RecordError
+from exchange.releases import ReleaseError
+from exchange.storage import StorageError
+
+T = TypeVar("T")
+REFUSALS = (
+    BadRequest,
+    KeyUsed,
+    LabelError,
+    LeaseLost,
+    NoSuchRound,
+    PlanRefused,
+    RecordError,
+    ReleaseError,
+    StorageError,
+    TooManyWaiting,
+    ValidationError,
+)
+
+
+async def agreed(title: str, effect: str, action: str, *, needs_why: bool = False) -> str | None:
+    """Asks for the go-ahead; returns why, which may be empty, or None."""
+    with ui.dialog() as dialog, ui.card().classes("ask").props("role=alertdialog"):
+        with ui.element("h2"):
+            ui.label(title)
+        ui.label(effect).classes("effect")
+        why = ui.input("Why" if needs_why else "Why (for the audit, may stay empty)").props(
+            "outlined dense maxlength=500"
+        )
+        why.classes("wide")
+
+        def go_ahead() -> None:
+            if needs_why and not why.value.strip():
+                why.props("error").props('error-message="Say why: the audit keeps it"')
+                return
+            dialog.submit(why.value.strip())
+
+        why.on("keydown.enter", go_ahead)
+        with ui.element("div").classes("buttons"):
+            ui.button("Leave it as it is", on_click=lambda: dialog.submit(None)).props("flat no-caps")
+            ui.button(action, on_click=go_ahead).props("unelevated no-caps color=negative")
+    answer = await dialog
+    dialog.delete()
+    return answer if isinstance(answer, str) else None
+
+
+async def given(backstage: Backstage, visitor: Visitor, order: Callable[[], T], done: str) -> T | None:
+    """Gives an order and says so; None where the learner refused it."""
+    if not visitor.may_operate:
+        ui.notify("This needs the role operator.", type="negative")
+        return None
+    try:
+        result = await backstage.give(order)
+    except REFUSALS as error:
+        refused(error)
+        return None
+    ui.notify(done, type="positive")
+    return result
+
+
+def refused(error: Exception) -> None:
+    ui.notify(in_one_line(error), type="negative", multi_line=True, timeout=10_000, close_button=True)
+
+
+def in_one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())

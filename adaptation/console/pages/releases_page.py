@@ -1,0 +1,188 @@
+"""Releases: what is served where, and where each release came from."""
+
+from collections.abc import Callable
+from functools import partial
+
+from fastapi import Request
+from nicegui import ui
+
+from adaptation.console.backstage import Backstage
+from adaptation.console.live import Live
+from adaptation.console.pages.orders import REFUSALS, agreed, given, refused
+from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live
+from adaptation.console.pages.words import clock
+from adaptation.console.sessions import Visitor
+from adaptation.console.views.releases import (
+    ReleaseNode,
+    ReleasesView,
+    ServedDomain,
+    effect_of_promotion,
+    effect_of_reset,
+    effect_of_rollback,
+)
+from adaptation.publishing.deciding import Order
+from exchange.plan_changes import DEFAULT
+from exchange.serving_plan import ServingPlan, read_plan
+
+_DEEPEST = 8
+"""That is still shown by its indentation."""
+
+
+def add_releases_page(backstage: Backstage) -> None:
+    @ui.page("/releases")
+    async def releases(request: Request) -> None:
+        with page(request, "/releases", "Releases") as visitor:
+            heading("Releases", "each below the one that it was learned from")
+            await show_live(backstage.releases(), lambda live: _Releases(backstage, visitor, live).render())
+
+
+class _Releases:
+    """For one visitor's page."""
+
+    def __init__(self, backstage: Backstage, visitor: Visitor, live: Live[ReleasesView]) -> None:
+        self._backstage = backstage
+        self._visitor = visitor
+        self._live = live
+
+    def render(self) -> None:
+        second_heading("Served")
+        self._live.rows(lambda view: view.domains, lambda domain: domain.name, self._domain, "lines")
+        second_heading("Lineage")
+        self._live.part(lambda view: not view.releases, lambda none, _: _say_none(none))
+        self._live.rows(lambda view: view.releases, lambda node: node.version, self._release, "lines tree")
+
+    def _domain(self, domain: ServedDomain) -> None:
+        with ui.element("div").classes("line between wrap"):
+            with ui.element("div"):
+                ui.label(domain.name).classes("strong")
+                before = f"before: {domain.previous}, " if domain.previous else ""
+                ui.label(f"version {domain.serving}; {before}anchor: {domain.anchor}").classes("soft")
+            if self._visitor.may_operate:
+                with ui.element("div").classes("buttons"):
+                    back = _button("Roll back", partial(self._roll_back, domain), f"roll back {domain.name}")
+                    back.set_enabled(domain.previous is not None)
+                    reset = _button("Reset", partial(self._reset, domain), f"reset {domain.name}")
+                    reset.set_enabled(domain.serving != domain.anchor)
+
+    def _release(self, node: ReleaseNode) -> None:
+        depth = min(node.depth, _DEEPEST)
+        with ui.element("details").classes("line child" if depth else "line").style(f"--depth:{depth}"):
+            with ui.element("summary"):
+                with ui.element("div").classes("between wrap"):
+                    ui.label(f"version {node.version}").classes("strong")
+                    with ui.element("div").classes("chips"):
+                        for role in node.roles:
+                            ui.label(role).classes("badge good" if role.startswith("serves") else "badge")
+                        if node.pinned:
+                            ui.label("pinned").classes("badge quiet")
+                        if not node.stored:
+                            ui.label("collected").classes("badge quiet")
+                origin = f"{node.origin}{f', {node.recipe}' if node.recipe else ''}"
+                ui.label(f"{clock(node.published_at)}, {origin}, by {node.published_by}").classes("soft")
+            with ui.element("dl").classes("facts"):
+                for name, value in node.facts:
+                    with ui.element("dt"):
+                        ui.label(name)
+                    with ui.element("dd"):
+                        ui.label(value)
+            with ui.element("div").classes("buttons"):
+                if node.round_id:
+                    ui.link("its round", f"/rounds/{node.round_id}")
+                if self._visitor.may_operate and node.stored:
+                    _button("Promote…", partial(self._promote, node), f"promote version {node.version}")
+                    _button("Unpin" if node.pinned else "Pin", partial(self._pin, node), f"pin version {node.version}")
+
+    async def _roll_back(self, domain: ServedDomain) -> None:
+        await self._serve_otherwise(
+            f"Roll {domain.name} back?",
+            lambda plan: effect_of_rollback(plan, domain.name, self._live.view.gateways),
+            "Roll back",
+            lambda why: self._backstage.learner.operations.roll_back(self._order(domain.name, why)),
+            f"{domain.name} is rolled back",
+        )
+
+    async def _reset(self, domain: ServedDomain) -> None:
+        await self._serve_otherwise(
+            f"Reset {domain.name} to its anchor?",
+            lambda plan: effect_of_reset(plan, domain.name, domain.anchor, self._live.view.gateways),
+            "Reset",
+            lambda why: self._backstage.learner.operations.reset(self._order(domain.name, why)),
+            f"{domain.name} is served with its anchor",
+        )
+
+    async def _promote(self, node: ReleaseNode) -> None:
+        chosen = await _where(node, [domain.name for domain in self._live.view.domains])
+        if chosen is None:
+            return
+        domain, force = chosen
+        await self._serve_otherwise(
+            f"Promote version {node.version}?",
+            lambda plan: effect_of_promotion(plan, node.version, domain, self._live.view.gateways, force=force),
+            "Serve it at once" if force else "Let gateways try it",
+            lambda why: self._backstage.learner.operations.promote(node.version, self._order(domain, why), force=force),
+            f"version {node.version} is {'served' if force else 'a candidate'} in {domain}",
+            needs_why=force,
+        )
+
+    async def _pin(self, node: ReleaseNode) -> None:
+        pinned = not node.pinned
+        effect = (
+            f"version {node.version} is {'never collected' if pinned else 'collected once nothing needs it any more'}"
+        )
+        if await agreed("Pin it?" if pinned else "Unpin it?", effect, "Pin" if pinned else "Unpin") is not None:
+            pin = partial(self._backstage.learner.operations.pin, node.version, pinned=pinned, by=self._visitor.name)
+            await given(self._backstage, self._visitor, pin, effect)
+
+    async def _serve_otherwise(
+        self,
+        title: str,
+        effect_of: Callable[[ServingPlan | None], str],
+        action: str,
+        order: Callable[[str], object],
+        done: str,
+        *,
+        needs_why: bool = False,
+    ) -> None:
+        """Says what would change of the plan as it is at this moment, and gives the order where that is wanted."""
+        try:
+            stored = await self._backstage.give(lambda: read_plan(self._backstage.root))
+            effect = effect_of(None if stored is None else stored.plan)
+        except REFUSALS as error:
+            refused(error)
+            return
+        why = await agreed(title, effect, action, needs_why=needs_why)
+        if why is not None:
+            await given(self._backstage, self._visitor, partial(order, why), done)
+
+    def _order(self, domain: str, why: str) -> Order:
+        return Order(self._visitor.name, None if domain == DEFAULT else domain, why)
+
+
+async def _where(node: ReleaseNode, domains: list[str]) -> tuple[str, bool] | None:
+    """Asks for the domain, and whether gateways are to try the release first."""
+    with ui.dialog() as dialog, ui.card().classes("ask"):
+        with ui.element("h2"):
+            ui.label(f"Where is version {node.version} to serve?")
+        domain = choice("domain", domains, domains[0])
+        how = ui.radio(
+            {False: "gateways try it first, and drop it if it fails", True: "serve it at once, untried"}, value=False
+        )
+        with ui.element("div").classes("buttons"):
+            ui.button("Leave it as it is", on_click=lambda: dialog.submit(None)).props("flat no-caps")
+            ui.button("Next", on_click=lambda: dialog.submit((domain.value, how.value))).props("unelevated no-caps")
+    answer = await dialog
+    dialog.delete()
+    return answer if isinstance(answer, tuple) else None
+
+
+def _button(text: str, act: Callable[[], object], described: str) -> ui.button:
+    return (
+        ui.button(text, on_click=act).props(f'outline dense no-caps aria-label="{described}"').classes("small-button")
+    )
+
+
+def _say_none(none: bool) -> None:
+    if none:
+        nothing(
+            "No release yet.", "The learner publishes the first one from --release; more: roadshift release add DIR"
+        )

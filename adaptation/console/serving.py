@@ -1,0 +1,115 @@
+"""Serves the console from inside a learner: a thread with a loop of its own, which waits for its sockets alone."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from nicegui import ui
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from adaptation.console.access import COMMON_NAMES, Access
+from adaptation.console.backstage import Backstage
+from adaptation.console.pages import add_pages
+from adaptation.console.picture_routes import picture_routes
+from adaptation.console.sessions import Sessions
+from adaptation.service.learner import Learner
+from exchange.callers import Callers
+from exchange.listening import StartupError, checked_tls
+
+_GRACE_S = 1
+_START_WITHIN_S = 30.0
+_RECONNECT_WITHIN_S = 5.0
+
+
+@contextmanager
+def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator[int]:
+    """The console's port while it is served. One for a process.
+
+    Raises:
+        StartupError: the port is reachable from other machines without TLS, or the server does not come up.
+    """
+    settings = learner.settings
+    tls = checked_tls(settings)
+    backstage = Backstage(learner)
+    app = FastAPI(openapi_url=None)
+    app.include_router(picture_routes(backstage))
+    add_pages(backstage)
+    ui.run_with(
+        app,
+        title="roadshift",
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        binding_refresh_interval=None,
+        reconnect_timeout=_RECONNECT_WITHIN_S,
+        show_welcome_message=False,
+    )
+    access = Access(app, callers=callers, sessions=Sessions(settings.token_file), listen=listen, tls=tls)
+    server = _Server(
+        uvicorn.Config(
+            access,
+            http=_WithCommonNames,
+            ws="websockets-sansio",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            ssl_certfile=settings.tls_certificate if tls else None,
+            ssl_keyfile=settings.tls_key if tls else None,
+            ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+            ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
+        )
+    )
+    # NiceGUI looks at every object there is, and torch warns of each that it would rather not have looked at.
+    warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
+    listener = _listening(listen)
+    thread = threading.Thread(target=server.run, args=([listener],), name="console", daemon=True)
+    thread.start()
+    try:
+        if not server.is_up.wait(_START_WITHIN_S):
+            raise StartupError("the console did not start: the log says why; or leave --console-port out")
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(_GRACE_S + 5)
+        backstage.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+class _WithCommonNames(H11Protocol):
+    """Tells every request, and every socket that one becomes, whose certificate the connection came with."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        certificate: dict[str, Any] = transport.get_extra_info("peercert") or {}
+        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+        self.app_state = {**self.app_state, COMMON_NAMES: names}
+        super().connection_made(transport)
+
+
+def _listening(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(place)
+    return listener

@@ -1,0 +1,151 @@
+"""Releases by descent, and in words what an order would change before it is given."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from adaptation.console.views.reading import Reading
+from adaptation.publishing.listing import list_releases, release_facts
+from exchange.ledger import read_ledger
+from exchange.plan_changes import DEFAULT, PlanRefused, promoted, rolled_back, served_with
+from exchange.serving_plan import PlanContent, ServingPlan
+
+
+@dataclass(frozen=True)
+class ReleaseNode:
+    version: int
+    parent: int | None
+    depth: int
+    """How many releases it came from, one after the other."""
+    origin: str
+    published_at: datetime
+    published_by: str
+    round_id: str | None
+    recipe: str
+    roles: tuple[str, ...]
+    pinned: bool
+    stored: bool
+    facts: tuple[tuple[str, str], ...]
+    """Of its manifest, for people."""
+
+
+@dataclass(frozen=True)
+class ServedDomain:
+    name: str
+    serving: int
+    previous: int | None
+    anchor: int
+
+
+@dataclass(frozen=True)
+class ReleasesView:
+    releases: tuple[ReleaseNode, ...]
+    """Each after the one that it was learned from, descendants together."""
+    domains: tuple[ServedDomain, ...]
+    gateways: int
+    """That are alive."""
+
+
+def releases_view(reading: Reading) -> ReleasesView:
+    """Raises RecordError, ReleaseError or StorageError."""
+    plan = reading.plan()
+    rows, entries = list_releases(reading.root), read_ledger(reading.root)
+    manifests = {entry.version: reading.manifest(entry.version) for entry in entries}
+    parents = {version: manifest.parent for version, manifest in manifests.items()}
+    found = {
+        row.version: ReleaseNode(
+            version=row.version,
+            parent=parents[row.version],
+            depth=0,
+            origin=row.origin,
+            published_at=row.published_at,
+            published_by=row.published_by,
+            round_id=row.round_id if row.origin == "round" else None,
+            recipe=manifests[row.version].recipe or "",
+            roles=row.roles,
+            pinned=row.pinned,
+            stored=row.stored,
+            facts=tuple(release_facts(entry, manifests[row.version], row).items()),
+        )
+        for row, entry in zip(rows, entries, strict=True)
+    }
+    return ReleasesView(
+        releases=tuple(replace(found[version], depth=depth) for version, depth in by_descent(parents)),
+        domains=() if plan is None else tuple(_served(reading, plan, name) for name in reading.domains(plan)),
+        gateways=len(reading.learner.gateways.alive()),
+    )
+
+
+def by_descent(parents: Mapping[int, int | None]) -> Iterator[tuple[int, int]]:
+    """Versions with their depth; the children of each follow it."""
+
+    def below(parent: int | None, depth: int) -> Iterator[tuple[int, int]]:
+        for version in sorted(parents):
+            known = parents[version] if parents[version] in parents else None
+            if known == parent:
+                yield version, depth
+                yield from below(version, depth + 1)
+
+    return below(None, 0)
+
+
+def effect_of_rollback(plan: ServingPlan | None, domain: str, gateways: int) -> str:
+    """Raises PlanRefused where there is nothing to go back to."""
+    content = _content(plan)
+    return effect(content, rolled_back(content, domain=_key(domain)), gateways, again=True)
+
+
+def effect_of_reset(plan: ServingPlan | None, domain: str, anchor: int, gateways: int) -> str:
+    content = _content(plan)
+    changed = served_with(content, anchor, domain=_key(domain))
+    return effect(content, changed, gateways, again=True) or f"{domain}: version {anchor}, the anchor, stays served"
+
+
+def effect_of_promotion(plan: ServingPlan | None, version: int, domain: str, gateways: int, *, force: bool) -> str:
+    """Raises PlanRefused where it is served already."""
+    content = _content(plan)
+    changed = promoted(content, version, domain=_key(domain))
+    if force:
+        return f"{effect(content, changed, gateways, again=False)}, at once and untried"
+    serving = "" if content is None else f" beside version {content.domains.get(domain, content.default).serving}"
+    return (
+        f"{domain}: version {version} is tried{serving}, first as a shadow, then with a share of the drives,"
+        f" on {_gateways(gateways)}; it is served for good, or dropped, as the gateways say"
+    )
+
+
+def effect(before: PlanContent | None, after: PlanContent, gateways: int, *, again: bool) -> str:
+    """Which domains change what serves them; empty where none does."""
+    names = [DEFAULT, *sorted({*after.domains, *(before.domains if before else {})} - {DEFAULT})]
+    changes: dict[tuple[int | None, int], list[str]] = {}
+    for name in names:
+        was = None if before is None else before.domains.get(name, before.default).serving
+        now = after.domains.get(name, after.default).serving
+        if was != now:
+            changes.setdefault((was, now), []).append(name)
+    told = [
+        f"{', '.join(domains)}: version {now} is served{' again' if again else ''}"
+        f"{'' if was is None else f' in place of {was}'}"
+        for (was, now), domains in changes.items()
+    ]
+    return f"{'; '.join(told)}, on {_gateways(gateways)}" if told else ""
+
+
+def _gateways(number: int) -> str:
+    return "no gateway yet" if number == 0 else "1 gateway" if number == 1 else f"{number} gateways"
+
+
+def _content(plan: ServingPlan | None) -> PlanContent:
+    if plan is None:
+        raise PlanRefused("there is no plan yet: the learner writes the first one from --release")
+    return PlanContent(plan.default, plan.domains)
+
+
+def _key(domain: str) -> str | None:
+    return None if domain == DEFAULT else domain
+
+
+def _served(reading: Reading, plan: ServingPlan, name: str) -> ServedDomain:
+    served = plan.of(name)
+    anchor = reading.manifest(served.serving).anchor or served.serving
+    return ServedDomain(name, served.serving, served.previous, anchor)
