@@ -20,7 +20,7 @@ from exchange.records import RecordError
 from exchange.releases import ReleaseError
 from exchange.storage import StorageError
 
-_ROLLOUT = ("shadow_s", "shadow_share", "bake_s", "share", "fewest_frames")
+_ROLLOUT = ("shadow_s", "shadow_share", "bake_s", "share", "fewest_frames", "watch_s")
 
 
 def _option(help_text: str) -> Any:
@@ -32,6 +32,9 @@ def learner(
     source: Annotated[list[Path], typer.Option(help="A labelled data set's top folder; may be given several times.")],
     release: Annotated[Path | None, _option("The first release of a root that has none.")] = None,
     listen: Annotated[str | None, _option("Address for operators (127.0.0.1:8600).")] = None,
+    console_port: Annotated[
+        int | None, _option("Port of the operator's web page, such as 8700; none if absent.")
+    ] = None,
     metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9600); '' for none.")] = None,
     yield_file: Annotated[Path | None, _option("The --yield-file of a gateway on this machine.")] = None,
     own_machine: Annotated[bool | None, _option("No gateway needs this machine: rounds have no low priority.")] = None,
@@ -52,13 +55,14 @@ def learner(
     bake_s: Annotated[float | None, _option("How long it has its share of the frames (300).")] = None,
     share: Annotated[float | None, _option("Of the frames are answered by a candidate (0.1).")] = None,
     fewest_frames: Annotated[int | None, _option("That it must have answered (20).")] = None,
+    watch_s: Annotated[float | None, _option("After a promotion: rolled back by itself on trouble (1800).")] = None,
     tls_certificate: Annotated[Path | None, _option("Server certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, _option("Its key, PEM.")] = None,
     tls_client_ca: Annotated[Path | None, _option("Ask callers for a certificate of this authority, PEM.")] = None,
     token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
     insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
-) -> None:
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
+) -> None:
     """Keep a fleet adapted: priors, rounds of learning, rollouts. One for each root, until SIGTERM or Ctrl-C."""
     options = {name: value for name, value in locals().items() if value is not None and name != "log_json"}
     splits = {"split": options.pop("source_split"), "held_out": options.pop("held_out_split")}
@@ -66,8 +70,8 @@ def learner(
     options["recipe_files"] = tuple(options.pop("recipe_file", ()))
     options["rollout"] = {name: options.pop(name) for name in _ROLLOUT if name in options}
     try:
-        serve(LearnerSettings.model_validate(options), on_ready=_announce)
         configure_logs(as_json=log_json)
+        serve(LearnerSettings.model_validate(options), on_ready=_announce)
     except ValidationError as error:
         first = error.errors()[0]
         raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -75,8 +79,10 @@ def learner(
         raise _failure(str(error)) from error
 
 
-def _announce(learner: Learner, port: int) -> None:
+def _announce(learner: Learner, port: int, console_port: int | None) -> None:
     typer.echo(f"learning for {learner.root.url}, with the lease's epoch {learner.lease.epoch}")
+    if console_port is not None:
+        typer.echo(f"console on port {console_port}")
     typer.echo(f"operations on port {port}")
 
 

@@ -15,6 +15,7 @@ from adaptation.publishing.collecting import collect
 from adaptation.service.gateway_watch import GatewayWatch
 from adaptation.service.metrics import LearnerMetrics
 from adaptation.service.operations import Operations, TooManyWaiting
+from adaptation.service.promoted_watch import PromotedWatch
 from adaptation.service.rollouts import Rollouts
 from adaptation.service.round_runner import RoundRunner
 from adaptation.service.round_state import Request, RoundBook, Trigger
@@ -84,6 +85,7 @@ class Learner:
             _Duty("rounds", self._runner.tick, _NOW),
             _Duty("regions", self._picker.tick, _NOW),
             _Duty("rollouts", self.rollouts.tick, _NOW),
+            _Duty("promoted", PromotedWatch(root, lease, settings.rollout, self.gateways.alive).tick, _SOON_S),
             _Duty("priors", LivePrior(root, lease).update, _SOON_S),
             _Duty("triggers", triggers.tick, _SOON_S),
             _Duty("metrics", self.metrics.look, _SOON_S),

@@ -67,25 +67,27 @@ def _has_loaded(beat: Heartbeat, version: int) -> bool:
     return health is not None and health.loaded
 
 
-def _slowest_s(serving_s: float) -> float:
-    return max(SLOWEST_FACTOR * serving_s, serving_s + SLOWER_ANYWAY_S)
-
-
 def _trouble(health: VersionHealth, serving: VersionHealth | None) -> str:
-    if health.trouble:
-        return health.trouble
-    if health.errors > max(ERRORS_ANYWAY, MOST_ERROR_SHARE * health.requests):
-        return f"{health.errors} errors in {health.requests} frames"
-    ours_s, theirs_s = health.engine_p99_s, None if serving is None else serving.engine_p99_s
-    enough = health.requests + health.shadow_frames >= _FEWEST_SHADOWS
-    if enough and ours_s is not None and theirs_s is not None and ours_s > _slowest_s(theirs_s):
-        return f"the engine's p99 is {1000 * ours_s:.0f} ms with it, {1000 * theirs_s:.0f} ms without"
+    if trouble := health.trouble or engine_trouble(health, serving):
+        return trouble
     if health.disagreement is not None and health.shadow_frames >= _FEWEST_SHADOWS:
         disagreement_K = np.array(health.disagreement)
         seen_K = disagreement_K > 0
         mean = float(disagreement_K[seen_K].mean()) if seen_K.any() else 0.0
         if mean > MOST_DISAGREEMENT:
             return f"collapse: as a shadow it labels {100 * mean:.0f} % otherwise, class by class"
+    return ""
+
+
+def engine_trouble(health: VersionHealth, other: VersionHealth | None, slowest: float = SLOWEST_FACTOR) -> str:
+    """What is wrong with a version's engine at one gateway, beside another version's; empty where nothing is."""
+    if health.errors > max(ERRORS_ANYWAY, MOST_ERROR_SHARE * health.requests):
+        return f"{health.errors} errors in {health.requests} frames"
+    ours_s, theirs_s = health.engine_p99_s, None if other is None else other.engine_p99_s
+    if ours_s is None or theirs_s is None or health.requests + health.shadow_frames < _FEWEST_SHADOWS:
+        return ""
+    if ours_s > max(slowest * theirs_s, theirs_s + SLOWER_ANYWAY_S):
+        return f"the engine's p99 is {1000 * ours_s:.0f} ms with it, {1000 * theirs_s:.0f} ms without"
     return ""
 
 
@@ -111,10 +113,10 @@ class Rollouts:
         self._settings = settings
         self._gateways = gateways
         self._trials: dict[str, _Trial] = {}
-
-    def waiting(self, domain: str) -> str:
         self.decided: Counter[str] = Counter()
         """How often a candidate was promoted or dropped by this learner itself."""
+
+    def waiting(self, domain: str) -> str:
         """What a domain's candidate waits for; empty where its time runs, or there is none."""
         trial = self._trials.get(domain) or self._trials.get(DEFAULT)
         return "" if trial is None else trial.said.wait
@@ -180,9 +182,9 @@ class Rollouts:
         with audited(self._root, entry):
             failpoint(f"rollout.audited-{what}")
             apply_change(self._root, self._lease, unless_gone)
+        self.decided[what] += 1
         failpoint(f"rollout.after-{what}")
 
-        self.decided[what] += 1
 
 def _candidates(plan: ServingPlan) -> Iterator[tuple[str, DomainPlan]]:
     """Each candidate once: domains that are served like the default follow it."""

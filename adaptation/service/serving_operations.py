@@ -32,7 +32,7 @@ _GRACE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -> None:
+def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | None], None]) -> None:
     """Keeps a root adapted until SIGTERM or SIGINT; a round that is under way goes on with the next learner.
 
     Raises:
@@ -45,6 +45,7 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -
     settings.limits()
     _check_sources(settings)
     check_free(settings.listen, "--listen")
+    check_free(settings.console_listen or "", "--console-port")
     check_free(settings.metrics, "--metrics")
     callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
     stopping = _StopSignal()
@@ -68,8 +69,8 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int], None]) -
         registry.register(learner.metrics)
         stopping.tell(learner.stop)
         learner.begin()
-        with _port(learner, callers) as port:
-            on_ready(learner, port)
+        with _port(learner, callers) as port, _console(learner, callers) as console_port:
+            on_ready(learner, port, console_port)
             learner.run()
 
 
@@ -118,6 +119,17 @@ def _port(learner: Learner, callers: Callers) -> Iterator[int]:
     finally:
         server.stop(_GRACE_S).wait()
         workers.shutdown(wait=False)
+
+
+@contextmanager
+def _console(learner: Learner, callers: Callers) -> Iterator[int | None]:
+    if learner.settings.console_listen is None:
+        yield None
+        return
+    from adaptation.console.serving import running_console  # a web server that nobody else needs
+
+    with running_console(learner, callers, learner.settings.console_listen) as port:
+        yield port
 
 
 def _check_sources(settings: LearnerSettings) -> None:

@@ -28,6 +28,8 @@ class RolloutSettings(BaseModel):
     fewest_frames: int = Field(default=20, ge=0)
     """That it must have answered, over all gateways."""
     load_within_s: float = Field(default=300.0, gt=0)
+    watch_s: float = Field(default=1800.0, ge=0)
+    """After a promotion, for a rollback by itself."""
 
 
 class LearnerSettings(BaseModel):
@@ -46,10 +48,12 @@ class LearnerSettings(BaseModel):
     """After so long without a sign of life another learner may take over."""
 
     listen: str = "127.0.0.1:8600"
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    console_port: int | None = Field(default=None, ge=0, le=65535)
+    """Of the operator's page, at the same address and by the same rules; None for none."""
     metrics: str = "127.0.0.1:9600"
     """Where Prometheus reads; empty for nowhere."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     tls_client_ca: Path | None = None
     token_file: Path | None = None
     insecure: bool = False
@@ -73,6 +77,13 @@ class LearnerSettings(BaseModel):
     hours: float = Field(default=12.0, gt=0)
     """Of a worker's work; a round that takes longer fails."""
     rollout: RolloutSettings = RolloutSettings()
+
+    @property
+    def console_listen(self) -> str | None:
+        if self.console_port is None:
+            return None
+        host = "127.0.0.1" if self.listen.startswith("unix:") else self.listen.rpartition(":")[0]
+        return f"{host}:{self.console_port}"
 
     def recipes(self) -> MappingProxyType[str, RoundConfig]:
         """Those that need no second network, by name, with those of `recipe_files`.
