@@ -28,6 +28,7 @@ COMMANDS = {
     "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
     "round": ("clients.operations_cli", "round_commands", "Start, watch and cancel rounds of adaptation."),
     "trigger": ("clients.operations_cli", "trigger_commands", "When rounds start by themselves."),
+    "labels": ("clients.annotation_cli", "label_commands", "Regions that people label: ask, progress, out and back."),
     "learner": ("adaptation.service.commands", "learner", "Keep a fleet adapted: priors, rounds, rollouts."),
     "prior": (
         "adaptation.live_prior.commands",

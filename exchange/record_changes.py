@@ -1,11 +1,15 @@
 """A record that several may change: read, changed, and written only where nobody else wrote in between."""
 
+import random
+import time
 from collections.abc import Callable
 
 from exchange.records import RecordType
 from exchange.storage import ObjectChanged, ObjectExists, StorageRoot
 
 _ATTEMPTS = 8
+_FIRST_PAUSE_S = 0.005
+"""Two who change the same record again and again would otherwise stay in step."""
 
 
 def change_record(
@@ -18,7 +22,8 @@ def change_record(
     Raises:
         RecordError, StorageError: the record cannot be read or written.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        time.sleep(random.uniform(0, _FIRST_PAUSE_S * 2**attempt) if attempt else 0)  # noqa: S311 - not a secret
         found = root.read_if_any(key)
         present = None if found is None else kind.decode(found.data, key)
         record = change(present)

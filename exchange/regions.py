@@ -56,8 +56,8 @@ class Opinion(Record):
     annotator: Annotator
     label: Label
     at: datetime
-    seconds: float = Field(ge=0)
-    """From the lease, or the annotator's answer before, to this one."""
+    seconds: float | None = Field(default=None, ge=0)
+    """From the lease, or the annotator's answer before, to this one; None of an answer from a file."""
 
 
 class TaskLease(Record):
@@ -256,6 +256,24 @@ def read_segment(frame: CapturedFrame, task: RegionTask, place: str) -> NDArray[
         raise RecordError(f"{place}: a label map of {labels_HW.shape} where {task.size_hw} belongs")
     box = task.box
     return np.asarray(labels_HW[box.top : box.bottom, box.left : box.right] == task.predicted)
+
+
+def drop_batch(root: StorageRoot, domain: str, batch_id: str) -> None:
+    """Deletes a batch with what people said in it, and the frames that no other batch of the domain asks about.
+
+    Raises:
+        NoSuchBatch; RecordError, StorageError: call it again.
+    """
+    batches = {batch.id: batch for batch in read_batches(root, domain)}
+    if batch_id not in batches:
+        raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
+    kept, dropped = (
+        {region_frame_key(domain, task.frame_sha256, task.model_version) for task in tasks_of(some)}
+        for some in ([batch for batch in batches.values() if batch.id != batch_id], [batches[batch_id]])
+    )
+    for key in dropped - kept:
+        root.delete(key)
+    root.delete(region_batch_key(domain, batch_id))
 
 
 def new_batch_id(now: datetime, nonce: str) -> str:

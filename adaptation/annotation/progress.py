@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 
-from exchange.regions import UNSURE, Box, RegionBatch, RegionTask, TaskState, tasks_of
+from exchange.regions import UNSURE, BatchPhase, Box, RegionBatch, RegionTask, TaskState, tasks_of
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,25 @@ class TaskSummary:
 
 
 @dataclass(frozen=True)
+class BatchSummary:
+    """What was asked for at once."""
+
+    id: str
+    phase: BatchPhase
+    reason: str
+    """Why the learner could not pick regions; empty where it could."""
+    regions: int
+    open: int
+    """Regions that lack answers."""
+
+
+@dataclass(frozen=True)
 class LabelProgress:
     """Regions are counted, but for clicks, of which a region that two people see takes two."""
 
     domain: str
-    picking: int
-    """Batches that the learner is still choosing regions for."""
-    failed: tuple[str, ...]
-    """Why, of the batches for which it could not."""
+    batches: tuple[BatchSummary, ...]
+    """The oldest first."""
     waiting: int
     leased: int
     labelled: int
@@ -64,6 +75,16 @@ class LabelProgress:
     def clicks_budget(self) -> int:
         return self.clicks_used + self.clicks_left
 
+    @property
+    def picking(self) -> int:
+        """Batches that the learner is still choosing regions for."""
+        return sum(batch.phase == "picking" for batch in self.batches)
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Why, of the batches for which it could not."""
+        return tuple(batch.reason for batch in self.batches if batch.phase == "failed")
+
 
 def summary(task_id: str, task: RegionTask, now: datetime) -> TaskSummary:
     return TaskSummary(
@@ -84,20 +105,19 @@ def summary(task_id: str, task: RegionTask, now: datetime) -> TaskSummary:
 def progress_of(domain: str, batches: Sequence[RegionBatch], now: datetime) -> LabelProgress:
     tasks = list(tasks_of(batches))
     states = [task.state(now) for task in tasks]
-    seconds = [opinion.seconds for task in tasks for opinion in task.opinions]
+    seconds = [opinion.seconds for task in tasks for opinion in task.opinions if opinion.seconds is not None]
     agreed = [task.agreed for task in tasks if task.agreed is not None]
     named = [task for task in tasks if task.label not in (None, UNSURE)]
     return LabelProgress(
         domain=domain,
-        picking=sum(batch.phase == "picking" for batch in batches),
-        failed=tuple(batch.reason for batch in batches if batch.phase == "failed"),
+        batches=tuple(map(_batch_summary, batches)),
         waiting=states.count("waiting"),
         leased=states.count("leased"),
         labelled=states.count("labelled"),
         skipped=states.count("skipped"),
         unsure=sum(task.label == UNSURE for task in tasks),
         held_out=sum(task.is_held_out for task in named),
-        clicks_used=len(seconds),
+        clicks_used=sum(len(task.opinions) for task in tasks),
         clicks_left=sum(task.wanted - len(task.opinions) for task in tasks if not task.is_closed),
         minutes=sum(seconds) / 60,
         seconds_a_click=median(seconds) if seconds else None,
@@ -106,3 +126,8 @@ def progress_of(domain: str, batches: Sequence[RegionBatch], now: datetime) -> L
         disputed=sum(task.agreed is False and not task.is_closed for task in tasks),
         sentinel_share=sum(task.is_held_out for task in named) / len(named) if named else 0.0,
     )
+
+
+def _batch_summary(batch: RegionBatch) -> BatchSummary:
+    lacking = sum(not task.is_closed for task in batch.tasks)
+    return BatchSummary(batch.id, batch.phase, batch.reason, len(batch.tasks), lacking)

@@ -94,8 +94,10 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
                 answered_twice=found.agreed_of,
                 held_out=found.held_out,
                 sentinel_share=found.sentinel_share,
-                picking=found.picking,
-                failed=found.failed,
+                batches=[
+                    pb.RegionBatch(id=b.id, phase=b.phase, reason=b.reason, regions=b.regions, open=b.open)
+                    for b in found.batches
+                ],
             )
 
     def _lease_response(self, task: LeasedTask | None) -> pb.LeaseResponse:

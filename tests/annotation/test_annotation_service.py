@@ -106,7 +106,11 @@ def test_what_cannot_be_is_told_with_its_status(learner: LearnerProcess) -> None
 def test_a_domain_without_frames_says_why_nothing_is_picked(learner: LearnerProcess) -> None:
     with client(learner, "chief", "chief") as chief:
         chief.ask("sim-fog", clicks=3)
-        (why,) = until(lambda: chief.progress("sim-fog").failed, "failing")
+
+        def failed() -> list[str]:
+            return [batch.reason for batch in chief.progress("sim-fog").batches if batch.phase == "failed"]
+
+        (why,) = until(failed, "failing")
         assert "no frame was captured in sim-fog" in why
 
 

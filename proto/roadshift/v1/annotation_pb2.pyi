@@ -130,7 +130,7 @@ class GetProgressRequest(_message.Message):
     def __init__(self, domain: _Optional[str] = ...) -> None: ...
 
 class LabelProgress(_message.Message):
-    __slots__ = ("domain", "waiting", "leased", "labelled", "skipped", "unsure", "disputed", "clicks_used", "clicks_left", "minutes", "seconds_a_click", "agreement", "answered_twice", "held_out", "sentinel_share", "picking", "failed")
+    __slots__ = ("domain", "waiting", "leased", "labelled", "skipped", "unsure", "disputed", "clicks_used", "clicks_left", "minutes", "seconds_a_click", "agreement", "answered_twice", "held_out", "sentinel_share", "batches")
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     LEASED_FIELD_NUMBER: _ClassVar[int]
@@ -146,8 +146,7 @@ class LabelProgress(_message.Message):
     ANSWERED_TWICE_FIELD_NUMBER: _ClassVar[int]
     HELD_OUT_FIELD_NUMBER: _ClassVar[int]
     SENTINEL_SHARE_FIELD_NUMBER: _ClassVar[int]
-    PICKING_FIELD_NUMBER: _ClassVar[int]
-    FAILED_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
     domain: str
     waiting: int
     leased: int
@@ -163,6 +162,19 @@ class LabelProgress(_message.Message):
     answered_twice: int
     held_out: int
     sentinel_share: float
-    picking: int
-    failed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, domain: _Optional[str] = ..., waiting: _Optional[int] = ..., leased: _Optional[int] = ..., labelled: _Optional[int] = ..., skipped: _Optional[int] = ..., unsure: _Optional[int] = ..., disputed: _Optional[int] = ..., clicks_used: _Optional[int] = ..., clicks_left: _Optional[int] = ..., minutes: _Optional[float] = ..., seconds_a_click: _Optional[float] = ..., agreement: _Optional[float] = ..., answered_twice: _Optional[int] = ..., held_out: _Optional[int] = ..., sentinel_share: _Optional[float] = ..., picking: _Optional[int] = ..., failed: _Optional[_Iterable[str]] = ...) -> None: ...
+    batches: _containers.RepeatedCompositeFieldContainer[RegionBatch]
+    def __init__(self, domain: _Optional[str] = ..., waiting: _Optional[int] = ..., leased: _Optional[int] = ..., labelled: _Optional[int] = ..., skipped: _Optional[int] = ..., unsure: _Optional[int] = ..., disputed: _Optional[int] = ..., clicks_used: _Optional[int] = ..., clicks_left: _Optional[int] = ..., minutes: _Optional[float] = ..., seconds_a_click: _Optional[float] = ..., agreement: _Optional[float] = ..., answered_twice: _Optional[int] = ..., held_out: _Optional[int] = ..., sentinel_share: _Optional[float] = ..., batches: _Optional[_Iterable[_Union[RegionBatch, _Mapping]]] = ...) -> None: ...
+
+class RegionBatch(_message.Message):
+    __slots__ = ("id", "phase", "reason", "regions", "open")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    phase: str
+    reason: str
+    regions: int
+    open: int
+    def __init__(self, id: _Optional[str] = ..., phase: _Optional[str] = ..., reason: _Optional[str] = ..., regions: _Optional[int] = ..., open: _Optional[int] = ...) -> None: ...

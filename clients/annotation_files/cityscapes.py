@@ -1,0 +1,175 @@
+"""Cityscapes' own form: a train-id PNG for each frame, 255 where there is no label, beside a list of the regions.
+
+    images/<sha256>.<jpg|png>    the frames
+    labels/<sha256>.png          train ids where a region is labelled, 255 elsewhere
+    regions.json                 every region: frame, box, class, who said so, model version, score
+
+Who labels sets a region's `class` in the list, or paints the pixels that the model took for `predicted`, or both alike.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clients.annotation_files.answers import Answer, answer
+from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
+from clients.annotation_files.refusals import FileRefused, Refusal
+from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png
+from exchange.label_space import IGNORE_ID, NUM_CLASSES
+from exchange.locations import DomainName
+from exchange.regions import MOST_BATCHES, MOST_TASKS, Box, Label, Sha256, TrainId
+
+IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
+_MOST_BYTES = 256 << 20
+
+
+class ListedRegion(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    frame_sha256: Sha256
+    box: Box
+    predicted: TrainId
+    """The class that the model took the asked pixels of the box for."""
+    label: Label | None = Field(validation_alias="class", serialization_alias="class")
+    """255 where people are unsure; None where nobody has said anything."""
+    annotators: tuple[str, ...] = ()
+    model_version: int
+    score: float
+
+    @property
+    def key(self) -> tuple[str, Box, int, int]:
+        return self.frame_sha256, self.box, self.predicted, self.model_version
+
+
+class RegionList(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = Field(default=1, ge=1, le=1)
+    domain: DomainName
+    regions: tuple[ListedRegion, ...] = Field(max_length=MOST_BATCHES * MOST_TASKS)
+
+
+def write_cityscapes(folder: Path, domain: str, frames: Iterator[AskedFrame]) -> int:
+    """Returns the number of regions. Raises OSError; RecordError or StorageError of the frames."""
+    for name in (IMAGES, LABELS):
+        (folder / name).mkdir(parents=True)
+    listed = []
+    for frame in frames:
+        ending, data = image_file(frame.frame)
+        (folder / IMAGES / f"{frame.sha256}.{ending}").write_bytes(data)
+        (folder / LABELS / f"{frame.sha256}.png").write_bytes(encode_gray_png(frame.labels()))
+        listed += [_listed(region) for region in frame.regions]
+    text = RegionList(domain=domain, regions=tuple(listed)).model_dump_json(by_alias=True, indent=1)
+    (folder / REGIONS).write_text(text + "\n")
+    return len(listed)
+
+
+def read_cityscapes(
+    folder: Path, domain: str, known: Mapping[str, tuple[AskedRegion, ...]]
+) -> Iterator[Answer | Refusal]:
+    """What the list and the PNGs say of the regions that are known.
+
+    Args:
+        known: the regions that were asked about, by their frame's SHA-256.
+
+    Raises:
+        FileRefused: there is no list that is understood, or it is of another domain.
+        OSError: something cannot be read.
+    """
+    listed = _read_list(folder, domain)
+    by_frame: dict[str, list[ListedRegion]] = {}
+    for region in listed.regions:
+        by_frame.setdefault(region.frame_sha256, []).append(region)
+    for file in sorted((folder / LABELS).glob("*.png")):
+        if file.stem not in by_frame:
+            yield Refusal(f"{LABELS}/{file.name}", f"{REGIONS} lists no region of it: list what was labelled")
+    for sha256, regions in by_frame.items():
+        yield from _of_frame(folder / LABELS / f"{sha256}.png", regions, known.get(sha256, ()))
+
+
+def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, ...]) -> Iterator[Answer | Refusal]:
+    place = f"{LABELS}/{path.name}"
+    labels_HW: NDArray[np.uint8] | None = None
+    if path.exists():
+        try:
+            labels_HW = decode_index_png(path.read_bytes())
+        except LabelImageError as error:
+            yield Refusal(place, str(error))
+            return
+        if known and labels_HW.shape != known[0].task.size_hw:
+            yield Refusal(place, f"it is {labels_HW.shape} where the frame is {known[0].task.size_hw}: keep its size")
+            return
+        if strange := sorted({int(i) for i in np.unique(labels_HW)} - {*range(NUM_CLASSES), IGNORE_ID}):
+            yield Refusal(place, f"it holds {strange[0]}: give train ids from 0 to {NUM_CLASSES - 1}, or {IGNORE_ID}")
+            return
+    by_key = {_listed(region).key: region for region in known}
+    for region in listed:
+        found = by_key.get(region.key)
+        if found is None:
+            yield Refusal(
+                f"{REGIONS}, frame {region.frame_sha256}, box {tuple(region.box)}",
+                "no such region was asked about: leave frame, box, predicted and model_version as they were exported",
+            )
+            continue
+        said = _said(region, found, labels_HW)
+        if isinstance(said, Refusal):
+            yield said
+        elif said is not None:
+            yield answer(_place(region), found, said)
+    if labels_HW is not None:
+        rest_HW = labels_HW != IGNORE_ID
+        for asked in (by_key[each.key] for each in listed if each.key in by_key):
+            box = asked.task.box
+            rest_HW[box.top : box.bottom, box.left : box.right] &= ~asked.segment_hw
+        if rest_HW.any():
+            yield Refusal(place, f"{int(rest_HW.sum())} pixels are labelled where nothing was asked")
+
+
+def _said(listed: ListedRegion, known: AskedRegion, labels_HW: NDArray[np.uint8] | None) -> int | Refusal | None:
+    """What list and pixels say together."""
+    painted = None
+    if labels_HW is not None:
+        box = known.task.box
+        ids = np.unique(labels_HW[box.top : box.bottom, box.left : box.right][known.segment_hw])
+        if len(ids) > 1:
+            return Refusal(_place(listed), "its pixels have several labels: a region gets one, or class 255")
+        painted = None if len(ids) == 0 or ids[0] == IGNORE_ID else int(ids[0])
+    if listed.label is None or painted is None or painted == listed.label:
+        return painted if listed.label is None else listed.label
+    return Refusal(_place(listed), f"its class is {listed.label} and its pixels are {painted}: make them one")
+
+
+def _place(region: ListedRegion) -> str:
+    return f"{REGIONS}, frame {region.frame_sha256[:12]}, box {tuple(region.box)}"
+
+
+def _listed(region: AskedRegion) -> ListedRegion:
+    task = region.task
+    return ListedRegion(
+        frame_sha256=task.frame_sha256,
+        box=task.box,
+        predicted=task.predicted,
+        label=task.label,
+        annotators=tuple(opinion.annotator for opinion in task.opinions),
+        model_version=task.model_version,
+        score=task.score,
+    )
+
+
+def _read_list(folder: Path, domain: str) -> RegionList:
+    path = folder / REGIONS
+    if not path.is_file():
+        raise FileRefused(f"{path} is missing: give the folder that roadshift labels export made")
+    if path.stat().st_size > _MOST_BYTES:
+        raise FileRefused(f"{path} is larger than {_MOST_BYTES >> 20} MiB: give it in parts")
+    try:
+        listed = RegionList.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise FileRefused(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if listed.domain != domain:
+        raise FileRefused(f"{path} is of {listed.domain}: give --domain {listed.domain}")
+    return listed
