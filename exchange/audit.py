@@ -1,8 +1,8 @@
 """Who did what, when and why: entries that are written once and never changed.
 
 Told are rounds that are started, cancelled or forced past the gate; whatever changes what is served; pins, triggers,
-decisions about priors, erasures, labels that were imported, and what was collected. `roadshift audit` shows them, and
-`roadshift release gc` forgets them after `Retention.audit_age`.
+decisions about priors, erasures, labels that were asked for or imported, and what was collected. `roadshift audit`
+shows them, and `roadshift release gc` forgets them after `Retention.audit_age`.
 
 An entry is written before the change that it tells of, so that no change goes without one; where the change then
 fails, another entry says so.

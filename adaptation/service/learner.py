@@ -69,12 +69,14 @@ class Learner:
         self._runner = RoundRunner(root, lease, settings, self.book, self.gateways)
         self._picker = RegionPicker(root, settings)
         self.desk = LabelDesk(root)
+        promoted = PromotedWatch(root, lease, settings.rollout, self.gateways.alive)
         triggers = Triggers(root, self.book, self._start_by_itself)
         self.metrics = LearnerMetrics(
             root=root,
             book=self.book,
             gateways=self.gateways,
             rollouts=self.rollouts,
+            promoted=promoted,
             triggers=triggers,
             duties=lambda: [duty.name for duty in self._duties],
             troubles=lambda: list(self.troubles),
@@ -85,7 +87,7 @@ class Learner:
             _Duty("rounds", self._runner.tick, _NOW),
             _Duty("regions", self._picker.tick, _NOW),
             _Duty("rollouts", self.rollouts.tick, _NOW),
-            _Duty("promoted", PromotedWatch(root, lease, settings.rollout, self.gateways.alive).tick, _SOON_S),
+            _Duty("promoted", promoted.tick, _SOON_S),
             _Duty("priors", LivePrior(root, lease).update, _SOON_S),
             _Duty("triggers", triggers.tick, _SOON_S),
             _Duty("metrics", self.metrics.look, _SOON_S),

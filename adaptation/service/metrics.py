@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from adaptation.service.gateway_watch import GatewayWatch
+from adaptation.service.promoted_watch import PromotedWatch
 from adaptation.service.rollouts import OUTCOMES, Rollouts
 from adaptation.service.root_figures import (
     label_families,
@@ -43,6 +44,7 @@ class LearnerMetrics(Collector):
         book: RoundBook,
         gateways: GatewayWatch,
         rollouts: Rollouts,
+        promoted: PromotedWatch,
         triggers: Triggers,
         duties: Callable[[], Iterable[str]],
         troubles: Callable[[], Iterable[str]],
@@ -53,6 +55,7 @@ class LearnerMetrics(Collector):
         self._book = book
         self._gateways = gateways
         self._rollouts = rollouts
+        self._promoted = promoted
         self._triggers = triggers
         self._duties = duties
         self._troubles = troubles
@@ -118,6 +121,8 @@ class LearnerMetrics(Collector):
         for outcome in OUTCOMES:
             decided.add_metric((outcome,), self._rollouts.decided[outcome])
         yield decided
+        rolled_back = "Promotions that the learner itself took back."
+        yield CounterMetricFamily("roadshift_rollbacks", rolled_back, self._promoted.rolled_back)
         yield self._trouble()
 
     def _trouble(self) -> Metric:

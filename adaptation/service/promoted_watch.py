@@ -55,6 +55,8 @@ class PromotedWatch:
         self._watch_s = timedelta(seconds=settings.watch_s)
         self._gateways = gateways
         self._watches: dict[str, _Watch] = {}
+        self.rolled_back = 0
+        """So many promotions were taken back."""
 
     def tick(self) -> None:
         """Rolls back what does not do.
@@ -75,6 +77,7 @@ class PromotedWatch:
                 _log.warning("release %d is rolled back in %s: %s", plan.serving, domain, why)
                 order = Order(WHO, None if domain == DEFAULT else domain, f"after its promotion: {why}")
                 roll_back(self._root, self._lease, order)
+                self.rolled_back += 1
 
     def _promoted_at(self, domain: str, version: int) -> datetime | None:
         """Where the last change of the domain was this version's promotion, not too long ago."""

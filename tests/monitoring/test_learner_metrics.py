@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from adaptation.gate.verdict import Check, Verdict
 from adaptation.service.gateway_watch import GatewayWatch
 from adaptation.service.metrics import LearnerMetrics, lease_gauge
+from adaptation.service.promoted_watch import PromotedWatch
 from adaptation.service.rollouts import Rollouts
 from adaptation.service.round_state import (
     Phase,
@@ -61,6 +62,7 @@ def shown(tmp_path: Path) -> Shown:
         book=book,
         gateways=gateways,
         rollouts=Rollouts(root, lease, RolloutSettings(), gateways.alive),
+        promoted=PromotedWatch(root, lease, RolloutSettings(), gateways.alive),
         triggers=Triggers(root, book, lambda *_: None),
         duties=lambda: ["rounds", "priors"],
         troubles=lambda: troubles,
@@ -172,6 +174,7 @@ def test_troubles_are_shown(shown: Shown) -> None:
     assert duties == [0, 1]
     assert shown.value("roadshift_gateways_alive") == 0
     assert shown.value("roadshift_candidates_total", outcome="promote") == 0
+    assert shown.value("roadshift_rollbacks_total") == 0
 
 
 def test_the_lease_is_held_from_when_it_is_had_until_it_is_lost(tmp_path: Path) -> None:
