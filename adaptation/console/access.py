@@ -28,7 +28,7 @@ _NAME_LASTS_S = 365 * 24 * 3600
 _HEADERS = {
     # Whatever a page were made to ask for, it is asked of this server alone.
     "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
 

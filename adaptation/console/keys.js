@@ -1,6 +1,6 @@
 // One key for each place, and arrows to the frame before and after, where nobody types and no dialog is open.
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector(".q-dialog")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector(".q-dialog, .labelling")) return;
   if (event.target.closest("input, textarea, select, [contenteditable]")) return;
   const place = document.querySelector(`a[data-key="${CSS.escape(event.key)}"]`);
   if (place) {

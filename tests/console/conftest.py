@@ -12,7 +12,21 @@ from tests.console.deployment import STARTER, FakeGateway, leave_captured, leave
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import LearnerProcess, until
 
-FAST = ("--fake", "--shadow-s", "0", "--bake-s", "0", "--fewest-frames", "1", "--console-port", "0", "--metrics", "")
+FAST = (
+    "--fake",
+    "--shadow-s",
+    "0",
+    "--bake-s",
+    "0",
+    "--fewest-frames",
+    "1",
+    "--share",
+    "1",
+    "--console-port",
+    "0",
+    "--metrics",
+    "",
+)
 
 TOKENS = {role: f"{role}-token" for role in ("operator", "viewer", "annotator", "vehicle")}
 

@@ -3,13 +3,13 @@
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from adaptation.console.pages.label_page import KEYS
+from adaptation.console.pages.label_page import KEYS, UNSURE_KEY
 from adaptation.service.round_state import read_round
 from exchange.audit import read_audit
 from exchange.label_space import CLASS_NAMES
@@ -22,7 +22,7 @@ from tests.service.learner_rig import until
 CHROMIUM = shutil.which("chromium")
 PLACES = ("/", "/frames", "/rounds", "/releases", "/prior?domain=sim-dusk", "/labels", "/label", "/audit")
 WITHIN_S = 2.0
-PATIENCE_MS = 30_000
+PATIENCE_MS = 10_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 expect.set_options(timeout=PATIENCE_MS)
@@ -41,6 +41,7 @@ class Visit:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE_MS)
         self.address = address
         self.complaints: list[str] = []
         host = urlsplit(address).netloc
@@ -59,32 +60,42 @@ class Visit:
         """How long it took until the page was there and followed what happens."""
         began_s = time.monotonic()
         self.page.goto(f"{self.address}{path}")
-        self.page.wait_for_function("window.socket?.connected && document.querySelector('#page h1, #page .labelling')")
+        self.page.wait_for_function("window.socket?.connected && document.querySelector('#page > *')")
         return time.monotonic() - began_s
 
 
-def visiting(browser: Browser, deployed: Deployed, role: str) -> tuple[BrowserContext, Visit]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    visit = Visit(context.new_page(), deployed.address)
-    visit.page.goto(f"{deployed.address}/?token={TOKENS[role]}")
-    return context, visit
+@pytest.fixture(scope="module")
+def entered(browser: Browser, deployed: Deployed) -> Iterator[Callable[[str], BrowserContext]]:
+    """A browser's memory for each role, which has logged in by a link."""
+    contexts: dict[str, BrowserContext] = {}
+
+    def enter(role: str) -> BrowserContext:
+        if role not in contexts:
+            contexts[role] = browser.new_context(viewport={"width": 1440, "height": 900})
+            contexts[role].new_page().goto(f"{deployed.address}/?token={TOKENS[role]}")
+        return contexts[role]
+
+    yield enter
+    for context in contexts.values():
+        context.close()
 
 
 @pytest.fixture
-def visit(browser: Browser, deployed: Deployed) -> Iterator[Visit]:
+def visit(entered: Callable[[str], BrowserContext], deployed: Deployed) -> Iterator[Visit]:
     """An operator's."""
-    context, visit = visiting(browser, deployed, "operator")
-    yield visit
-    context.close()
-    assert visit.complaints == []
+    yield from visiting(entered("operator"), deployed)
 
 
 @pytest.fixture
-def reader(browser: Browser, deployed: Deployed) -> Iterator[Visit]:
+def reader(entered: Callable[[str], BrowserContext], deployed: Deployed) -> Iterator[Visit]:
     """A viewer's."""
-    context, visit = visiting(browser, deployed, "viewer")
+    yield from visiting(entered("viewer"), deployed)
+
+
+def visiting(context: BrowserContext, deployed: Deployed) -> Iterator[Visit]:
+    visit = Visit(context.new_page(), deployed.address)
     yield visit
-    context.close()
+    visit.page.close()
     assert visit.complaints == []
 
 
@@ -95,13 +106,13 @@ def served(deployed: Deployed, domain: str) -> DomainPlan:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_page_is_there_in_two_seconds(visit: Visit, place: str) -> None:
+def test_every_page_is_there_in_two_seconds_and_fits_a_phone(visit: Visit, place: str) -> None:
     assert min(visit.go(place) for _ in range(2)) < WITHIN_S
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-@pytest.mark.parametrize(
-    "place", ["/rounds/0123456789abcdef", "/frame?shard=frames/a/b/c&key=d", "/frames?domain=none"]
-)
+@pytest.mark.parametrize("place", ["/rounds/0123456789abcdef", "/frame?shard=frames/a/b/c&key=d"])
 def test_what_is_not_there_says_what_to_do(visit: Visit, place: str) -> None:
     visit.go(place)
     expect(visit.page.locator(".nothing").first).to_be_visible()
@@ -133,7 +144,7 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     expect(page.locator(".form")).to_contain_text("sim-dusk: ")
     page.get_by_role("button", name="Start the round").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
-    expect(page.locator(".strip .badge")).to_have_text("promoted")
+    expect(page.locator(".strip .badge")).to_have_text("promoted", timeout=3 * PATIENCE_MS)
     expect(page.locator(".gate")).to_contain_text("a fake check")
     expect(page.locator(".events")).to_contain_text("is served")
     expect(page.locator(".chart canvas")).to_have_count(1)
@@ -194,13 +205,13 @@ def test_a_label_is_given_by_key_and_taken_back(visit: Visit, deployed: Deployed
     page.keyboard.press(KEYS[13])
     expect(page.locator(".answers")).to_contain_text("1 answered; the last: car")
     assert answers() == [13]
-    assert page.locator(".region img").get_attribute("src") != first
+    expect(page.locator(".region img")).not_to_have_attribute("src", first or "")
     page.locator("button.class", has_text="sky").click()
     expect(page.locator(".answers")).to_contain_text("2 answered; the last: sky")
     page.keyboard.press("z")
     expect(page.locator(".answers")).to_contain_text("taken back")
     assert answers() == [13]
-    page.keyboard.press("Space")
+    page.keyboard.press(UNSURE_KEY)
     expect(page.locator(".answers")).to_contain_text("2 answered; the last: unsure")
     assert answers() == [13, 255]
 
@@ -213,17 +224,16 @@ def test_versions_are_compared_on_a_frame(visit: Visit) -> None:
     page.locator(".choice", has_text="compare with").click()
     page.get_by_role("option", name="version 1").click()
     other = page.locator(".layers .other")
-    expect(other).to_be_attached()
+    expect(other).to_be_attached(timeout=6 * PATIENCE_MS)
     page.wait_for_function("document.querySelector('.layers .other').naturalWidth > 0")
     expect(page.get_by_role("status").first).to_contain_text("right: version 1")
 
 
 def test_frames_are_filtered_by_class(visit: Visit) -> None:
     visit.go("/frames?domain=sim-dusk")
-    every = visit.page.locator(".frame-card").count()
+    expect(visit.page.locator(".frame-card").first).to_be_visible()
     visit.go("/frames?domain=sim-dusk&most=0.5")
     expect(visit.page.locator(".nothing")).to_contain_text("passes")
-    assert every == 12
 
 
 def test_without_the_operators_role_nothing_can_be_changed(reader: Visit) -> None:
@@ -244,14 +254,3 @@ def test_strangers_are_asked_for_a_token(browser: Browser, deployed: Deployed) -
     expect(page).to_have_url(re.compile("/releases$"))
     expect(page.locator(".who summary")).to_contain_text("ann")
     context.close()
-
-
-def test_a_phone_needs_no_sideways_scrolling(browser: Browser, deployed: Deployed) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
-    visit = Visit(context.new_page(), deployed.address)
-    visit.page.goto(f"{deployed.address}/?token={TOKENS['operator']}")
-    for place in PLACES:
-        visit.go(place)
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360, place
-    context.close()
-    assert visit.complaints == []

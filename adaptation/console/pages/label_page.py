@@ -25,7 +25,7 @@ from exchange.regions import UNSURE
 
 KEYS = "1234567890qwertyuio"
 """One for each class, as they lie on the keyboard."""
-SKIP_KEY, UNDO_KEY = "s", "z"
+UNSURE_KEY, SKIP_KEY, UNDO_KEY = "x", "s", "z"
 _WIDTH_PX = 720
 _DIM = 0.45
 
@@ -73,7 +73,7 @@ class _Labelling:
                     for train_id, name in enumerate(CLASS_NAMES):
                         self._class_button(train_id, name)
                 with ui.element("div").classes("buttons"):
-                    _button("Unsure", "space", partial(self._answer, UNSURE))
+                    _button("Unsure", UNSURE_KEY, partial(self._answer, UNSURE))
                     _button("Skip", SKIP_KEY, self._skip)
                     _button("Undo", UNDO_KEY, self._undo)
                 ui.label("The outlined part of the marked box is asked about. Skip what nobody should label.").classes(
@@ -97,7 +97,7 @@ class _Labelling:
             return
         if pressed in KEYS:
             await self._answer(KEYS.index(pressed))
-        elif pressed == " ":
+        elif pressed == UNSURE_KEY:
             await self._answer(UNSURE)
         elif pressed == SKIP_KEY:
             await self._skip()
@@ -117,7 +117,7 @@ class _Labelling:
         """Shows the next region at once, and gives the answer for this one meanwhile."""
         if self._now is None or self._is_busy:
             return
-        self._is_busy, left = True, self._now
+        self._is_busy, left, self._now = True, self._now, None
         if self._next is not None:
             self._show(self._next)
         try:
