@@ -1,8 +1,9 @@
 """What a worker does with its folder: every frame through the network, then the best regions of all."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,37 +28,59 @@ from exchange.frames import CapturedFrame, encode_members, join_shard, read_shar
 from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png, encode_palette_png
 from exchange.label_space import NUM_CLASSES
 from exchange.records import RecordError
+from exchange.regions import RegionTask
 from exchange.releases import ReleaseError
 
 _SUREST = 0.999
 
 LogitsOf = Callable[[CapturedFrame], Tensor]
+"""Float32 [K, H, W] at the frame's own size."""
 
 
 class PickingFailed(Exception):
     """In one line, for people; trying the same again will not help."""
 
 
+class Picking(NamedTuple):
+    tasks: tuple[RegionTask, ...]
+    """The largest score first."""
+    frames: dict[str, CapturedFrame]
+    """Those that are asked about, by their SHA-256, with labels and confidence of the version that asks."""
+
+
 def pick_regions(folder: Path) -> None:
-    """Raises PickingFailed where it cannot be done."""
+    """Does what the folder's order says (`picking_order`). Raises PickingFailed where it cannot be done."""
     try:
         order = PickingOrder.decode((folder / ORDER_FILE).read_bytes(), ORDER_FILE)
-        logits_of = _captured_logits if order.release is None else _network_logits(order.release)
+        logits_of = captured_logits if order.release is None else _network_logits(order.release)
         frames = {path.stem: _read(path) for path in sorted((folder / FRAMES_FOLDER).glob("*.tar"))}
-        found: list[Candidate] = []
-        most = clicks_a_frame(order.clicks, len(frames))
-        (folder / PICKED_FOLDER).mkdir(exist_ok=True)
-        for sha256, frame in frames.items():
-            logits_KHW, before = logits_of(frame), order.asked_before.get(sha256, ())
-            found += candidates(sha256, frame.metadata.drive, logits_KHW, before, most, order.random_seed)
-            path = folder / PICKED_FOLDER / f"{sha256}.tar"
-            path.write_bytes(join_shard([encode_members(_as_seen(frame, logits_KHW, order.version))]))
-        tasks = as_tasks(choose(found, order.clicks), frames, order)
+        tasks, seen = pick(frames, logits_of, order)
     except (CheckpointError, LabelImageError, RecordError, ReleaseError) as error:
         raise PickingFailed(" ".join(str(error).split())) from error
     if not tasks:
         raise PickingFailed("all of the frames were asked about before: serve more frames, and ask again")
+    (folder / PICKED_FOLDER).mkdir(exist_ok=True)
+    for sha256, frame in seen.items():
+        (folder / PICKED_FOLDER / f"{sha256}.tar").write_bytes(join_shard([encode_members(frame)]))
     write_whole(folder / PICKED_FILE, Picked(tasks=tasks).encode())
+
+
+def pick(frames: Mapping[str, CapturedFrame], logits_of: LogitsOf, order: PickingOrder) -> Picking:
+    """Looks at every frame, and takes the best regions of all.
+
+    Raises:
+        RecordError: a frame's pixels cannot be read.
+    """
+    found: list[Candidate] = []
+    seen: dict[str, CapturedFrame] = {}
+    most = clicks_a_frame(order.clicks, len(frames))
+    for sha256, frame in frames.items():
+        logits_KHW, before = logits_of(frame), order.asked_before.get(sha256, ())
+        found += candidates(sha256, frame.metadata.drive, logits_KHW, before, most, order.random_seed)
+        seen[sha256] = _as_seen(frame, logits_KHW, order.version)
+    tasks = as_tasks(choose(found, order.clicks), seen, order)
+    asked = {task.frame_sha256 for task in tasks}
+    return Picking(tasks, {sha256: frame for sha256, frame in seen.items() if sha256 in asked})
 
 
 def _network_logits(release: Path) -> LogitsOf:
@@ -66,7 +89,7 @@ def _network_logits(release: Path) -> LogitsOf:
     return lambda frame: full_size_logits(labeller, decode_rgb(frame))
 
 
-def _captured_logits(frame: CapturedFrame) -> Tensor:
+def captured_logits(frame: CapturedFrame) -> Tensor:
     """Of the answer that was given: its labels as sure as it was, and the rest shared by all other classes."""
     labels_HW, confidence_HW = (decode_index_png(png) for png in (frame.labels_png, frame.confidence_png))
     sure_HW = np.clip(confidence_HW / np.float32(255), 1 / NUM_CLASSES, _SUREST)

@@ -1,7 +1,7 @@
 """Which regions of a domain's frames people are asked about: the largest acquisition first, spread over the drives."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ def clicks_a_frame(clicks: int, frames: int) -> int:
 
 
 def as_tasks(
-    chosen: Sequence[Candidate], frames: dict[str, CapturedFrame], order: PickingOrder
+    chosen: Sequence[Candidate], frames: Mapping[str, CapturedFrame], order: PickingOrder
 ) -> tuple[RegionTask, ...]:
     """A task for each segment, the first ones of two people; as many as the clicks allow."""
     tasks: list[RegionTask] = []

@@ -2,7 +2,7 @@
 
 FOLDER/order.json         `PickingOrder`
 FOLDER/frames/<sha>.tar   the frames to pick from, as they were captured
-FOLDER/picked/<sha>.tar   those frames with the labels of the order's version
+FOLDER/picked/<sha>.tar   those that are asked about, with the labels of the order's version
 FOLDER/picked.json        `Picked`, written last
 FOLDER/failure.txt        why it cannot be done, in one line; then the exit status is 1
 """

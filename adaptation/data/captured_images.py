@@ -15,7 +15,7 @@ def decode_rgb(frame: CapturedFrame) -> NDArray[np.uint8]:
     if metadata.image == "rgb":
         if len(frame.image) != 3 * rows * columns:
             raise RecordError(f"{metadata.key} holds {len(frame.image)} bytes of pixels where {rows}x{columns} belong")
-        return np.frombuffer(frame.image, np.uint8).reshape(rows, columns, 3)
+        return np.frombuffer(frame.image, np.uint8).reshape(rows, columns, 3).copy()  # torch wants to write
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     bgr_HW3 = cv2.imdecode(np.frombuffer(frame.image, np.uint8), flags) if frame.image else None
     if bgr_HW3 is None or bgr_HW3.shape[:2] != (rows, columns):

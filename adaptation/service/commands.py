@@ -36,6 +36,7 @@ def learner(
         int | None, _option("Port of the operator's web page, such as 8700; none if absent.")
     ] = None,
     metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9600); '' for none.")] = None,
+    ask_clicks: Annotated[int | None, _option("Ask people for so many clicks after each promoted round (0).")] = None,
     yield_file: Annotated[Path | None, _option("The --yield-file of a gateway on this machine.")] = None,
     own_machine: Annotated[bool | None, _option("No gateway needs this machine: rounds have no low priority.")] = None,
     fake: Annotated[bool | None, _option("Learn nothing: a round's start is its result.")] = None,

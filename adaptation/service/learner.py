@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from adaptation.annotation.after_rounds import AsksAfterRounds
 from adaptation.annotation.asking import ask_for_regions
 from adaptation.annotation.desk import LabelDesk
 from adaptation.annotation.region_picker import RegionPicker
@@ -86,6 +87,7 @@ class Learner:
             _Duty("heartbeats", self.gateways.look, _NOW),
             _Duty("rounds", self._runner.tick, _NOW),
             _Duty("regions", self._picker.tick, _NOW),
+            _Duty("labels", AsksAfterRounds(root, self.book, settings.ask_clicks).tick, _SOON_S),
             _Duty("rollouts", self.rollouts.tick, _NOW),
             _Duty("promoted", promoted.tick, _SOON_S),
             _Duty("priors", LivePrior(root, lease).update, _SOON_S),

@@ -10,6 +10,7 @@ from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
 from adaptation.service.job import Source
 from exchange.listening import StartupError
+from exchange.regions import MOST_TASKS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -64,6 +65,8 @@ class LearnerSettings(BaseModel):
     """JSON files of further recipes (`RoundConfig`)."""
     gate_limits: Path | None = None
     """JSON file of the gate's limits (`GateLimits`), where they differ."""
+    ask_clicks: int = Field(default=0, ge=0, le=MOST_TASKS)
+    """Of people, for regions that are picked when a round was promoted; 0 asks only where an operator does."""
     yield_file: Path | None = None
     """Where a gateway on this machine tells that it infers (`exchange.engine_busy`)."""
     fake: bool = False
