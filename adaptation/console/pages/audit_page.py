@@ -19,7 +19,8 @@ def add_audit_page(backstage: Backstage) -> None:
 
 
 def _render(live: Live[AuditView]) -> None:
-    found = ui.input("who, what, or where").props("outlined dense clearable").classes("choice")
+    with ui.element("div").classes("controls"):
+        found = ui.input("who, what, or where").props("outlined dense clearable").classes("choice")
     live.part(lambda view: not view.lines, lambda none, _: _say_none(none))
     live.rows(
         lambda view: (line for line in view.lines if _matches(line, (found.value or "").lower())),

@@ -87,7 +87,7 @@ def _table(classes: tuple[ClassPrior, ...]) -> None:
                 with ui.element("tr"):
                     with ui.element("td"):
                         ui.element("i").classes("dot").style(f"background:{class_color(each.train_id)}")
-                        ui.label(each.name).classes("inline")
+                        ui.label(each.name)
                     interval = f"{percent(each.low, 1)} to {percent(each.high, 1)}"
                     cells = percent(each.source, 1), percent(each.estimated, 1), interval
                     for cell in (*cells, f"{each.log_ratio:+.2f}", f"{each.served:+.2f}"):

@@ -77,7 +77,7 @@ class _Releases:
                             ui.label("pinned").classes("badge quiet")
                         if not node.stored:
                             ui.label("collected").classes("badge quiet")
-                origin = f"{node.origin}{f', {node.recipe}' if node.recipe else ''}"
+                origin = f"{node.origin}{f', {node.recipe}' if node.recipe not in ('', node.origin) else ''}"
                 ui.label(f"{clock(node.published_at)}, {origin}, by {node.published_by}").classes("soft")
             with ui.element("dl").classes("facts"):
                 for name, value in node.facts:
