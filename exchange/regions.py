@@ -18,7 +18,14 @@ from pydantic import Field, StringConstraints
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.label_images import decode_index_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.locations import REGIONS, DomainName, region_batch_key, region_batches_folder, region_frame_key
+from exchange.locations import (
+    MAX_DOMAINS,
+    REGIONS,
+    DomainName,
+    region_batch_key,
+    region_batches_folder,
+    region_frame_key,
+)
 from exchange.record_changes import change_record
 from exchange.records import Record, RecordError
 from exchange.serving_plan import Version
@@ -191,6 +198,9 @@ def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
     Raises:
         TooManyBatches; RecordError, StorageError.
     """
+    domains = labelled_domains(root)
+    if batch.domain not in domains and len(domains) >= MAX_DOMAINS:
+        raise TooManyBatches(f"regions were asked for in {MAX_DOMAINS} domains: drop the batches of another one first")
     if len(root.list_objects(region_batches_folder(batch.domain))) >= MOST_BATCHES:
         raise TooManyBatches(
             f"{batch.domain} has {MOST_BATCHES} batches of regions: export its labels, and drop the oldest batch by"
@@ -210,7 +220,7 @@ def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
 
 
 def labelled_domains(root: StorageRoot) -> list[str]:
-    """Domains in which regions were ever asked for."""
+    """Domains in which regions were asked for."""
     return root.list_folders(REGIONS)
 
 

@@ -1,4 +1,4 @@
-"""An empty root on a disk, and a clock."""
+"""An empty root on a disk, one of either kind for what must hold on both, and a clock."""
 
 from pathlib import Path
 
@@ -6,6 +6,9 @@ import pytest
 
 from exchange.storage import StorageRoot, open_root
 from tests.annotation.asked_regions import Clock
+from tests.storage_roots import root_url, s3_server
+
+__all__ = ["root_url", "s3_server"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from adaptation.annotation.desk import LEASE_S, MOST_HELD, BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
 from exchange.regions import UNSURE, read_batches
-from exchange.storage import StorageRoot
+from exchange.storage import StorageRoot, open_root
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, Clock, asked_frame, frame_where, leave_batch
 
 
@@ -140,7 +140,8 @@ def test_nobody_hoards_regions(desk: LabelDesk, root: StorageRoot) -> None:
     assert len(set(ids)) == MOST_HELD
 
 
-def test_two_desks_on_one_root_give_no_region_twice(root: StorageRoot) -> None:
+def test_two_desks_on_one_root_give_no_region_twice(root_url: str) -> None:
+    root = open_root(root_url)
     leave_batch(root, [asked_frame(0)], 24)
 
     def label_all(name: str) -> list[str]:
