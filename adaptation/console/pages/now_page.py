@@ -178,6 +178,6 @@ def _versions(versions: tuple[VersionNow, ...]) -> None:
         table_head("version", "", "frames", "errors", "p50", "p99")
         with ui.element("tbody"):
             for each in versions:
-                state = "loaded" if each.loaded else "not loaded"
+                state = "" if each.loaded else "not loaded"
                 times = milliseconds(each.p50_s), milliseconds(each.p99_s)
                 table_row(str(each.version), each.trouble or state, f"{each.requests:,}", f"{each.errors:,}", *times)
