@@ -21,7 +21,7 @@ serve: setup  ## serve the starter release until Ctrl-C
 setup: .venv/.installed  ## create .venv with everything the project needs
 
 .venv/.installed: pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11, or name one with make PYTHON=..."; exit 1; }
+	$(if $(shell sh -c 'command -v $(PYTHON)'),,$(error $(PYTHON) is missing: install Python 3.11, or name one by PYTHON=PATH))
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet --editable '.[server,adaptation,dev]'
