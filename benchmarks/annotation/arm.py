@@ -1,0 +1,232 @@
+"""One way to choose regions, round after round: asked, labelled at the desk, learnt from, scored."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from adaptation.annotation.asking import DOUBLE_SHARE
+from adaptation.annotation.pick_regions import pick
+from adaptation.annotation.picking_order import PickingOrder
+from adaptation.data.captured_images import decode_rgb
+from adaptation.data.labelled_frames import LabelledFrame, read_frame
+from adaptation.evaluation.evaluate import confusion_over, open_labeller
+from adaptation.evaluation.scores import score
+from adaptation.rounds.recipes import AskedLabelsConfig, RoundConfig, SelfTrainingConfig, full
+from adaptation.rounds.region_requests import full_size_logits
+from adaptation.rounds.run import adapt
+from adaptation.rounds.work import Round
+from adaptation.service.captured_snapshot import copy_captured
+from adaptation.service.laid_out_frames import lay_out
+from adaptation.service.round_files import ASKED_FOLDER, TARGET_FOLDER
+from benchmarks.annotation.people import label_all
+from benchmarks.gate.city import TARGET, City, crop_settings
+from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
+from exchange.label_images import encode_gray_png
+from exchange.locations import ShardName
+from exchange.region_labels import region_labels
+from exchange.regions import Box, RegionBatch, create_batch, keep_frame, new_batch_id, read_batches, tasks_of
+from exchange.storage import StorageRoot, open_root
+
+Choice = Literal["acquisition", "random"]
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class AfterRound(BaseModel):
+    """What an arm has after a round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean_iou: float
+    """Of dusk drives that nothing was trained on, all 19 classes; a class that they lack counts nowhere."""
+    iou: dict[str, float | None]
+    clicks: int
+    regions: int
+    labelled_pixels: int
+    """In frames that are learnt from."""
+    right: float
+    """Share of these pixels whose label is true."""
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class Arm:
+    city: City
+    choice: Choice
+    folder: Path
+    seed: int
+    clicks: int
+    mistakes: float
+    iterations: int
+
+    def run(self, start: Path, rounds: int, on_round: Callable[[], None]) -> list[AfterRound]:
+        """Rounds that were finished before are read."""
+        root = open_root(f"file://{(self.folder / 'root').absolute()}")
+        truth = _capture(root, self.city.target.frames())
+        network, results = start, []
+        for number in range(1, rounds + 1):
+            folder = self.folder / f"round-{number}"
+            kept = folder / "result.json"
+            if not kept.exists():
+                folder.mkdir(exist_ok=True)
+                self._ask(root, network, number)
+                label_all(root, TARGET, truth, self.mistakes, self.seed)
+                self._learn(root, network, folder, number)
+                kept.write_text(self._score(root, folder / "out" / "network", truth).model_dump_json())
+            network = folder / "out" / "network"
+            results.append(AfterRound.model_validate(json.loads(kept.read_text())))
+            on_round()
+        return results
+
+    def _ask(self, root: StorageRoot, network: Path, number: int) -> None:
+        if len(batches := read_batches(root, TARGET)) >= number:
+            return
+        labeller = open_labeller(network, self.city.size_hw, torch.device("cpu"))
+        asked: dict[str, tuple[Box, ...]] = {}
+        for task in tasks_of(batches):
+            asked[task.frame_sha256] = (*asked.get(task.frame_sha256, ()), task.box)
+        seed = None if self.choice == "acquisition" else 100 * self.seed + number
+        order = PickingOrder(
+            release=None,
+            version=number,
+            clicks=self.clicks,
+            random_seed=seed,
+            double_share=DOUBLE_SHARE,
+            asked_before=asked,
+        )
+        frames = {_sha256(frame): frame for frame in _captured(self.city.target.frames())}
+        picked = pick(frames, lambda frame: full_size_logits(labeller, decode_rgb(frame)), order)
+        for sha256, frame in picked.frames.items():
+            keep_frame(root, TARGET, sha256, frame)
+        at = BEGIN + timedelta(days=number)
+        batch = RegionBatch(
+            id=new_batch_id(at, f"{number:06x}"),
+            domain=TARGET,
+            asked_by="benchmark",
+            asked_at=at,
+            clicks=self.clicks,
+            random_seed=seed,
+            phase="open",
+            tasks=picked.tasks,
+        )
+        create_batch(root, batch)
+
+    def _learn(self, root: StorageRoot, start: Path, folder: Path, number: int) -> None:
+        round_id = f"{number:016x}"
+        if not (folder / TARGET_FOLDER).exists():
+            lay_out(root, round_id, copy_captured(root, TARGET, round_id), folder)
+        round_ = Round(
+            recipe(self.city.size_hw, self.iterations),
+            start,
+            [self.city.source],
+            folder / TARGET_FOLDER,
+            folder / "out",
+            seed=1000 * self.seed + number,
+            asked=folder / ASKED_FOLDER if (folder / ASKED_FOLDER).exists() else None,
+            frame_size=self.city.size_hw,
+            export=False,
+        )
+        adapt(round_, lambda what, done, total, numbers: None)
+
+    def _score(self, root: StorageRoot, network: Path, truth: Mapping[str, NDArray[np.uint8]]) -> AfterRound:
+        batches = read_batches(root, TARGET)
+        tasks = list(tasks_of(batches))
+        agreed = [task.agreed for task in tasks if task.agreed is not None]
+        labelled, right = 0, 0
+        for found in region_labels(root, TARGET, batches):
+            is_named_HW = found.labels_HW != 255
+            if not found.tasks[0].is_held_out:
+                labelled += int(is_named_HW.sum())
+                right += int((found.labels_HW == truth[found.frame_sha256])[is_named_HW].sum())
+        scores = dusk_scores(network, self.city)
+        return AfterRound(
+            mean_iou=scores[0],
+            iou=scores[1],
+            clicks=sum(len(task.opinions) for task in tasks),
+            regions=len(tasks),
+            labelled_pixels=labelled,
+            right=right / max(labelled, 1),
+            agreement=sum(agreed) / len(agreed) if agreed else None,
+        )
+
+
+def dusk_scores(network: Path, city: City) -> tuple[float, dict[str, float | None]]:
+    """mIoU, and IoU by class."""
+    labeller = open_labeller(network, city.size_hw, torch.device("cpu"))
+    frames = city.target_held_out.frames()
+    scored = score(confusion_over(labeller, frames, lambda done: None), "19", len(frames))
+    return scored.mean_iou, scored.iou
+
+
+def recipe(size_hw: tuple[int, int], iterations: int) -> RoundConfig:
+    """RIPU's losses beside a mean teacher; the source keeps its daylight, so that dusk is learnt from dusk alone."""
+    crops = crop_settings(size_hw, wide=False)
+    student = SelfTrainingConfig(
+        teacher_warm_start=True,
+        teacher_decay=0.99,
+        frozen_statistics=True,
+        feature_distance_weight=0.0,
+        asked_labels=AskedLabelsConfig(),
+        ships="teacher",
+    )
+    return full().model_copy(
+        update={
+            "recipe": "annotation_benchmark",
+            "crops": crops,
+            "detail_hw": crops.crop_hw,
+            "batch_size": 2,
+            "warmup_iterations": 5,
+            "measured_frames": 8,
+            "rectified_share": 0.0,
+            "self_training": student,
+            "budget": iterations,
+            "budget_in": "iterations",
+        }
+    )
+
+
+def _capture(root: StorageRoot, frames: tuple[LabelledFrame, ...]) -> dict[str, NDArray[np.uint8]]:
+    """Leaves the frames as a gateway captures them, once; returns their truth."""
+    key = ShardName(TARGET, "gw-a", BEGIN, len(frames)).key
+    captured = list(_captured(frames))
+    if root.read_if_any(key) is None:
+        root.create(key, join_shard(map(encode_members, captured)))
+    return {_sha256(frame): read_frame(found)[1] for frame, found in zip(captured, frames, strict=True)}
+
+
+def _captured(frames: tuple[LabelledFrame, ...]) -> list[CapturedFrame]:
+    captured = []
+    for number, frame in enumerate(frames):
+        image_HW3, _ = read_frame(frame)
+        nothing = encode_gray_png(np.zeros(image_HW3.shape[:2], np.uint8))
+        metadata = FrameMetadata(
+            key=f"dusk-{number}",
+            domain=TARGET,
+            gateway="gw-a",
+            vehicle="car",
+            drive=f"drive-{number // 4}",
+            captured_at=BEGIN,
+            model_version=1,
+            prior_id="none",
+            image="rgb",
+            size_hw=(image_HW3.shape[0], image_HW3.shape[1]),
+            mean_confidence=0.0,
+            class_fractions=(0.0,) * 19,
+            presence=(0.0,) * 19,
+            mean_probability=(0.0,) * 19,
+            kept_for="uniform",
+        )
+        captured.append(CapturedFrame(metadata, image_HW3.tobytes(), nothing, nothing))
+    return captured
+
+
+def _sha256(frame: CapturedFrame) -> str:
+    return hashlib.sha256(frame.image).hexdigest()
