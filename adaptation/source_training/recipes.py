@@ -76,14 +76,6 @@ def few_labels() -> TrainingConfig:
     return starter().model_copy(update=update)
 
 
-def daylight() -> TrainingConfig:
-    """A minute on two cores: the starter itself (--start) forgets the light that it has not seen in its data."""
-    quick = few_labels()
-    return quick.model_copy(
-        update={"recipe": "daylight", "crops": quick.crops.model_copy(update={"photometric": "none"})}
-    )
-
-
 def source_only() -> TrainingConfig:
     """The starter's network without the wide photometric range: the baseline that adaptation is measured from."""
     wide = starter()
@@ -107,5 +99,5 @@ def hrda_mit_b5() -> TrainingConfig:
 
 
 RECIPES: MappingProxyType[str, Callable[[], TrainingConfig]] = MappingProxyType(
-    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, few_labels, daylight, source_only, hrda_mit_b5)}
+    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, few_labels, source_only, hrda_mit_b5)}
 )

@@ -22,7 +22,7 @@ from clients.rendered_frames import RenderedFrame, render_drives
 from clients.story.fleet_at_work import FleetAtWork
 from clients.story.journal import Answer, Journal, confusion_of, mean_iou
 from clients.story.operator import Operator
-from clients.story.outside_releases import evaluated, forget_other_light, learn_from_labels, poison
+from clients.story.outside_releases import evaluated, learn_from_labels, poison
 from clients.story.simulated_data import DAY, DUSK, CityData, Scale, simulate_data
 from exchange.label_space import CLASS_NAMES
 from exchange.ledger import fetch_release
@@ -47,8 +47,8 @@ class Budget(NamedTuple):
     """Of the round."""
     drift_patience_s: float
     """Then the operator starts the round."""
-    training_iterations: int
-    """Of the first release, which forgets the light that it has not seen by day, and of what is taught by labels."""
+    label_iterations: int
+    """Of the network that is taught by labels of dusk."""
     rollout: tuple[float, float, int]
     """Seconds as a shadow, seconds with a share of the frames, and frames answered at least."""
 
@@ -96,8 +96,7 @@ class Story:
         self._say("rendering the city, starting a learner and a gateway that share nothing but a storage root")
         self.data: CityData = simulate_data(self.cache, self.budget.scale)
         self.root = open_root((self.out / "root").absolute().as_uri())
-        first = self._first_release()
-        learner_at = stack.enter_context(own_roadshift(self._learner(first), LEARNER_READY, self.out / "learner.log"))
+        learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
         with fleet_progress() as progress:
             self.streets = {
                 domain: list(progress.track(self._render(domain), self.budget.streets, description=domain))
@@ -112,23 +111,15 @@ class Story:
         self.capacity = capacity(self.gateway, self.streets[DAY][0])
         self._say(f"the gateway answers {self.capacity:.1f} frames a second; the fleet asks for {COMFORTABLE_LOAD:.0%}")
 
-    def _first_release(self) -> Path:
-        """The starter knows many lights; the fleet's first release is one that has only ever seen plain daylight."""
-        starter = Path(__file__).parents[2] / "model_repository" / "starter"
-        if self.fake:
-            return starter
-        self._say(f"the first release: the starter, used to plain daylight by {self.budget.scale.source} frames")
-        with self.console.status("training and building it"):
-            return forget_other_light(starter, self.data, self.budget.training_iterations, self.out / "first")
-
     def _render(self, domain: str) -> Iterator[list[RenderedFrame]]:
         return render_drives(domain, self.budget.streets, self.budget.moments, (512, 1024), _FLEET_SEED)
 
-    def _learner(self, first: Path) -> list[str]:
+    def _learner(self) -> list[str]:
         shadow_s, bake_s, frames = self.budget.rollout
+        starter = Path(__file__).parents[2] / "model_repository" / "starter"
         fake = ["--fake", "--shadow-share", "0"] if self.fake else []  # the fake's versions agree about nothing
         return [
-            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(first),
+            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(starter),
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
             "--fewest-frames", str(frames), "--metrics", "", *fake,
@@ -204,7 +195,7 @@ class Story:
         """Release 1 after a training on labels of dusk: where there is time, what a round can be measured by."""
         out = self.out / "taught"
         if not (out / "release").exists():
-            learn_from_labels(self._release(1), self.data, self.budget.training_iterations, out)
+            learn_from_labels(self._release(1), self.data, self.budget.label_iterations, out)
         return out / "release"
 
     def _say_candidate(self, plan: DomainPlan) -> None:

@@ -13,29 +13,16 @@ from exchange.releases import read_manifest
 _CLASSIFIER = "decode_head.head.conv_seg"
 
 
-def forget_other_light(starter: Path, data: CityData, iterations: int, out: Path) -> Path:
-    """The starter after a short training on plain daylight, as a release: it has learnt no dusk any more.
-
-    Raises:
-        DemoError: a command failed.
-    """
-    return _taught(starter, "daylight", [data.source], data, iterations, out)
-
-
 def learn_from_labels(release: Path, data: CityData, iterations: int, out: Path) -> Path:
     """The release's network after a short training on labelled frames of both domains, as a release.
 
     Raises:
         DemoError: a command failed.
     """
-    return _taught(release, "few_labels", [data.source, data.labelled_dusk], data, iterations, out)
-
-
-def _taught(start: Path, recipe: str, sources: list[Path], data: CityData, iterations: int, out: Path) -> Path:
     network = out / "network"
-    folders = [argument for source in sources for argument in ("--data", source)]
-    budget = ("--recipe", recipe, "--iterations", str(iterations), "--seed", "1")
-    must_run("train-source", *folders, *budget, "--start", start, "--out", network)
+    sources = ("--data", data.source, "--data", data.labelled_dusk)
+    budget = ("--recipe", "few_labels", "--iterations", str(iterations), "--seed", "1")
+    must_run("train-source", *sources, *budget, "--start", release, "--out", network)
     return _export(network, data, out)
 
 
