@@ -18,7 +18,6 @@ from roadshift.v1 import segmentation_pb2 as pb
 from exchange.logs import VARIABLE, JsonFormatter, current_ids, note_ids, working_on
 from server.errors import EngineFailed
 from tests.gateways import StartGateway, eventually
-from tests.monitoring.deployment import Deployment
 
 
 def formatted(message: str, *arguments: object, error: BaseException | None = None) -> dict[str, str]:
@@ -136,10 +135,3 @@ async def test_a_frame_that_waited_logs_under_its_own_id(
     served.segmenter.gate.set()
     assert len(await asyncio.gather(*calls, return_exceptions=True)) == 2
     assert sorted(line["request_id"] for line in logged) == sorted(ids)
-
-
-def test_a_learners_log_names_the_round(deployment: Deployment) -> None:
-    lines = [json.loads(line) for line in deployment.learner.said().splitlines() if line.startswith("{")]
-    ids = {line["round_id"] for line in lines if line["logger"] == "adaptation.service.round_runner"}
-    assert len(ids) == 2, "the one that was refused, and the one that learns"
-    assert all(line["round_id"] in line["message"] for line in lines if "round_id" in line)

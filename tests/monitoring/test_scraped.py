@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.monitoring.deployment import Deployment, read_url
+from tests.monitoring.deployment import Deployment, read_url, running_deployment
 from tests.monitoring.files import PROMETHEUS, expressions, panel_queries, rules
-from tests.service.learner_rig import until
+from tests.rounds.conftest import write_frames
+from tests.service.learner_rig import make_hollow_release, until
 
 _METRIC = re.compile(r"\broadshift_\w+")
 
@@ -44,6 +45,14 @@ class Monitoring(NamedTuple):
         return {
             alert["labels"]["alertname"]: alert for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"
         }
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    source = write_frames(tmp_path_factory.mktemp("source") / "day", 1.0, cars=1)
+    release = make_hollow_release(tmp_path_factory.mktemp("hollow"))
+    with running_deployment(tmp_path_factory.mktemp("deployment"), source, release) as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +142,13 @@ def _answers(url: str) -> bool:
         return bool(read_url(url))
     except (urllib.error.URLError, ConnectionError):
         return False
+
+
+def test_a_learners_log_names_the_round(deployment: Deployment) -> None:
+    lines = [json.loads(line) for line in deployment.learner.said().splitlines() if line.startswith("{")]
+    ids = {line["round_id"] for line in lines if line["logger"] == "adaptation.service.round_runner"}
+    assert len(ids) == 2, "the one that was refused, and the one that learns"
+    assert all(line["round_id"] in line["message"] for line in lines if "round_id" in line)
 
 
 def all_answered(monitoring: Monitoring, asked: list[str]) -> None:
