@@ -57,9 +57,10 @@ def deployed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     tokens.write_text("".join(f"{role} {token}\n" for role, token in TOKENS.items()))
     options = ("--release", str(STARTER), "--token-file", str(tokens), *FAST)
     with (
-        LearnerProcess(url, labelled, folder / "learner", *options) as learner,
+        LearnerProcess(url, labelled, folder / "learner", *options, wait=False) as learner,
         FakeGateway(url, folder / "gateway", domains=("sim-dusk", "sim-day")),
     ):
+        learner.wait_until_ready()
         yield Deployed(root, learner, console_of(learner))
 
 

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.console.pages.label_page import KEYS, UNSURE_KEY
-from adaptation.service.round_state import read_round
+from adaptation.service.fake_worker import ENDLESS
+from adaptation.service.round_state import Phase, read_round
 from exchange.audit import read_audit
 from exchange.label_space import CLASS_NAMES
-from exchange.locations import ROUNDS
 from exchange.regions import read_batches
 from exchange.serving_plan import DomainPlan, read_plan
 from tests.console.conftest import TOKENS, Deployed
-from tests.service.learner_rig import until
 
 CHROMIUM = shutil.which("chromium")
 PLACES = ("/", "/frames", "/rounds", "/releases", "/prior?domain=sim-dusk", "/labels", "/label", "/audit")
@@ -167,20 +167,22 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
 
 
 def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed) -> None:
-    page = visit.page
-    known = set(deployed.root.list_folders(ROUNDS))
+    page, stub, metadata = visit.page, deployed.learner.stub(), (("authorization", f"Bearer {TOKENS['operator']}"),)
+    endless = stub.StartRound(pb.StartRoundRequest(domain="sim-dusk", seed=ENDLESS), metadata=metadata)
     visit.go("/rounds")
     page.get_by_role("button", name="Start the round").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
-    (round_id,) = set(deployed.root.list_folders(ROUNDS)) - known
-    cancel = page.get_by_role("button", name="Cancel the round")
-    cancel.click()
+    round_id = page.url.rpartition("/")[2]
+    page.get_by_role("button", name="Cancel the round").click()
+    expect(page.locator(".effect")).to_contain_text("The round in sim-dusk ends")
     page.get_by_role("button", name="Leave it as it is").click()
-    assert read_round(deployed.root, round_id).cancelled_by is None
-    if cancel.is_visible():
-        cancel.click()
-        page.locator(".ask").get_by_role("button", name="Cancel the round").click()
-    until(lambda: read_round(deployed.root, round_id).phase.is_final, "its end")
+    expect(page.locator(".effect")).to_have_count(0)
+    assert read_round(deployed.root, round_id).phase is Phase.QUEUED
+    page.get_by_role("button", name="Cancel the round").click()
+    page.locator(".ask").get_by_role("button", name="Cancel the round").click()
+    expect(page.locator(".strip .badge")).to_have_text("cancelled")
+    assert read_round(deployed.root, round_id).cancelled_by == "operator"
+    stub.CancelRound(pb.CancelRoundRequest(id=endless.id), metadata=metadata)
 
 
 def test_a_prior_is_frozen(visit: Visit, deployed: Deployed) -> None:
