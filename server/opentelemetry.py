@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from server.tracing import FrameTrace
+from server.tracing import TRACE_METADATA, FrameTrace
 
 _PREFIX = "roadshift."
 _W3C = TraceContextTextMapPropagator()
@@ -40,8 +40,16 @@ class _Frame:
         self._span = span
         self._context = set_span_in_context(span)
 
-    def stage(self, name: str) -> AbstractContextManager[object]:
-        return self._tracer.start_as_current_span(name, context=self._context)
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        with self._tracer.start_as_current_span(name, context=self._context):
+            onward: dict[str, str] = {}
+            _W3C.inject(onward)
+            before = TRACE_METADATA.set(tuple(onward.items()))
+            try:
+                yield
+            finally:
+                TRACE_METADATA.reset(before)
 
     def waited(self, name: str, seconds: float) -> None:
         now_ns = time.time_ns()

@@ -1,9 +1,13 @@
 """Traces of frames for an OpenTelemetry collector. Without one nothing of it is imported, and a frame costs no more."""
 
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Protocol
 
 from exchange.listening import StartupError
+
+TRACE_METADATA: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("trace metadata", default=())
+"""For calls that belong to the present stage, so that whoever is called can trace on; empty where nothing is traced."""
 
 
 class FrameTrace(Protocol):

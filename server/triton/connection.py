@@ -3,6 +3,7 @@
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from server.tracing import TRACE_METADATA
 from server.triton.tensors import MODEL_NAME
 
 Access = tuple[str, str]
@@ -55,7 +56,7 @@ class TritonConnection:
 
     async def infer(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
         """Without a deadline: Triton 2.51 has races when a request is cancelled; deadlines end at the gateway."""
-        return await self._stub.ModelInfer(request)
+        return await self._stub.ModelInfer(request, metadata=TRACE_METADATA.get())
 
     async def close(self) -> None:
         await self._channel.close()

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from server.assembly import running_gateway
 from server.engine_start import StartedEngine
@@ -29,6 +30,7 @@ from server.errors import EngineFailed
 from server.opentelemetry import OpenTelemetryTracing
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
+from server.triton.connection import TritonConnection
 from tests.gateways import FRAME_SIZE_HW, Served, eventually
 
 STAGES = ["queue", "decode", "infer", "encode"]
@@ -127,6 +129,37 @@ async def test_what_is_no_traceparent_begins_a_trace_of_its_own(
     await served.stub.Segment(pb.SegmentRequest(frame=frame_message), metadata=(("traceparent", "nonsense"),))
     ((frame, _),) = spans_of_frames(exporter)
     assert frame.parent is None
+
+
+class Triton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Answers nothing, and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.metadata: list[dict[str, str]] = []
+
+    async def ModelInfer(  # noqa: N802
+        self, request: service_pb2.ModelInferRequest, context: grpc.aio.ServicerContext
+    ) -> service_pb2.ModelInferResponse:
+        self.metadata.append(dict(context.invocation_metadata() or ()))
+        return service_pb2.ModelInferResponse()
+
+
+async def test_triton_is_told_of_the_stage_that_asks_it(exporter: InMemorySpanExporter) -> None:
+    provider, triton = TracerProvider(), Triton()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    server = grpc.aio.server()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
+    connection = TritonConnection(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    await server.start()
+    with OpenTelemetryTracing(provider).frame("") as trace, trace.stage("infer"):
+        await asyncio.create_task(connection.infer(service_pb2.ModelInferRequest()))
+    await connection.infer(service_pb2.ModelInferRequest())
+    await connection.close()
+    await server.stop(None)
+    (infer,) = (span for span in exporter.get_finished_spans() if span.name == "infer")
+    _, trace_id, span_id, _ = triton.metadata[0]["traceparent"].split("-")
+    assert (int(trace_id, 16), int(span_id, 16)) == (infer.context.trace_id, infer.context.span_id)
+    assert "traceparent" not in triton.metadata[1]
 
 
 class Collector(TraceServiceServicer):
