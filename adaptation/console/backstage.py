@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from adaptation.annotation.desk import LabelDesk
 from adaptation.console.look import Look
-from adaptation.console.relabelling import Relabelling
+from adaptation.console.relabelling import MOST_WAITING, Relabelling
 from adaptation.console.views.audit import AuditReader, AuditView
 from adaptation.console.views.frames import FrameShelf, FramesView
 from adaptation.console.views.labels import LabelsView, labels_view
@@ -19,14 +19,15 @@ from adaptation.console.views.reading import Reading
 from adaptation.console.views.releases import ReleasesView, releases_view
 from adaptation.console.views.rounds import RoundDetail, RoundsView, round_detail, rounds_view
 from adaptation.service.learner import Learner
-from exchange.locations import FRAMES
 from exchange.storage import open_root
 
 T = TypeVar("T")
-_PATIENCE_S = 2.0
+_PATIENCE_S = 1.0
 """A page would rather say that the root is away than wait for it."""
 _MOST_LOOKS = 128
 _ORDERS_AT_ONCE = 4
+_PAINTERS = 2
+"""Beside those that may wait for another version's labels."""
 
 
 class Backstage:
@@ -40,6 +41,7 @@ class Backstage:
         self.relabelling = Relabelling(root, learner.settings.run_dir.absolute() / "releases")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="console-reader")
         self._orders = ThreadPoolExecutor(_ORDERS_AT_ONCE, thread_name_prefix="console-orders")
+        self._painters = ThreadPoolExecutor(MOST_WAITING + _PAINTERS, thread_name_prefix="console-pictures")
         self._reading = Reading(root, learner)
         self._shelf = FrameShelf(root)
         self._now = NowReader(self._reading)
@@ -75,12 +77,12 @@ class Backstage:
         return await asyncio.get_running_loop().run_in_executor(self._reader, make)
 
     async def give(self, order: Callable[[], T]) -> T:
-        """Anything else that may take a while."""
+        """What somebody waits for, and what changes something."""
         return await asyncio.get_running_loop().run_in_executor(self._orders, order)
 
-    def captured_domains(self) -> list[str]:
-        """For the reader's thread. Raises StorageError."""
-        return self.root.list_folders(FRAMES)
+    async def paint(self, make: Callable[[], T]) -> T:
+        """Pictures, which may take long without an order having to wait for them."""
+        return await asyncio.get_running_loop().run_in_executor(self._painters, make)
 
     @property
     def shelf(self) -> FrameShelf:
@@ -90,6 +92,7 @@ class Backstage:
     def close(self) -> None:
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._orders.shutdown(wait=False, cancel_futures=True)
+        self._painters.shutdown(wait=False, cancel_futures=True)
         self.relabelling.close()
 
     def _look(self, make: Callable[[], T], *name: str) -> Look[T]:

@@ -34,7 +34,7 @@ def picture_routes(backstage: Backstage) -> APIRouter:
             frame = await backstage.read(partial(backstage.shelf.frame, shard, key))
             if frame is None:
                 raise HTTPException(404, "this frame is gone: it was too old, or erased")
-            return Response(await backstage.give(partial(make, frame)), media_type=kind, headers=_NOT_KEPT)
+            return Response(await backstage.paint(partial(make, frame)), media_type=kind, headers=_NOT_KEPT)
         except (LabelImageError, RecordError) as error:
             raise HTTPException(422, str(error)) from error
         except (CannotLabel, ReleaseError) as error:

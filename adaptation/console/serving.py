@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adaptation.console.access import COMMON_NAMES, Access
@@ -21,6 +22,7 @@ from adaptation.console.pages import add_pages
 from adaptation.console.picture_routes import picture_routes
 from adaptation.console.sessions import Sessions
 from adaptation.service.learner import Learner
+from adaptation.service.settings import LearnerSettings
 from exchange.callers import Callers
 from exchange.listening import StartupError, checked_tls
 
@@ -53,24 +55,7 @@ def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator
         show_welcome_message=False,
     )
     access = Access(app, callers=callers, sessions=Sessions(settings.token_file), listen=listen, tls=tls)
-    server = _Server(
-        uvicorn.Config(
-            access,
-            http=_WithCommonNames,
-            ws="websockets-sansio",
-            loop="asyncio",
-            lifespan="on",
-            log_config=None,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
-            ssl_certfile=settings.tls_certificate if tls else None,
-            ssl_keyfile=settings.tls_key if tls else None,
-            ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
-            ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
-        )
-    )
+    server = _Server(_server_config(access, settings, tls))
     # NiceGUI looks at every object there is, and torch warns of each that it would rather not have looked at.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
     listener = _listening(listen)
@@ -84,6 +69,25 @@ def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator
         server.should_exit = True
         thread.join(_GRACE_S + 5)
         backstage.close()
+
+
+def _server_config(app: ASGIApp, settings: LearnerSettings, tls: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_WithCommonNames,
+        ws="websockets-sansio",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=settings.tls_certificate if tls else None,
+        ssl_keyfile=settings.tls_key if tls else None,
+        ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
+    )
 
 
 class _Server(uvicorn.Server):

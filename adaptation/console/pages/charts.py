@@ -18,6 +18,7 @@ _AXIS = {
     "splitLine": {"lineStyle": {"color": _LINE}},
     "nameTextStyle": _TEXT,
 }
+_LEGEND = {"top": 0, "type": "scroll", "textStyle": _TEXT, "inactiveColor": "rgba(125,135,152,.4)"}
 _TOOLTIP = {"trigger": "axis", "confine": True}
 _LINES = ("#2f6fed", "#e0782f", "#2a9d64", "#b0489c", "#8a6d1f", "#1f8a99")
 
@@ -31,13 +32,7 @@ def curve_options(curve: Curve) -> dict[str, Any]:
         "color": list(_LINES),
         "textStyle": _TEXT,
         "tooltip": _TOOLTIP,
-        "legend": {
-            "data": names,
-            "selected": {name: name in shown for name in names},
-            "textStyle": _TEXT,
-            "type": "scroll",
-            "top": 0,
-        },
+        "legend": {**_LEGEND, "data": names, "selected": {name: name in shown for name in names}},
         "grid": {"left": 48, "right": 16, "top": 36, "bottom": 28},
         "xAxis": {"type": "value", "min": "dataMin", "max": "dataMax", **_AXIS},
         "yAxis": {"type": "value", "scale": True, **_AXIS},
@@ -51,10 +46,8 @@ def curve_options(curve: Curve) -> dict[str, Any]:
 def prior_options(view: PriorView) -> dict[str, Any]:
     """Share of frames that hold each class: at the source, and here with its interval."""
     names = [each.name for each in view.classes]
-
-    def percent(values: Sequence[float | None]) -> list[float | None]:
-        return [None if value is None else round(100 * value, 1) for value in values]
-
+    source = [None if each.source is None else round(100 * each.source, 1) for each in view.classes]
+    known = any(share is not None for share in source)
     widths = [round(100 * (each.high - each.low), 1) for each in view.classes]
     here = [
         {"value": round(100 * each.estimated, 1), "itemStyle": {"color": class_color(each.train_id), **_RIM}}
@@ -63,8 +56,8 @@ def prior_options(view: PriorView) -> dict[str, Any]:
     return {
         "animation": False,
         "textStyle": _TEXT,
-        "tooltip": {**_TOOLTIP, "axisPointer": {"type": "shadow"}},
-        "legend": {"data": ["source", "here", "90 % interval"], "textStyle": _TEXT, "top": 0},
+        "tooltip": {**_TOOLTIP, "trigger": "item"},
+        "legend": {**_LEGEND, "data": [*(["source"] if known else []), "here", "90 % interval"]},
         "grid": {"left": 92, "right": 20, "top": 34, "bottom": 26},
         "xAxis": {"type": "value", "min": 0, "max": 100, **_AXIS, "axisLabel": {**_TEXT, "formatter": "{value} %"}},
         "yAxis": {
@@ -72,12 +65,11 @@ def prior_options(view: PriorView) -> dict[str, Any]:
         },
         "series": [
             {"name": "from", "type": "bar", "stack": "interval", "silent": True, "barWidth": 7,
-             "tooltip": {"show": False}, "itemStyle": {"color": "transparent"},
-             "data": percent([each.low for each in view.classes])},
+             "itemStyle": {"color": "transparent"}, "data": [round(100 * each.low, 1) for each in view.classes]},
             {"name": "90 % interval", "type": "bar", "stack": "interval", "barWidth": 7,
              "itemStyle": {"color": "rgba(47,111,237,.35)", "borderRadius": 3}, "data": widths},
             {"name": "source", "type": "scatter", "symbol": "diamond", "symbolSize": 9, "itemStyle": {"color": _INK},
-             "data": percent([each.source for each in view.classes])},
+             "data": source},
             {"name": "here", "type": "scatter", "symbolSize": 10, "itemStyle": {"color": "#2f6fed"}, "data": here},
         ],
     }  # fmt: skip
@@ -90,9 +82,7 @@ def seen_options(view: PriorView, chosen: Sequence[int]) -> dict[str, Any]:
         "textStyle": _TEXT,
         "tooltip": _TOOLTIP,
         "legend": {
-            "type": "scroll",
-            "top": 0,
-            "textStyle": _TEXT,
+            **_LEGEND,
             "data": list(CLASS_NAMES),
             "selected": {name: k in chosen for k, name in enumerate(CLASS_NAMES)},
         },

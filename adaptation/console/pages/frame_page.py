@@ -8,7 +8,7 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.layers import address, layer_sliders, layers
 from adaptation.console.pages.orders import REFUSALS, in_one_line
-from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading
+from adaptation.console.pages.shell import PATIENCE_S, choice, heading, nothing, page, second_heading
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.relabelling import CannotLabel
 from adaptation.console.views.frames import FrameCard, card_of
@@ -22,7 +22,7 @@ _WIDTH_PX = 1280
 
 
 def add_frame_page(backstage: Backstage) -> None:
-    @ui.page("/frame")
+    @ui.page("/frame", response_timeout=PATIENCE_S)
     async def frame(request: Request, shard: str, key: str) -> None:
         with page(request, "/frames", "Frame"):
             try:
@@ -73,7 +73,7 @@ def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored
             return
         said.set_text(f"version {version} labels this frame on the learner's machine, when nobody else needs it…")
         try:
-            await backstage.give(partial(backstage.relabelling.labels_png, card.shard, frame, version))
+            await backstage.paint(partial(backstage.relabelling.labels_png, card.shard, frame, version))
         except (CannotLabel, OSError, *REFUSALS) as error:
             said.set_text(in_one_line(error))
             return

@@ -12,8 +12,6 @@ from adaptation.console.pages.shell import choice, heading, nothing, page, show_
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.views.frames import MOST_FRAMES, FrameCard, FrameFilter, FramesView, class_choices
 from exchange.label_space import CLASS_NAMES
-from exchange.plan_changes import DEFAULT
-from exchange.storage import StorageError
 
 _WIDTH_PX = 480
 _ANY = -1
@@ -24,24 +22,18 @@ def add_frames_page(backstage: Backstage) -> None:
     async def frames(request: Request, domain: str = "", train_id: int = _ANY, most: float = 1.0) -> None:
         with page(request, "/frames", "Frames"):
             heading("Frames", "captured of late, with the labels that were answered; the less sure, the pinker")
-            try:
-                domains = await backstage.read(backstage.captured_domains)
-            except StorageError:
-                domains = []  # the page itself tells of it
-            domain = domain if domain in domains else (domains or [DEFAULT])[0]
             chosen = FrameFilter(train_id if train_id in class_choices() else None, most)
             with ui.element("div").classes("sees"):
-                _controls(domain, domains, chosen)
                 await show_live(backstage.frames(domain), partial(_render, chosen))
 
 
-def _controls(domain: str, domains: list[str], chosen: FrameFilter) -> None:
+def _controls(domain: str, domains: tuple[str, ...], chosen: FrameFilter) -> None:
     def go(**changed: object) -> None:
         asked = {"domain": domain, "train_id": chosen.train_id, "most": chosen.most_confidence} | changed
         ui.navigate.to("/frames?" + "&".join(f"{name}={value}" for name, value in asked.items() if value is not None))
 
     with ui.element("div").classes("controls"):
-        choice("domain", domains or [domain], domain).on_value_change(lambda event: go(domain=event.value))
+        choice("domain", domains, domain).on_value_change(lambda event: go(domain=event.value))
         classes = {_ANY: "any class"} | class_choices()
         shown = _ANY if chosen.train_id is None else chosen.train_id
         choice("shows", classes, shown).on_value_change(lambda event: go(train_id=event.value))
@@ -57,6 +49,7 @@ def _render(chosen: FrameFilter, live: Live[FramesView]) -> None:
     def passing(view: FramesView) -> tuple[FrameCard, ...]:
         return tuple(card for card in view.frames if chosen.passes(card))
 
+    live.part(lambda view: (view.domain, view.domains), lambda value, _: _controls(*value, chosen))
     live.part(lambda view: (view.stored, bool(passing(view))), lambda value, _: _say_how_many(*value))
     live.rows(passing, lambda card: (card.shard, card.key), partial(_card, chosen.train_id), "frame-cards")
 

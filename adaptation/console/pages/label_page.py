@@ -1,5 +1,6 @@
 """The labelling page: one region after the other, one key or click each; the next is fetched while this one is seen."""
 
+import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def add_label_page(backstage: Backstage) -> None:
                 return
             labelling = _Labelling(backstage, visitor.name, domain or None)
             labelling.render()
-            await labelling.begin()
+            ui.timer(0, labelling.advance, once=True)
 
 
 class _Labelling:
@@ -61,6 +62,7 @@ class _Labelling:
         self._now: Shown | None = None
         self._next: Shown | None = None
         self._is_busy = False
+        self._fetching = asyncio.Lock()
         self._answered = 0
 
     def render(self) -> None:
@@ -80,9 +82,6 @@ class _Labelling:
                     "soft small"
                 )
         ui.keyboard(self._key, repeating=False, ignore=["input", "select", "textarea"])
-
-    async def begin(self) -> None:
-        await self._advance()
 
     def _class_button(self, train_id: int, name: str) -> None:
         with ui.element("button").classes("class").on("click", partial(self._answer, train_id)):
@@ -128,7 +127,7 @@ class _Labelling:
             self._said.set_text(f"the last answer did not count: {in_one_line(error)}")
         finally:
             self._is_busy = False
-        await self._advance()
+        await self.advance()
 
     async def _undo(self) -> None:
         if self._is_busy:
@@ -150,17 +149,18 @@ class _Labelling:
         finally:
             self._is_busy = False
 
-    async def _advance(self) -> None:
+    async def advance(self) -> None:
         """Sees to it that there is a region to look at, and one after it."""
         try:
-            if self._now is None:
-                first = await self._backstage.give(self._fetched)
-                if first is None:
-                    self._show_none()
-                    return
-                self._show(first)
-            if self._next is None:
-                self._next = await self._backstage.give(self._fetched)
+            async with self._fetching:
+                if self._now is None:
+                    first = self._next or await self._backstage.give(self._fetched)
+                    if first is None:
+                        self._show_none()
+                        return
+                    self._show(first)
+                if self._next is None:
+                    self._next = await self._backstage.give(self._fetched)
         except REFUSALS as error:
             refused(error)
 

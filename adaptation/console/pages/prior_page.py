@@ -29,7 +29,7 @@ def add_prior_page(backstage: Backstage) -> None:
 def _render(backstage: Backstage, visitor: Visitor, live: Live[PriorView]) -> None:
     view = live.view
     with ui.element("div").classes("controls"):
-        chosen = choice("domain", view.domains, view.domain if view.domain in view.domains else None)
+        chosen = choice("domain", view.domains, view.domain)
         chosen.on_value_change(lambda event: ui.navigate.to(f"/prior?domain={event.value}"))
         if visitor.may_operate:
             live.part(

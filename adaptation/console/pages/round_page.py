@@ -11,7 +11,7 @@ from adaptation.console.live import Live
 from adaptation.console.pages.charts import curve_options
 from adaptation.console.pages.orders import agreed, given, in_one_line
 from adaptation.console.pages.rounds_page import phase_badge
-from adaptation.console.pages.shell import heading, nothing, page, second_heading, show_live, table_head
+from adaptation.console.pages.shell import PATIENCE_S, heading, nothing, page, second_heading, show_live, table_head
 from adaptation.console.pages.words import clock, lasted
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import PATH, Curve, GateRow, ReportPictures, RoundDetail, pictures_of, read_page
@@ -21,7 +21,7 @@ from exchange.storage import StorageError
 
 
 def add_round_page(backstage: Backstage) -> None:
-    @ui.page("/rounds/{round_id}")
+    @ui.page("/rounds/{round_id}", response_timeout=PATIENCE_S)
     async def round_(request: Request, round_id: RoundId) -> None:
         with page(request, "/rounds", "Round") as visitor:
             try:
@@ -151,7 +151,7 @@ def _report(backstage: Backstage, round_id: str) -> None:
                 nothing("The report cannot be read.", in_one_line(error))
             return
         with box:
-            shown = () if found is None else await backstage.give(partial(pictures_of, found))
+            shown = () if found is None else await backstage.paint(partial(pictures_of, found))
             for pictures in shown:
                 _before_and_after(pictures)
             if not shown:

@@ -17,6 +17,8 @@ from adaptation.console.sessions import Visitor
 View = TypeVar("View")
 Value = TypeVar("Value")
 _EVERY_S = 1.0
+PATIENCE_S = 10.0
+"""Of pages that must read something before they know what they are; by then storage has failed, and they say so."""
 _PLACES = (
     ("n", "Now", "/"),
     ("f", "Frames", "/frames"),

@@ -25,12 +25,10 @@ class FrameCard:
     """With the shard, which frame it is."""
     captured_at: datetime
     vehicle: str
-    drive: str
     version: int
     prior_id: str
     confidence: float
     kept_for: str
-    size_hw: tuple[int, int]
     classes: tuple[tuple[int, float], ...]
     """Train ids with their share of the pixels, the largest first."""
 
@@ -39,6 +37,8 @@ class FrameCard:
 class FramesView:
     domains: tuple[str, ...]
     """That frames were captured of."""
+    domain: str
+    """Whose frames these are: the one that was asked for, or else the first; empty where there is none."""
     frames: tuple[FrameCard, ...]
     """The newest first."""
     stored: int
@@ -69,15 +69,16 @@ class FrameShelf:
     def view(self, domain: str) -> FramesView:
         """Raises RecordError or StorageError."""
         self._forget_erased()
-        domains = tuple(self._root.list_folders(FRAMES))
-        infos = self._root.list_objects(f"{FRAMES}/{domain}") if domain in domains else []
+        domains = tuple(sorted(self._root.list_folders(FRAMES)))
+        domain = domain if domain in domains else next(iter(domains), "")
+        infos = self._root.list_objects(f"{FRAMES}/{domain}") if domain else []
         names = sorted(filter(None, (ShardName.parse(info.key) for info in infos)), key=lambda name: name.closed_at)
         cards: list[FrameCard] = []
         for name in names[: -_MOST_SHARDS - 1 : -1]:
             cards += reversed([card_of(name.key, frame.metadata) for frame in self._shard(name.key)])
             if len(cards) >= MOST_FRAMES:
                 break
-        return FramesView(domains, tuple(cards[:MOST_FRAMES]), sum(name.frames for name in names))
+        return FramesView(domains, domain, tuple(cards[:MOST_FRAMES]), sum(name.frames for name in names))
 
     def frame(self, shard: str, key: str) -> CapturedFrame | None:
         """None where it is gone: too old by now, or erased.
@@ -117,12 +118,10 @@ def card_of(shard: str, metadata: FrameMetadata) -> FrameCard:
         key=metadata.key,
         captured_at=metadata.captured_at,
         vehicle=metadata.vehicle,
-        drive=metadata.drive,
         version=metadata.model_version,
         prior_id=metadata.prior_id,
         confidence=metadata.mean_confidence,
         kept_for=metadata.kept_for,
-        size_hw=metadata.size_hw,
         classes=tuple((train_id, share) for train_id, share in shares if share >= _LEAST_FRACTION),
     )
 

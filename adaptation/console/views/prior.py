@@ -8,6 +8,7 @@ import numpy as np
 from adaptation.console.views.reading import WINDOW, Reading
 from adaptation.live_prior.estimate import WINDOW_S
 from exchange.label_space import CLASS_NAMES
+from exchange.plan_changes import DEFAULT
 from exchange.presence import PresenceRows
 from exchange.priors import read_prior
 from exchange.releases import Manifest
@@ -53,8 +54,11 @@ class PriorView:
 
 
 def prior_view(reading: Reading, domain: str) -> PriorView:
-    """Raises RecordError, ReleaseError or StorageError."""
-    plan, record = reading.plan(), read_prior(reading.root, domain)
+    """Of the default, where there is no such domain. Raises RecordError, ReleaseError or StorageError."""
+    plan = reading.plan()
+    domains = reading.domains(plan)
+    domain = domain if domain in domains else DEFAULT
+    record = read_prior(reading.root, domain)
     served = None if plan is None else plan.of(domain)
     version = None if served is None else served.serving
     estimate = None if version is None else record.estimates.get(version)
@@ -79,7 +83,7 @@ def prior_view(reading: Reading, domain: str) -> PriorView:
     rows = reading.rows(domain, WINDOW)
     chosen = rows[rows.version_N == (version or 0)]
     return PriorView(
-        domains=tuple(reading.domains(plan)),
+        domains=tuple(domains),
         domain=domain,
         version=version,
         prior_id="none" if served is None else served.prior_id,

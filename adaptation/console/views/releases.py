@@ -14,7 +14,6 @@ from exchange.serving_plan import PlanContent, ServingPlan
 @dataclass(frozen=True)
 class ReleaseNode:
     version: int
-    parent: int | None
     depth: int
     """How many releases it came from, one after the other."""
     origin: str
@@ -55,7 +54,6 @@ def releases_view(reading: Reading) -> ReleasesView:
     found = {
         row.version: ReleaseNode(
             version=row.version,
-            parent=parents[row.version],
             depth=0,
             origin=row.origin,
             published_at=row.published_at,

@@ -24,7 +24,6 @@ class RoundLine:
     recipe: str
     phase: Phase
     created_at: datetime
-    changed_at: datetime
     requested_by: str
     trigger: str
     reason: str
@@ -62,7 +61,6 @@ class GateRow:
 class RoundDetail:
     line: RoundLine
     minutes: float | None
-    seed: int
     force: bool
     start_version: int | None
     frames: int
@@ -104,7 +102,6 @@ def round_detail(reading: Reading, round_id: str) -> RoundDetail:
     return RoundDetail(
         line=_line(state),
         minutes=state.request.minutes,
-        seed=state.request.seed,
         force=state.request.force,
         start_version=state.start_version,
         frames=state.frames,
@@ -188,7 +185,6 @@ def _line(state: RoundState) -> RoundLine:
         recipe=state.request.recipe,
         phase=state.phase,
         created_at=state.created_at,
-        changed_at=state.changed_at,
         requested_by=state.requested_by,
         trigger=state.request.trigger,
         reason=state.reason,
