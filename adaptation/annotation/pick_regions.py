@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, clicks_a_frame
+from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random, clicks_a_frame
 from adaptation.annotation.picking_order import (
     FRAMES_FOLDER,
     ORDER_FILE,
@@ -78,7 +78,8 @@ def pick(frames: Mapping[str, CapturedFrame], logits_of: LogitsOf, order: Pickin
         logits_KHW, before = logits_of(frame), order.asked_before.get(sha256, ())
         found += candidates(sha256, frame.metadata.drive, logits_KHW, before, most, order.random_seed)
         seen[sha256] = _as_seen(frame, logits_KHW, order.version)
-    tasks = as_tasks(choose(found, order.clicks), seen, order)
+    chosen = (choose if order.random_seed is None else choose_at_random)(found, order.clicks)
+    tasks = as_tasks(chosen, seen, order)
     asked = {task.frame_sha256 for task in tasks}
     return Picking(tasks, {sha256: frame for sha256, frame in seen.items() if sha256 in asked})
 

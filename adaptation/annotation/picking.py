@@ -1,6 +1,11 @@
-"""Which regions of a domain's frames people are asked about: the largest acquisition first, spread over the drives."""
+"""Which regions of a domain's frames people are asked about: the most uncertain for a click, of every class and drive.
+
+RIPU multiplies uncertainty by impurity, for it labels every pixel of a region. Here a click names a segment of one
+predicted class, a box costs as many clicks as it has segments, and pure boxes that the network is unsure of teach most.
+"""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +20,7 @@ from adaptation.region_selection.scores import classes_per_region
 from exchange.frames import CapturedFrame
 from exchange.regions import MOST_TASKS, Box, RegionTask
 
-FEWEST_A_FRAME = 8
+FEWEST_A_FRAME = 24
 """Clicks that a frame may always take; more where the budget is more than so many for each frame."""
 
 
@@ -28,6 +33,10 @@ class Candidate:
     region: AskedRegion
     value: float
     """For a click."""
+
+    @property
+    def clicks(self) -> int:
+        return len(self.region.segments)
 
 
 def candidates(
@@ -48,7 +57,7 @@ def candidates(
     size_hw = (predicted_HW.shape[0], predicted_HW.shape[1])
     radius = radius_for_people(size_hw[0])
     if random_seed is None:
-        value_HW = region_scores(logits_KHW, radius).acquisition_HW.numpy()
+        value_HW = region_scores(logits_KHW, radius).uncertainty_HW.numpy()
     else:
         rng = np.random.default_rng((random_seed, int(sha256[:8], 16)))
         clicks_HW = classes_per_region(predicted_HW, radius, FEWEST_SEGMENT_SHARE).clip(1)
@@ -61,20 +70,37 @@ def candidates(
 
 
 def choose(found: Iterable[Candidate], clicks: int) -> list[Candidate]:
-    """Goes round the drives, the one with the best box first, and takes the best box of each that fits the clicks."""
-    by_drive: dict[str, list[Candidate]] = {}
-    for candidate in sorted(found, key=lambda candidate: candidate.value):
-        by_drive.setdefault(candidate.drive, []).append(candidate)
-    drives = sorted(by_drive.values(), key=lambda boxes: boxes[-1].value, reverse=True)
+    """Goes round the predicted classes, and takes for each the best box that holds it and fits the clicks.
+
+    The drives that have given the fewest boxes come first. Without turns for the classes, clicks go to the few that a
+    network is most unsure of, and a round that learns from these forgets the others.
+    """
+    left = sorted(found, key=lambda candidate: candidate.value, reverse=True)
+    classes = list(dict.fromkeys(train_id for candidate in left for train_id in candidate.region.segments))
+    of_drive: Counter[str] = Counter()
     chosen: list[Candidate] = []
-    while clicks > 0 and any(drives):
-        for boxes in drives:
-            while boxes and len(boxes[-1].region.segments) > clicks:
-                boxes.pop()
-            if boxes:
-                chosen.append(boxes.pop())
-                clicks -= len(chosen[-1].region.segments)
+    while classes:
+        for train_id in tuple(classes):
+            fitting = [each for each in left if train_id in each.region.segments and each.clicks <= clicks]
+            if not fitting:
+                classes.remove(train_id)
+                continue
+            best = min(fitting, key=lambda each: of_drive[each.drive])
+            left.remove(best)
+            chosen.append(best)
+            of_drive[best.drive] += 1
+            clicks -= best.clicks
     return sorted(chosen, key=lambda candidate: candidate.value, reverse=True)
+
+
+def choose_at_random(found: Iterable[Candidate], clicks: int) -> list[Candidate]:
+    """Takes boxes by their values, which are random, as long as they fit the clicks."""
+    chosen = []
+    for candidate in sorted(found, key=lambda candidate: candidate.value, reverse=True):
+        if candidate.clicks <= clicks:
+            chosen.append(candidate)
+            clicks -= candidate.clicks
+    return chosen
 
 
 def clicks_a_frame(clicks: int, frames: int) -> int:

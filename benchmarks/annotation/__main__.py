@@ -23,6 +23,7 @@ from benchmarks.report import RESULTS, Row, print_table, write_report
 
 STARTER = Path("model_repository/starter")
 _SETTINGS_FILE = "settings.json"
+_TOLD = {"clicks": "clicks", "pixels": "labelled_pixels", "right": "right", "corrected": "corrected_pixels"}
 Results = dict[Choice, list[list[AfterRound]]]
 """By choice, then seed, then round."""
 
@@ -89,7 +90,7 @@ def rows_of(start_iou: float, results: Results) -> list[Row]:
                 **{
                     f"{what}, {choice}": float(np.mean([getattr(each, field) for each in some]))
                     for choice, some in after.items()
-                    for what, field in (("clicks", "clicks"), ("pixels", "labelled_pixels"), ("right", "right"))
+                    for what, field in _TOLD.items()
                 },
             }
         )

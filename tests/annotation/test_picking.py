@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from adaptation.annotation.pick_regions import PickingFailed, pick_regions
-from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose
+from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random
 from adaptation.annotation.picking_order import FRAMES_FOLDER, ORDER_FILE, PICKED_FILE, PICKED_FOLDER, Picked
 from adaptation.annotation.picking_order import PickingOrder as Order
 from adaptation.region_selection import AskedRegion
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.regions import Box, read_segment
-from tests.annotation.asked_regions import BUILDING, ROAD, SIZE_HW, asked_frame, sha256_of
+from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, asked_frame, sha256_of
 
 SHA = "ab" * 32
 
@@ -39,7 +39,7 @@ def boxes_of(found: list[Candidate]) -> list[Box]:
 def test_boxes_lie_where_the_network_is_torn_and_never_overlap() -> None:
     found = candidates(SHA, "d", two_halves(), [], clicks=8)
     assert sum(len(each.region.segments) for each in found) == 8
-    assert all(each.region.top < SIZE_HW[0] // 2 < each.region.bottom for each in found)
+    assert all(abs((each.region.top + each.region.bottom) - SIZE_HW[0]) < SIZE_HW[0] // 4 for each in found)
     covered_HW = np.zeros(SIZE_HW, int)
     for box in boxes_of(found):
         covered_HW[box.top : box.bottom, box.left : box.right] += 1
@@ -61,8 +61,8 @@ def test_random_boxes_are_the_same_for_the_same_seed_and_all_over_the_frame() ->
     assert min(box.top for box in one) < SIZE_HW[0] // 4 < 3 * SIZE_HW[0] // 4 < max(box.bottom for box in one)
 
 
-def candidate(drive: str, value: float, segments: int = 1) -> Candidate:
-    return Candidate(SHA, drive, AskedRegion(0, 4, 0, 4, tuple(range(segments))), value)
+def candidate(drive: str, value: float, *segments: int) -> Candidate:
+    return Candidate(SHA, drive, AskedRegion(0, 4, 0, 4, segments or (ROAD,)), value)
 
 
 def test_every_drive_has_its_turn_and_the_largest_come_first() -> None:
@@ -71,10 +71,16 @@ def test_every_drive_has_its_turn_and_the_largest_come_first() -> None:
     assert [each.drive for each in choose(found, 1)] == ["a"]
 
 
+def test_every_class_has_its_turn() -> None:
+    found = [candidate("a", value / 10, CAR) for value in range(2, 10)] + [candidate("a", 0.1, ROAD)]
+    assert [each.region.segments for each in choose(found, 3)] == [(CAR,), (CAR,), (ROAD,)]
+
+
 def test_a_box_that_costs_more_than_is_left_is_passed() -> None:
-    found = [candidate("a", 0.9, segments=3), candidate("a", 0.5), candidate("b", 0.4, segments=2)]
+    found = [candidate("a", 0.9, ROAD, CAR, BUILDING), candidate("a", 0.5), candidate("b", 0.4, ROAD, BUILDING)]
     assert [each.value for each in choose(found, 2)] == [0.5]  # b's two segments no longer fit
-    assert sum(len(each.region.segments) for each in choose(found, 5)) == 5
+    assert sum(each.clicks for each in choose(found, 5)) == 5
+    assert [each.value for each in choose_at_random(found, 2)] == [0.5]
 
 
 def test_a_second_person_costs_a_click() -> None:
