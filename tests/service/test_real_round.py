@@ -5,15 +5,22 @@ from pathlib import Path
 import pytest
 from roadshift.v1 import operations_pb2 as pb
 
+from adaptation.annotation.desk import LabelDesk
 from adaptation.service.round_state import read_progress
 from exchange.ledger import fetch_release, read_published_manifest
 from exchange.releases import verify_release
 from exchange.storage import StorageRoot
+from tests.annotation.asked_regions import ROAD, frame_where, leave_batch
 from tests.service.learner_rig import LearnerProcess, phase_reached, until
 
 
 @pytest.mark.timeout(900)
 def test_a_round_learns_and_is_judged(root: StorageRoot, url: str, source: Path, release: Path, tmp_path: Path) -> None:
+    held_out = frame_where(held_out=True)
+    leave_batch(root, [frame_where(held_out=False), held_out], 24)
+    desk = LabelDesk(root)
+    while (task := desk.lease("anna")) is not None:
+        desk.submit(task.id, "anna", ROAD)
     with LearnerProcess(url, source, tmp_path / "a", "--release", str(release)) as learner:
         stub = learner.stub()
         request = pb.StartRoundRequest(domain="sim-dusk", force=True, why="a network that was never trained")
@@ -24,6 +31,7 @@ def test_a_round_learns_and_is_judged(root: StorageRoot, url: str, source: Path,
         checks = {check.name: check for check in found.checks}
         assert checks["engine parity"].passed
         assert checks["source mIoU lost, day"].HasField("value")
+        assert "(768 pixels)" in checks["labelled target mIoU lost"].explanation  # of the held-out frame alone
         progress = read_progress(root, started.id)
         assert progress is not None
         assert progress.worked_s > 0
