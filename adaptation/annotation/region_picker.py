@@ -18,7 +18,7 @@ from adaptation.annotation.picking_order import (
     Picked,
     PickingOrder,
 )
-from adaptation.service.captured_frames import is_erased, newest_of_each_drive, read_erasures
+from adaptation.data.captured_frames import is_erased, newest_of_each_drive, read_erasures
 from adaptation.service.round_files import write_whole
 from adaptation.service.settings import LearnerSettings
 from adaptation.service.worker_process import WorkerProcess

@@ -1,5 +1,7 @@
 """Captured frames' bytes as pixels, and back."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +30,11 @@ def encode_rgb_png(rgb_HW3: NDArray[np.uint8]) -> bytes:
     if not written:
         raise RecordError(f"an image of {rgb_HW3.shape} cannot be written as PNG")
     return png.tobytes()
+
+
+def write_image(frame: CapturedFrame, folder: Path, name: str) -> Path:
+    """Writes the frame's image as it came, raw rows as PNG, and returns its path."""
+    is_raw = frame.metadata.image == "rgb"
+    path = folder / f"{name}.{'png' if is_raw else frame.metadata.image}"
+    path.write_bytes(encode_rgb_png(decode_rgb(frame)) if is_raw else frame.image)
+    return path

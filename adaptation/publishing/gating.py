@@ -1,8 +1,13 @@
 """The gate before a promotion: a round's own verdict, or one that is measured now."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from adaptation.data.captured_frames import newest_first
+from adaptation.data.captured_images import write_image
 from adaptation.data.data_choice import choose_data
 from adaptation.gate.judge import judge
 from adaptation.gate.limits import GateLimits
@@ -18,6 +23,8 @@ from exchange.priors import read_prior
 from exchange.records import RecordError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot
+
+_CAPTURED_FRAMES = 128
 
 
 def verdict_of_round(root: StorageRoot, entry: LedgerEntry) -> Verdict | None:
@@ -39,7 +46,7 @@ def measure_verdict(
     *,
     domain: str | None,
     source: Sequence[Path],
-    target: Path,
+    target: Sequence[TargetFrame],
     cache: Path,
     on_frame: OnFrame,
 ) -> Verdict:
@@ -60,7 +67,7 @@ def measure_verdict(
             fetch_release(root, version, cache),
             fetch_release(root, incumbent, cache),
             choose_data(list(source), "val"),
-            [TargetFrame(image, drive) for image, drive, _ in list_target(target, "all")],
+            target,
             prior=read_prior(root, domain or DEFAULT).estimates.get(incumbent),
             anchor=None if anchor == incumbent else fetch_release(root, anchor, cache),
             on_frame=on_frame,
@@ -80,6 +87,8 @@ def find_verdict(
 ) -> Verdict | None:
     """The verdict on a release for a domain, measured where there is none; None where nothing is served yet.
 
+    Without a target the domain's captured frames are measured on.
+
     Raises what `measure_verdict` raises, and GateRefused where it would have nothing to measure with.
     """
     stored = read_plan(root)
@@ -87,11 +96,29 @@ def find_verdict(
         return None
     if not source and target is None and (verdict := verdict_of_round(root, entry)) is not None:
         return verdict
-    if not source or target is None:
-        raise GateRefused(
-            f"release {entry.version} has passed no gate: give --source DATA and --target FRAMES, or --force --why TEXT"
-        )
+    if not source:
+        raise GateRefused(f"release {entry.version} has passed no gate: give --source DATA, or --force --why TEXT")
     incumbent = stored.plan.of(domain or DEFAULT).serving
-    return measure_verdict(
-        root, entry.version, incumbent, domain=domain, source=source, target=target, cache=cache, on_frame=on_frame
+    with _target_frames(root, domain or DEFAULT, target) as frames:
+        return measure_verdict(
+            root, entry.version, incumbent, domain=domain, source=source, target=frames, cache=cache, on_frame=on_frame
+        )
+
+
+@contextmanager
+def _target_frames(root: StorageRoot, domain: str, folder: Path | None) -> Iterator[list[TargetFrame]]:
+    """Those of a folder, or the newest that were captured by chance; copies of these are gone afterwards."""
+    if folder is not None:
+        yield [TargetFrame(image, drive) for image, drive, _ in list_target(folder, "all")]
+        return
+    by_chance = (
+        frame for _, frames in newest_first(root, domain) for frame in frames if frame.metadata.kept_for == "uniform"
     )
+    with tempfile.TemporaryDirectory() as copies:
+        found = [
+            TargetFrame(write_image(frame, Path(copies), frame.metadata.key), frame.metadata.drive)
+            for frame in islice(by_chance, _CAPTURED_FRAMES)
+        ]
+        if not found:
+            raise GateRefused(f"no frame was captured in {domain}: give --target FRAMES, or --force --why TEXT")
+        yield found

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from adaptation.service.captured_frames import newest_first
+from adaptation.data.captured_frames import newest_first
 from adaptation.service.round_state import round_key
 from exchange.failpoints import failpoint
 from exchange.frames import encode_members, join_shard

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from adaptation.data.captured_images import decode_rgb, encode_rgb_png
+from adaptation.data.captured_frames import is_erased, read_erasures
+from adaptation.data.captured_images import write_image
 from adaptation.rounds.snapshot import CHOSEN_DRIVES
-from adaptation.service.captured_frames import is_erased, read_erasures
 from adaptation.service.captured_snapshot import CapturedSnapshot, Copied
 from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
 from adaptation.service.round_state import round_key
@@ -86,7 +86,4 @@ def _write_labelled(frame: CapturedFrame, sha256: str, frames: Path, labels: Pat
 def _write_image(frame: CapturedFrame, name: str, folder: Path) -> None:
     drive = folder / hashlib.sha256(frame.metadata.drive.encode()).hexdigest()[:16]
     drive.mkdir(parents=True, exist_ok=True)
-    if frame.metadata.image != "rgb":
-        (drive / f"{name}.{frame.metadata.image}").write_bytes(frame.image)
-    else:
-        (drive / f"{name}.png").write_bytes(encode_rgb_png(decode_rgb(frame)))
+    write_image(frame, drive, name)

@@ -73,7 +73,7 @@ def test_the_first_release_is_promoted_and_the_next_needs_a_gate(root: StorageRo
         publish(root, release, by="test", origin="added")
     assert "default is served with release 1: revision 1" in done(run("release", "promote", "1"))
     told = refused(run("release", "promote", "2"))
-    assert "release 2 has passed no gate: give --source DATA and --target FRAMES, or --force --why TEXT" in told
+    assert "release 2 has passed no gate: give --source DATA, or --force --why TEXT" in told
     assert run("release", "promote", "2", "--force").exit_code == 2
     assert plan_of(root).revision == 1
     done(run("release", "promote", "2", "--force", "--why", "the gate has no data here"))
