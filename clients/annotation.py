@@ -2,28 +2,20 @@
 
 import getpass
 import socket
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
 
-import grpc
 from roadshift.v1 import annotation_pb2 as pb
 from roadshift.v1 import annotation_pb2_grpc as pb_grpc
 
-from clients.client import RequestFailed
+from clients.learner_connection import LearnerConnection
 from exchange.calling import Connection
 
 UNSURE = 255
-_TIMEOUT_S = 30.0
-Answer = TypeVar("Answer")
 
 
-class AnnotationClient:
-    """Every call raises RequestFailed where the learner refuses, or does not answer."""
-
+class AnnotationClient(LearnerConnection):
     def __init__(self, connection: Connection, annotator: str = "") -> None:
         """`annotator`: by default this user on this machine; a client certificate's word comes before it."""
-        self._metadata = connection.metadata
-        self._channel = connection.open_channel()
+        super().__init__(connection)
         self._stub = pb_grpc.AnnotationStub(self._channel)
         self._annotator = annotator or f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -51,21 +43,6 @@ class AnnotationClient:
 
     def progress(self, domain: str) -> pb.LabelProgress:
         return self._call(self._stub.GetProgress, pb.GetProgressRequest(domain=domain))
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _call(self, method: Callable[..., Answer], request: Any) -> Answer:
-        try:
-            return method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
 
 
 def _task(response: pb.LeaseResponse) -> pb.RegionTask | None:

@@ -2,14 +2,14 @@
 
 import getpass
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import Iterator
 
 import grpc
 from roadshift.v1 import operations_pb2 as pb
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from clients.client import RequestFailed
+from clients.learner_connection import LearnerConnection
 from exchange.calling import Connection
 
 DEFAULT_LEARNER = "127.0.0.1:8600"
@@ -21,8 +21,6 @@ FINAL_PHASES = frozenset(
         pb.ROUND_PHASE_CANCELLED,
     }
 )
-_TIMEOUT_S = 30.0
-Answer = TypeVar("Answer")
 
 
 def phase_name(phase: pb.RoundPhase) -> str:
@@ -30,12 +28,9 @@ def phase_name(phase: pb.RoundPhase) -> str:
     return pb.RoundPhase.Name(phase).removeprefix("ROUND_PHASE_").lower()
 
 
-class OperationsClient:
-    """Every call raises RequestFailed where the learner refuses, or does not answer."""
-
+class OperationsClient(LearnerConnection):
     def __init__(self, connection: Connection) -> None:
-        self._metadata = connection.metadata
-        self._channel = connection.open_channel()
+        super().__init__(connection)
         self._stub = pb_grpc.OperationsStub(self._channel)
         self._by = f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -68,18 +63,3 @@ class OperationsClient:
 
     def status(self) -> pb.LearnerStatus:
         return self._call(self._stub.GetStatus, pb.GetStatusRequest())
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _call(self, method: Callable[..., Answer], request: Any) -> Answer:
-        try:
-            return method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
