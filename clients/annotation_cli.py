@@ -85,7 +85,10 @@ def export_them(
         raise _failure(f"{out} exists: name a new folder")
     with _answering(root):
         opened, name = open_root(root), _domain(domain)
-        frames = asked_frames(opened, name, read_batches(opened, name))
+        batches = read_batches(opened, name)
+        if not batches:
+            raise _failure(f"nobody was asked about regions of {domain}: roadshift labels ask --domain {domain}")
+        frames = asked_frames(opened, name, batches)
         regions = write_cvat(out, frames) if form is Form.CVAT else write_cityscapes(out, name, frames)
     typer.echo(f"{out}: {regions} regions of {domain}")
 
@@ -116,6 +119,8 @@ def import_them(
                 err=True,
             )
             raise typer.Exit(1)
+        if not (found.new or found.refused or found.known):
+            raise _failure(f"nothing is labelled in {folder}: set classes or paint them, then import it again")
         details: dict[str, JsonValue] = {"answers": len(found.new), "refused": len(found.refused), "annotator": who}
         with audited(opened, AuditEntry(who=user_at_host(), what="import-labels", domain=name, details=details)):
             taken = take(opened, name, found.new, who)

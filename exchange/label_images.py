@@ -66,8 +66,12 @@ def decode_index_png(data: bytes) -> NDArray[np.uint8]:
             if image.mode not in ("P", "L"):
                 raise LabelImageError(f"a PNG of mode {image.mode}; label maps are 8-bit palette or gray PNG")
             return np.array(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except UnidentifiedImageError as error:
+        raise LabelImageError("not a complete PNG") from error
+    except (OSError, SyntaxError) as error:
         raise LabelImageError(f"not a complete PNG: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise LabelImageError("a PNG of more pixels than any frame has") from error
 
 
 def encode_runs(labels_HW: NDArray[np.uint8]) -> bytes:

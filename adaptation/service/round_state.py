@@ -66,12 +66,15 @@ class Sight(Record):
     frames: int
 
 
+MOST_MINUTES = 7 * 24 * 60
+
+
 class Request(Record):
     """What a round was asked for."""
 
     domain: DomainName
     recipe: str
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=MOST_MINUTES)
     """Instead of the recipe's own budget."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     trigger: Trigger = "operator"

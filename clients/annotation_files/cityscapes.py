@@ -166,10 +166,11 @@ def _read_list(folder: Path, domain: str) -> RegionList:
     if path.stat().st_size > _MOST_BYTES:
         raise FileRefused(f"{path} is larger than {_MOST_BYTES >> 20} MiB: give it in parts")
     try:
-        listed = RegionList.model_validate_json(path.read_bytes())
+        listed = RegionList.model_validate_json(path.read_bytes(), strict=True)  # true is no class
     except ValidationError as error:
         first = error.errors()[0]
-        raise FileRefused(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise FileRefused(f"{path}: {place}: {first['msg']}") from error
     if listed.domain != domain:
         raise FileRefused(f"{path} is of {listed.domain}: give --domain {listed.domain}")
     return listed

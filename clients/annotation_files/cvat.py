@@ -77,6 +77,8 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
         OSError: it cannot be read.
     """
     path = path / ANNOTATIONS if path.is_dir() else path
+    if not path.is_file():
+        raise FileRefused(f"{path} is missing: give what CVAT exported, or --format cityscapes")
     if path.stat().st_size > _MOST_BYTES:
         raise FileRefused(f"{path} is larger than {_MOST_BYTES >> 20} MiB: export it in parts")
     data = path.read_bytes()

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 import cli
@@ -196,6 +197,8 @@ def test_cityscapes_there_and_back(root: StorageRoot, batch_of_four: str, tmp_pa
         ({"class": CAR, "model_version": 7}, "no such region"),
         ({"class": CAR, "frame_sha256": "0" * 64}, "no such region"),
         ({"class": 19}, "regions.0.class"),
+        ({"class": True}, "regions.0.class"),
+        ({"class": "3"}, "regions.0.class"),
         ({"class": CAR, "note": "x"}, "regions.0.note"),
     ],
 )
@@ -242,6 +245,20 @@ def test_png_of_another_size_or_frame_is_refused(root: StorageRoot, batch_of_fou
     output = imported(root, folder, "cityscapes").output
     assert "it is (4, 4) where the frame is (64, 96)" in output
     assert "other.png" in output
+    Image.new("1", (20_000, 20_000)).save(path)
+    assert "a PNG of more pixels than any frame has" in imported(root, folder, "cityscapes").output
+
+
+def test_what_is_not_there_is_told(root: StorageRoot, batch_of_four: str, tmp_path: Path) -> None:
+    nobody = run("export", "--domain", "sim-fog", "--root", root.url, "--out", str(tmp_path / "fog"))
+    assert nobody.exit_code == 1
+    assert "nobody was asked about regions of sim-fog: roadshift labels ask --domain sim-fog" in nobody.output
+    assert not (tmp_path / "fog").exists()
+    folder = exported(root, tmp_path / "out", "cityscapes")
+    for form, why in (("cityscapes", "nothing is labelled in"), ("cvat", "annotations.xml is missing")):
+        result = imported(root, folder, form)
+        assert result.exit_code == 1
+        assert why in result.output
 
 
 def test_a_second_opinion_from_a_file_waits_for_a_third(root: StorageRoot, tmp_path: Path) -> None:

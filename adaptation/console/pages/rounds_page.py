@@ -14,7 +14,7 @@ from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import RoundLine, RoundsView
 from adaptation.service.round_runner import FEWEST_FRAMES
-from adaptation.service.round_state import Phase
+from adaptation.service.round_state import MOST_MINUTES, Phase
 from adaptation.service.round_state import Request as Asked
 
 _BADGES = {Phase.PROMOTED: "good", Phase.REJECTED: "warn", Phase.FAILED: "bad", Phase.CANCELLED: "quiet"}
@@ -55,7 +55,8 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
         domain = choice("domain", _named(captured), most).props("data-testid=domain")
         live.follow(lambda view: view.captured, lambda now: domain.set_options(_named(dict(now)), value=domain.value))
         recipe = choice("recipe", recipes, recipes[0])
-        minutes = ui.number("minutes (the recipe's own if empty)", min=0.1).props("outlined dense").classes("choice")
+        minutes = ui.number("minutes (the recipe's own if empty)", min=0.1, max=MOST_MINUTES)
+        minutes.props("outlined dense").classes("choice")
         force = ui.checkbox("whatever the gate says")
         why = ui.input("why").props("outlined dense maxlength=500").classes("choice")
         why.bind_visibility_from(force, "value")
