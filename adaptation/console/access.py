@@ -84,7 +84,7 @@ class Access:
         if names:
             return Visitor(names[0], Callers.roles_of_names(names))
         visitor = self._sessions.opened(connection.cookies.get(SESSION_COOKIE, ""))
-        return Visitor(visitor.name or chosen or "operator", visitor.roles)
+        return Visitor(chosen or visitor.name, visitor.roles)
 
     async def _answer(self, request: Request, visitor: Visitor) -> Response | None:
         """What needs no page of the console; None for all else."""
@@ -111,9 +111,10 @@ class Access:
             return _login_page(
                 "This token is a vehicle's: ask for an operator's, a viewer's or an annotator's.", "/", 403
             )
-        answer = RedirectResponse(address, 303)
+        answer = self._named(name, address) if name else RedirectResponse(address, 303)
+        known_as = Visitor(self._sessions.name_of_token(token, visitor), visitor.roles)
         answer.set_cookie(
-            SESSION_COOKIE, self._sessions.sealed(visitor), LASTS_S, httponly=True, samesite="lax", secure=self._tls
+            SESSION_COOKIE, self._sessions.sealed(known_as), LASTS_S, httponly=True, samesite="lax", secure=self._tls
         )
         return answer
 

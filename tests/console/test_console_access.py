@@ -84,8 +84,13 @@ async def test_a_token_is_typed_once(opened: Open) -> None:
 async def test_a_link_with_a_token_sets_the_cookie_and_loses_the_token(opened: Open, role: str) -> None:
     client = opened()
     token = {"viewer": "view-token", "annotator": "label-token"}[role]
-    assert (await client.get(f"/prior?domain=sim-dusk&token={token}")).text == f"operator:{role}:domain=sim-dusk"
-    assert (await client.get("/")).text == f"operator:{role}:"
+    name, roles, rest = (await client.get(f"/prior?domain=sim-dusk&token={token}")).text.split(":")
+    assert (roles, rest) == (role, "domain=sim-dusk")
+    assert name.startswith(f"{role}-")  # people with other tokens have other names
+    assert token not in name
+    assert (await client.get("/")).text == f"{name}:{role}:"
+    named = await client.post("/name", data={"name": "ann", "next": "/"})
+    assert named.text == f"ann:{role}:"
 
 
 async def test_a_vehicle_sees_nothing(opened: Open) -> None:

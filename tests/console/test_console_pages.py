@@ -161,7 +161,8 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     after = served(deployed, "sim-dusk")
     assert (after.serving, after.previous) == (1, 2)
     told = read_audit(deployed.root)[-1]
-    assert (told.who, told.what, told.domain, told.why) == ("operator", "rollback", "sim-dusk", "to see it")
+    assert (told.what, told.domain, told.why) == ("rollback", "sim-dusk", "to see it")
+    assert told.who.startswith("operator-")
     visit.go("/audit")
     expect(page.locator(".line").first).to_contain_text("rollback")
 
@@ -181,7 +182,7 @@ def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed)
     page.get_by_role("button", name="Cancel the round").click()
     page.locator(".ask").get_by_role("button", name="Cancel the round").click()
     expect(page.locator(".strip .badge")).to_have_text("cancelled")
-    assert read_round(deployed.root, round_id).cancelled_by == "operator"
+    assert str(read_round(deployed.root, round_id).cancelled_by).startswith("operator-")
     stub.CancelRound(pb.CancelRoundRequest(id=endless.id), metadata=metadata)
 
 
