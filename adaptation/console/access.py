@@ -111,8 +111,9 @@ class Access:
             return _login_page(
                 "This token is a vehicle's: ask for an operator's, a viewer's or an annotator's.", "/", 403
             )
-        answer = self._named(name, address) if name else RedirectResponse(address, 303)
-        known_as = Visitor(self._sessions.name_of_token(token, visitor), visitor.roles)
+        known_as = Visitor(name or self._sessions.name_of_token(token, visitor.roles), visitor.roles)
+        answer = RedirectResponse(address, 303)
+        answer.delete_cookie(NAME_COOKIE)  # of whoever used this browser before
         answer.set_cookie(
             SESSION_COOKIE, self._sessions.sealed(known_as), LASTS_S, httponly=True, samesite="lax", secure=self._tls
         )

@@ -65,9 +65,9 @@ class Sessions:
             return NOBODY
         return Visitor(content["name"], frozenset(map(Role, content["roles"])))
 
-    def name_of_token(self, token: str, visitor: Visitor) -> str:
+    def name_of_token(self, token: str, roles: frozenset[Role]) -> str:
         """For who gives none: another one for each token, which it does not tell."""
-        role = next(iter(sorted(role.value for role in visitor.roles & _LOOKERS)))
+        role = min(role.value for role in roles & _LOOKERS)
         return f"{role}-{self._signature(token.encode())[:6]}"
 
     def _signature(self, encoded: bytes) -> str:

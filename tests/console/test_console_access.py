@@ -91,6 +91,7 @@ async def test_a_link_with_a_token_sets_the_cookie_and_loses_the_token(opened: O
     assert (await client.get("/")).text == f"{name}:{role}:"
     named = await client.post("/name", data={"name": "ann", "next": "/"})
     assert named.text == f"ann:{role}:"
+    assert (await client.get(f"/?token={token}")).text == f"{name}:{role}:"  # perhaps somebody else by now
 
 
 async def test_a_vehicle_sees_nothing(opened: Open) -> None:
