@@ -1,12 +1,20 @@
 """An S3 server on loopback, for benchmarks and tests that want a bucket."""
 
 import collections
+import io
 import re
 import subprocess
 import sys
-from threading import Thread
+from collections.abc import Iterable
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 BUCKET = "fleet"
 
@@ -16,7 +24,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks.local_s3"], stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr is not None  # noqa: S101 - it is a pipe
         lines = (re.search(r"http://127.0.0.1:\d+", line) for line in self.process.stderr)
@@ -46,3 +54,27 @@ class S3Server:
         self._drain.join()
         assert self.process.stderr is not None  # noqa: S101 - it is a pipe
         self.process.stderr.close()
+
+
+class OneAtATime:
+    """moto checks a write's condition and writes in two steps: what came in between would be lost, as in no S3."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+        self._lock = Lock()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        # Read before: a client that stands still in the middle of its request would hold up all others.
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+        with self._lock:
+            return self._app(environ, start_response)
+
+
+if __name__ == "__main__":
+    run_simple(
+        "127.0.0.1",
+        0,
+        OneAtATime(DomainDispatcherApplication(create_backend_app)),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+    )

@@ -71,6 +71,8 @@ class TaskLease(Record):
     annotator: Annotator
     since: datetime
     until: datetime
+    call: str = Field(default="", max_length=32)
+    """Of its own for each: a call whose first reply was lost finds what it took, though somebody else wrote since."""
 
 
 class Skip(Record):

@@ -4,6 +4,7 @@ All calls block; any thread may make them, and any number of desks may stand in 
 compare-and-swap of the batch's record.
 """
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -188,7 +189,7 @@ class LabelDesk:
         if not done:
             return None
         place = max(done)[1]
-        lease = TaskLease(annotator=annotator, since=now, until=now + self._lease)
+        lease = self._new_lease(annotator, now)
 
         def taken_back(batch: RegionBatch) -> RegionBatch:
             task = _task(batch, place)
@@ -241,10 +242,13 @@ class LabelDesk:
 
     def _lease_of(self, batch: RegionBatch, annotator: str, now: datetime) -> LeasedTask | None:
         """The first free region of a batch, as the batch is when it is written."""
-        lease = TaskLease(annotator=annotator, since=now, until=now + self._lease)
+        lease = self._new_lease(annotator, now)
         found: list[RegionTask] = []
 
         def leased(batch: RegionBatch) -> RegionBatch:
+            found[:] = [task for task in batch.tasks if lease in task.leases]
+            if found:
+                return batch
             found[:] = [task for task in batch.tasks if task.is_free_for(annotator, now)][:1]
             for task in found:
                 return batch.with_task(task.model_copy(update={"leases": (*task.held(now), lease)}))
@@ -252,6 +256,9 @@ class LabelDesk:
 
         change_batch(self._root, batch.domain, batch.id, leased)
         return next((_leased(task, _Place(batch.domain, batch.id, task.number), lease) for task in found), None)
+
+    def _new_lease(self, annotator: str, now: datetime) -> TaskLease:
+        return TaskLease(annotator=annotator, since=now, until=now + self._lease, call=uuid.uuid4().hex)
 
     def _change(self, place: _Place, change: Callable[[RegionBatch], RegionBatch]) -> RegionBatch:
         try:
