@@ -2,7 +2,8 @@
 
 No two clocks are compared. A holder renews the lease every few seconds; whoever wants it watches it for as long as it
 lasts by the watcher's own clock, and takes it only if nothing changed in that time. A holder that could not renew for
-that long stops by itself, and the epoch fences whatever it may still try.
+that long changes nothing until it could again, which it cannot once somebody has taken the lease; and the epoch fences
+whatever it may still try.
 """
 
 import threading
@@ -16,7 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from exchange.locations import LEASE
-from exchange.records import Record
+from exchange.records import Record, RecordError
 from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageRoot, StoredObject
 
 LASTS_S = 15.0
@@ -30,6 +31,10 @@ class LeaseHeld(Exception):
 
 class LeaseLost(Exception):
     """This holder may write no more."""
+
+
+class LeaseLapsed(LeaseLost):
+    """It may write no more until it has renewed the lease, if nobody else takes it meanwhile."""
 
 
 class LeaseRecord(Record):
@@ -99,18 +104,22 @@ class Lease:
         return self._record.lasts_s
 
     def check(self) -> None:
-        """Raises LeaseLost where it is known to be lost, or has not been renewed in time."""
-        if self._lost or time.monotonic() - self._renewed_s >= self.lasts_s:
-            raise LeaseLost(f"the lease of epoch {self.epoch} on {self._root.url} is lost: start anew")
+        """Raises LeaseLost where it is known to be lost; LeaseLapsed where it has not been renewed in time."""
+        self._check_not_taken()
+        if time.monotonic() - self._renewed_s >= self.lasts_s:
+            raise LeaseLapsed(
+                f"the lease on {self._root.url} could not be renewed for {self.lasts_s:g} s: nothing is changed until"
+                " it can be again; see whether the root is away"
+            )
 
     def renew(self) -> None:
-        """Shows that nobody took it. Calls may come from several threads.
+        """Shows that nobody took it, however late. Calls may come from several threads.
 
         Raises:
-            LeaseLost; StorageError where it may work the next time.
+            LeaseLost; RecordError, StorageError where it may work the next time.
         """
         with self._renewing:
-            self.check()
+            self._check_not_taken()
             started_s = time.monotonic()
             record = _record(self.epoch, self._record.holder, self.lasts_s)
             self._etag = self._replace(record)
@@ -119,16 +128,27 @@ class Lease:
     def release(self) -> None:
         """Lets the next one take it at once."""
         with self._renewing:
-            self.check()
+            self._check_not_taken()
             self._replace(_record(self.epoch, self._record.holder, self.lasts_s, released=True))
             self._lost = True
 
+    def _check_not_taken(self) -> None:
+        if self._lost:
+            raise self._taken()
+
+    def _taken(self) -> LeaseLost:
+        return LeaseLost(f"somebody else took the lease on {self._root.url}: this learner stops")
+
     def _replace(self, record: LeaseRecord) -> str:
-        try:
+        with suppress(ObjectChanged):
             return self._root.replace(LEASE, record.encode(), self._etag)
-        except ObjectChanged:
-            self._lost = True
-            raise LeaseLost(f"somebody else took the lease on {self._root.url}: this learner stops") from None
+        # Nobody else writes this epoch: it would be a renewal of before, whose reply was lost for good.
+        found = self._root.read_if_any(LEASE)
+        if found is not None and LeaseRecord.decode(found.data, LEASE).epoch == self.epoch:
+            with suppress(ObjectChanged):
+                return self._root.replace(LEASE, record.encode(), found.etag)
+        self._lost = True
+        raise self._taken()
 
 
 @contextmanager
@@ -148,8 +168,8 @@ def holding(root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: 
                 lease.renew()
             except LeaseLost:
                 return
-            except StorageError:
-                continue  # until it has run out
+            except (RecordError, StorageError):
+                continue  # a lapsed lease may be renewed, too
 
     renewing = threading.Thread(target=keep, name="lease", daemon=True)
     renewing.start()
@@ -158,7 +178,7 @@ def holding(root: StorageRoot, holder: str, *, lasts_s: float = LASTS_S, seize: 
     finally:
         stop.set()
         renewing.join()
-        with suppress(LeaseLost, StorageError):  # it runs out
+        with suppress(LeaseLost, RecordError, StorageError):  # it runs out
             lease.release()
 
 

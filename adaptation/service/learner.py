@@ -24,7 +24,7 @@ from adaptation.service.settings import LearnerSettings
 from adaptation.service.triggers import TriggerRule, Triggers
 from exchange.audit import AuditEntry, audited
 from exchange.failpoints import failpoint
-from exchange.lease import Lease, LeaseLost
+from exchange.lease import Lease, LeaseLapsed, LeaseLost
 from exchange.ledger import publish, read_ledger
 from exchange.listening import StartupError
 from exchange.plan_changes import PlanRefused, apply_change, served_with
@@ -38,6 +38,7 @@ _PAUSE_S = 0.5
 _RETRY_S = 1.0
 _NOW, _SOON_S, _SELDOM_S, _HOURLY_S = 0.0, 5.0, 300.0, 3600.0
 STARTER_ID = "starter"
+_LEASE = "lease"
 _log = logging.getLogger(__name__)
 
 
@@ -79,7 +80,7 @@ class Learner:
             rollouts=self.rollouts,
             promoted=promoted,
             triggers=triggers,
-            duties=lambda: [duty.name for duty in self._duties],
+            duties=lambda: [_LEASE, *(duty.name for duty in self._duties)],
             troubles=lambda: list(self.troubles),
             run_dir=settings.run_dir,
         )
@@ -120,17 +121,14 @@ class Learner:
         failpoint("learner.after-first-plan")
 
     def run(self) -> None:
-        """Raises LeaseLost; whatever else goes wrong is told in `troubles` and tried again."""
+        """Raises LeaseLost once another has the lease; what else goes wrong is told in `troubles` and tried again."""
         try:
             while not self._stopping:
                 self._woken.clear()
-                self.lease.check()
-                for duty in self._duties:
-                    self._attend_to(duty)
+                self._attend_to_all()
                 self._woken.wait(_PAUSE_S)
         finally:
-            self._runner.close()
-            self._picker.close()
+            self._end_workers()
 
     def stop(self) -> None:
         """May be called from any thread, and from a signal's handler."""
@@ -142,6 +140,24 @@ class Learner:
         self._picker.wake()
         self._woken.set()
         return batch
+
+    def _attend_to_all(self) -> None:
+        try:
+            for duty in self._duties:
+                self.lease.check()  # a duty waits for a root that is away longer than the lease lasts
+                self._attend_to(duty)
+        except LeaseLapsed as error:
+            if self.troubles.get(_LEASE) is None:
+                _log.warning("%s", error)
+            self.troubles[_LEASE] = str(error)
+            self._end_workers()  # another learner may go on with their work from now on
+            return
+        if self.troubles.pop(_LEASE, None):
+            _log.warning("the lease of epoch %d is renewed: this learner goes on", self.lease.epoch)
+
+    def _end_workers(self) -> None:
+        self._runner.close()
+        self._picker.close()
 
     def _attend_to(self, duty: _Duty) -> None:
         if time.monotonic() < duty.next_s:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 
-from exchange.lease import Lease, LeaseHeld, LeaseLost, holding
+from exchange.lease import Lease, LeaseHeld, LeaseLapsed, LeaseLost, holding
 from exchange.locations import LEASE, SERVING_PLAN
 from exchange.records import RecordError
 from exchange.serving_plan import Candidate, DomainPlan, PlanContent, ServingPlan, change_plan, read_plan
@@ -122,12 +122,29 @@ def test_who_lost_the_lease_writes_no_more(root: StorageRoot) -> None:
     assert stored.plan.default.serving == 2
 
 
-def test_a_lease_that_could_not_be_renewed_stops_its_holder(root: StorageRoot) -> None:
-    lease = Lease.acquire(root, "first", lasts_s=0.05)
-    time.sleep(0.05)
-    with pytest.raises(LeaseLost):
+def test_a_lease_that_could_not_be_renewed_stops_its_holder_until_it_is(root: StorageRoot) -> None:
+    lease = Lease.acquire(root, "first", lasts_s=0.5)
+    time.sleep(0.5)
+    with pytest.raises(LeaseLapsed):
         change_plan(root, lease, serve(1))
     assert read_plan(root) is None
+    lease.renew()
+    change_plan(root, lease, serve(1))
+
+
+def test_a_lapsed_lease_that_was_taken_and_given_back_is_lost(root: StorageRoot) -> None:
+    first = Lease.acquire(root, "first", lasts_s=0.05)
+    Lease.acquire(root, "second", lasts_s=0.05).release()
+    with pytest.raises(LeaseLost, match="somebody else took the lease"):
+        first.renew()
+
+
+def test_a_renewal_that_nobody_confirmed_is_the_holders_own(root: StorageRoot) -> None:
+    lease = Lease.acquire(root, "first")
+    found = root.read(LEASE)
+    root.replace(LEASE, found.data + b"\n", found.etag)  # as if its reply had been lost for good
+    lease.renew()
+    lease.check()
 
 
 def test_no_two_holders_ever_have_one_epoch(root_url: str) -> None:

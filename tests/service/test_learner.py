@@ -210,6 +210,38 @@ def test_a_second_learner_refuses_and_one_that_stands_by_takes_over(
     assert read_round(root, started.id).phase == "learning"
 
 
+def test_a_learner_outlives_a_root_that_is_away_for_longer_than_its_lease(
+    source: Path, hollow: Path, tmp_path: Path
+) -> None:
+    folder, elsewhere = tmp_path / "root", tmp_path / "unmounted"
+    root = open_root(f"file://{folder}")
+    leave_frames(root, "sim-dusk", 12)
+    with LearnerProcess(root.url, source, tmp_path / "a", "--release", str(hollow), *FAST) as learner:
+        started = learner.stub().StartRound(pb.StartRoundRequest(domain="sim-dusk", seed=ENDLESS))
+        (worker,) = until(learner.workers, "the worker")
+        folder.rename(elsewhere)
+        until(lambda: "could not be renewed for 1 s" in learner.said(), "the lapse")
+        assert not Path(f"/proc/{worker}").exists() or learner.workers() == []
+        elsewhere.rename(folder)
+        until(lambda: "this learner goes on" in learner.said(), "the renewal")
+        until(learner.workers, "the round going on")
+        assert learner.stub().GetStatus(pb.GetStatusRequest()).lease_epoch == 1
+        assert learner.stub().CancelRound(pb.CancelRoundRequest(id=started.id)).id == started.id
+        until(phase_reached(root, started.id, "cancelled"), "the cancellation")
+
+
+def test_a_learner_that_stood_still_for_too_long_leaves_the_root_to_the_next(
+    root: StorageRoot, url: str, source: Path, hollow: Path, tmp_path: Path
+) -> None:
+    with LearnerProcess(url, source, tmp_path / "a", "--release", str(hollow), *FAST) as first:
+        first.process.send_signal(signal.SIGSTOP)
+        with LearnerProcess(url, source, tmp_path / "b", *FAST) as second:
+            first.process.send_signal(signal.SIGCONT)
+            assert first.wait_for_end() == 1
+            assert "somebody else took the lease" in first.said()
+            assert second.stub().GetStatus(pb.GetStatusRequest()).lease_epoch == 2
+
+
 def test_roles(root: StorageRoot, url: str, source: Path, hollow: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("operator open-sesame\nvehicle beep\n")
