@@ -37,3 +37,5 @@ class GateLimits(Record):
     """Of the effective number of classes in the incumbent's predictions."""
     latency_ratio: float = Field(default=1.25, gt=0)
     """Candidate's time of a frame over the incumbent's."""
+    target_frames: int = Field(default=96, ge=16, le=4096)
+    """Most frames of the target that are looked at, evenly spread: each costs several inferences of both."""

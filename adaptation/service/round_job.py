@@ -78,6 +78,7 @@ def _verdict(job: Job, folder: Path, on_progress: OnProgress) -> Verdict:
         sentinel_frames=[TargetFrame(image, image.parent.name) for image in (held_out / "frames").glob("*/*")],
         prior=job.prior,
         anchor=job.anchor,
+        target_frames=job.limits.target_frames,
         on_frame=lambda what, done, total: on_progress(f"judging on the {what}", done, total, {}),
     )
     return judge(measured, job.limits)
