@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
-from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame, read_segment
+from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame
 from exchange.storage import StorageRoot
 
 
@@ -40,25 +40,21 @@ def region_labels(root: StorageRoot, domain: str, batches: Sequence[RegionBatch]
             yield RegionLabels(sha256, *painted, tuple(tasks))
 
 
-def paint(labels_HW: NDArray[np.uint8], segment: NDArray[np.bool_], task: RegionTask, label: int) -> None:
-    """Writes a label to the pixels of the task's box that its segment has."""
+def paint(labels_HW: NDArray[np.uint8], task: RegionTask, label: int) -> None:
+    """Writes a label to the pixels that the task asks about."""
     box = task.box
-    labels_HW[box.top : box.bottom, box.left : box.right][segment] = label
+    labels_HW[box.top : box.bottom, box.left : box.right][task.segment_hw] = label
 
 
 def _painted(
     root: StorageRoot, domain: str, tasks: Sequence[RegionTask]
 ) -> tuple[CapturedFrame, NDArray[np.uint8]] | None:
     """None where the frame was erased."""
+    frame = read_frame(root, domain, tasks[-1])
+    if frame is None:
+        return None
     labels_HW = np.full(tasks[-1].size_hw, IGNORE_ID, dtype=np.uint8)
-    frames: dict[int, CapturedFrame] = {}
     for task in tasks:
-        if task.model_version not in frames:
-            frame = read_frame(root, domain, task)
-            if frame is None:
-                return None
-            frames[task.model_version] = frame
-        segment = read_segment(frames[task.model_version], task, f"{domain}, frame {task.frame_sha256}")
         assert task.label is not None  # noqa: S101 - only labelled ones are painted
-        paint(labels_HW, segment, task, task.label)
-    return frames[tasks[-1].model_version], labels_HW
+        paint(labels_HW, task, task.label)
+    return frame, labels_HW

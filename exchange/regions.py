@@ -1,22 +1,21 @@
 """Image regions that people label: asked in batches, leased, labelled or skipped; the learner and its desk meet here.
 
-A task is one region and one click: of a box, the pixels that the asking version took for one class. Of that segment a
-person names the class; "unsure" is the ignore id. A frame that is asked about is kept beside, one object for each frame
-and version, for captured shards come and go: its label map is the version's, and says which pixels a segment has.
+A task is one region and one click: some pixels of a box, of which a person names the class; "unsure" is the ignore id.
+A frame that is asked about is kept beside, one object for each frame and version, for captured shards come and go: its
+label map is that of the version that asked.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.label_images import decode_index_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import (
     MAX_DOMAINS,
@@ -27,7 +26,8 @@ from exchange.locations import (
     region_frame_key,
 )
 from exchange.record_changes import change_record
-from exchange.records import Record, RecordError
+from exchange.records import Record
+from exchange.segments import MOST_RUNS, segment_of
 from exchange.serving_plan import Version
 from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
 
@@ -91,13 +91,17 @@ class RegionTask(Record):
     drive: str
     size_hw: tuple[int, int]
     box: Box
+    runs: tuple[int, ...] = Field(max_length=MOST_RUNS)
+    """Which pixels of the box are asked about (`exchange.segments`)."""
     predicted: TrainId
-    """The class that the version took the segment for."""
+    """The class that the version took most of them for."""
     model_version: Version
     score: float
-    """Worth of the click: acquisition of the box over its segments."""
+    """Worth of the click."""
     people: Literal[1, 2] = 1
     """How many are to answer; where two differ, a third decides."""
+    is_left_open: bool = False
+    """Two differ, and no click was left for a third: it stays without a label."""
     opinions: tuple[Opinion, ...] = Field(default=(), max_length=MOST_OPINIONS)
     leases: tuple[TaskLease, ...] = Field(default=(), max_length=MOST_OPINIONS)
     skipped: Skip | None = None
@@ -105,8 +109,7 @@ class RegionTask(Record):
     @property
     def wanted(self) -> int:
         """Answers, by what is known now."""
-        differ = len(self.opinions) >= 2 and self.opinions[0].label != self.opinions[1].label
-        return MOST_OPINIONS if differ else self.people
+        return MOST_OPINIONS if self.agreed is False and not self.is_left_open else self.people
 
     @property
     def is_closed(self) -> bool:
@@ -128,6 +131,16 @@ class RegionTask(Record):
     @property
     def is_held_out(self) -> bool:
         return is_held_out(self.frame_sha256)
+
+    @property
+    def segment_hw(self) -> NDArray[np.bool_]:
+        """The pixels that are asked about, bool of the box's size."""
+        return segment_of(self.runs, (self.box.bottom - self.box.top, self.box.right - self.box.left))
+
+    @model_validator(mode="after")
+    def _fills_its_box(self) -> Self:
+        self.segment_hw  # noqa: B018 - it says what does not fit
+        return self
 
     def held(self, now: datetime) -> tuple[TaskLease, ...]:
         """The leases that have not run out."""
@@ -173,7 +186,19 @@ class RegionBatch(Record):
     def task(self, number: int) -> RegionTask | None:
         return next((task for task in self.tasks if task.number == number), None)
 
+    @property
+    def clicks_promised(self) -> int:
+        """That were made, and that are still to be made, as far as is known now."""
+        return sum(len(task.opinions) if task.is_closed else task.wanted for task in self.tasks)
+
     def with_task(self, changed: RegionTask) -> "RegionBatch":
+        """A region of which two people said two things is left open where no click is left for a third."""
+        decided = self._with(changed.model_copy(update={"is_left_open": False}))
+        if changed.agreed is False and decided.clicks_promised > self.clicks:
+            return self._with(changed.model_copy(update={"is_left_open": True}))
+        return decided
+
+    def _with(self, changed: RegionTask) -> "RegionBatch":
         tasks = tuple(changed if task.number == changed.number else task for task in self.tasks)
         return self.model_copy(update={"tasks": tasks})
 
@@ -252,22 +277,6 @@ def read_frame(root: StorageRoot, domain: str, task: RegionTask) -> CapturedFram
     key = region_frame_key(domain, task.frame_sha256, task.model_version)
     found = root.read_if_any(key)
     return None if found is None else next(iter(read_shard(found.data, key)), None)
-
-
-def read_segment(frame: CapturedFrame, task: RegionTask, place: str) -> NDArray[np.bool_]:
-    """The pixels that a label is for, bool of the box's size.
-
-    Raises:
-        RecordError: the kept label map is damaged, or of another size.
-    """
-    try:
-        labels_HW = decode_index_png(frame.labels_png)
-    except ValueError as error:
-        raise RecordError(f"{place}: {error}") from error
-    if labels_HW.shape != task.size_hw:
-        raise RecordError(f"{place}: a label map of {labels_HW.shape} where {task.size_hw} belongs")
-    box = task.box
-    return np.asarray(labels_HW[box.top : box.bottom, box.left : box.right] == task.predicted)
 
 
 def drop_batch(root: StorageRoot, domain: str, batch_id: str) -> None:

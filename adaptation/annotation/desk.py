@@ -33,6 +33,7 @@ from exchange.regions import (
     change_batch,
     labelled_domains,
 )
+from exchange.segments import segment_of
 from exchange.storage import StorageRoot
 
 LEASE_S = 300.0
@@ -70,8 +71,10 @@ class LeasedTask:
     size_hw: tuple[int, int]
     box: Box
     """In the frame: rows top to bottom and columns left to right, the last ones excluded."""
+    runs: tuple[int, ...]
+    """Which pixels of the box are asked about (`exchange.segments`)."""
     predicted: int
-    """The model's class of the segment that is asked about."""
+    """The model's class of most of them."""
     model_version: int
     score: float
     leased_until: datetime
@@ -224,13 +227,14 @@ class LabelDesk:
         return labelled_domains(self._root)
 
     def surroundings(self, task: LeasedTask) -> Surroundings:
-        """What a person needs to see of a region: (crop, box in it, model's labels of it).
+        """What a person needs to see of a region: (crop, box in it, which of its pixels are asked about).
 
         Raises:
             NoSuchTask: the frame was erased.
             RecordError, StorageError: it cannot be read.
         """
-        found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box)
+        segment_HW = segment_of(task.runs, (task.box.bottom - task.box.top, task.box.right - task.box.left))
+        found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box, segment_HW)
         if found is None:
             raise NoSuchTask("the frame of this region was erased: lease another one")
         return found
@@ -301,6 +305,7 @@ def _leased(task: RegionTask, place: _Place, lease: TaskLease) -> LeasedTask:
         frame_sha256=task.frame_sha256,
         size_hw=task.size_hw,
         box=task.box,
+        runs=task.runs,
         predicted=task.predicted,
         model_version=task.model_version,
         score=task.score,

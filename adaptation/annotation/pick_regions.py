@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random, clicks_a_frame
+from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random
 from adaptation.annotation.picking_order import (
     FRAMES_FOLDER,
     ORDER_FILE,
@@ -73,10 +73,10 @@ def pick(frames: Mapping[str, CapturedFrame], logits_of: LogitsOf, order: Pickin
     """
     found: list[Candidate] = []
     seen: dict[str, CapturedFrame] = {}
-    most = clicks_a_frame(order.clicks, len(frames))
     for sha256, frame in frames.items():
-        logits_KHW, before = logits_of(frame), order.asked_before.get(sha256, ())
-        found += candidates(sha256, frame.metadata.drive, logits_KHW, before, most, order.random_seed)
+        image_HW3, logits_KHW = decode_rgb(frame), logits_of(frame)
+        before = order.asked_before.get(sha256, ())
+        found += candidates(sha256, frame.metadata.drive, image_HW3, logits_KHW, before, order.random_seed)
         seen[sha256] = _as_seen(frame, logits_KHW, order.version)
     chosen = (choose if order.random_seed is None else choose_at_random)(found, order.clicks)
     tasks = as_tasks(chosen, seen, order)

@@ -1,10 +1,7 @@
-"""Which regions of a domain's frames people are asked about: the most uncertain for a click, of every class and drive.
-
-RIPU multiplies uncertainty by impurity, for it labels every pixel of a region. Here a click names a segment of one
-predicted class, a box costs as many clicks as it has segments, and pure boxes that the network is unsure of teach most.
-"""
+"""Which regions of a domain's frames people are asked about: those worth most, of every class and drive."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,140 +11,116 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adaptation.annotation.picking_order import PickingOrder
-from adaptation.region_selection import AskedRegion, radius_for_people, region_scores, select_regions_for_people
-from adaptation.region_selection.for_people import FEWEST_SEGMENT_SHARE
-from adaptation.region_selection.scores import classes_per_region
+from adaptation.region_selection import AskedRegion, regions_for_people
 from exchange.frames import CapturedFrame
+from exchange.label_space import IGNORE_ID
+from exchange.region_labels import paint
 from exchange.regions import MOST_TASKS, Box, RegionTask
 
-FEWEST_A_FRAME = 24
-"""Clicks that a frame may always take; more where the budget is more than so many for each frame."""
+DISPUTE_SHARE = 0.05
+"""Of the clicks, where some regions are shown to two people: kept for a third one where the two differ."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A box that might be asked about; a click for each of its segments."""
+    """A region that might be asked about."""
 
     sha256: str
     drive: str
     region: AskedRegion
-    value: float
-    """For a click."""
-
-    @property
-    def clicks(self) -> int:
-        return len(self.region.segments)
 
 
 def candidates(
     sha256: str,
     drive: str,
+    image_HW3: NDArray[np.uint8],
     logits_KHW: Tensor,
-    asked_before: Sequence[Box],
-    clicks: int,
+    asked_before: Sequence[RegionTask],
     random_seed: int | None = None,
 ) -> list[Candidate]:
-    """A frame's best boxes for so many clicks, which overlap neither each other nor those of before.
+    """A frame's regions, those worth most first; none that was asked about before.
 
     Args:
         logits_KHW: at the frame's own size.
-        random_seed: takes boxes at random places instead.
+        random_seed: a random worth instead.
     """
-    predicted_HW = logits_KHW.argmax(dim=0).numpy().astype(np.uint8)
-    size_hw = (predicted_HW.shape[0], predicted_HW.shape[1])
-    radius = radius_for_people(size_hw[0])
-    if random_seed is None:
-        value_HW = region_scores(logits_KHW, radius).uncertainty_HW.numpy()
-    else:
-        rng = np.random.default_rng((random_seed, int(sha256[:8], 16)))
-        clicks_HW = classes_per_region(predicted_HW, radius, FEWEST_SEGMENT_SHARE).clip(1)
-        value_HW = clicks_HW * rng.random(size_hw, dtype=np.float32)  # not for a click: each place is as likely
-    selection = select_regions_for_people(
-        value_HW, predicted_HW, _around(asked_before, size_hw, radius), clicks, radius
-    )
-    pairs = zip(selection.regions, selection.values, strict=True)
-    return [Candidate(sha256, drive, region, value) for region, value in pairs]
+    asked_HW = np.full(image_HW3.shape[:2], IGNORE_ID, np.uint8)
+    for task in asked_before:
+        paint(asked_HW, task, task.predicted)
+    rng = None if random_seed is None else np.random.default_rng((random_seed, int(sha256[:8], 16)))
+    regions = regions_for_people(image_HW3, logits_KHW, asked_HW != IGNORE_ID, rng)
+    return [Candidate(sha256, drive, region) for region in regions]
 
 
-def choose(found: Iterable[Candidate], clicks: int) -> list[Candidate]:
-    """Goes round the predicted classes, and takes for each the best box that holds it and fits the clicks.
+def choose(found: Iterable[Candidate], count: int) -> list[Candidate]:
+    """Goes round the predicted classes, and takes for each the region worth most; the largest worth comes first.
 
-    The drives that have given the fewest boxes come first. Without turns for the classes, clicks go to the few that a
+    The drives that have given the fewest regions come first. Without turns for the classes, clicks go to the few that a
     network is most unsure of, and a round that learns from these forgets the others.
     """
-    left = sorted(found, key=lambda candidate: candidate.value, reverse=True)
-    classes = list(dict.fromkeys(train_id for candidate in left for train_id in candidate.region.segments))
+    by_class: dict[int, dict[str, list[Candidate]]] = {}
+    for candidate in _by_worth(found)[::-1]:  # the largest last, where it is taken from
+        by_class.setdefault(candidate.region.predicted, {}).setdefault(candidate.drive, []).append(candidate)
+    turns = sorted(by_class.values(), key=lambda drives: max(each[-1].region.value for each in drives.values()))[::-1]
     of_drive: Counter[str] = Counter()
     chosen: list[Candidate] = []
-    while classes:
-        for train_id in tuple(classes):
-            fitting = [each for each in left if train_id in each.region.segments and each.clicks <= clicks]
-            if not fitting:
-                classes.remove(train_id)
-                continue
-            best = min(fitting, key=lambda each: of_drive[each.drive])
-            left.remove(best)
-            chosen.append(best)
-            of_drive[best.drive] += 1
-            clicks -= best.clicks
-    return sorted(chosen, key=lambda candidate: candidate.value, reverse=True)
+    while turns:
+        for drives in tuple(turns):
+            if len(chosen) == count:
+                return _by_worth(chosen)
+            drive = min(drives, key=lambda name: (of_drive[name], -drives[name][-1].region.value))
+            chosen.append(drives[drive].pop())
+            of_drive[drive] += 1
+            if not drives[drive]:
+                del drives[drive]
+            if not drives:
+                turns.remove(drives)
+    return _by_worth(chosen)
 
 
-def choose_at_random(found: Iterable[Candidate], clicks: int) -> list[Candidate]:
-    """Takes boxes by their values, which are random, as long as they fit the clicks."""
-    chosen = []
-    for candidate in sorted(found, key=lambda candidate: candidate.value, reverse=True):
-        if candidate.clicks <= clicks:
-            chosen.append(candidate)
-            clicks -= candidate.clicks
-    return chosen
-
-
-def clicks_a_frame(clicks: int, frames: int) -> int:
-    return max(FEWEST_A_FRAME, -(-2 * clicks // max(frames, 1)))
+def choose_at_random(found: Iterable[Candidate], count: int) -> list[Candidate]:
+    """By their worth, which is random."""
+    return _by_worth(found)[:count]
 
 
 def as_tasks(
     chosen: Sequence[Candidate], frames: Mapping[str, CapturedFrame], order: PickingOrder
 ) -> tuple[RegionTask, ...]:
-    """A task for each segment, the first ones of two people; as many as the clicks allow."""
+    """As many tasks as the clicks allow, a part of them for two people."""
     tasks: list[RegionTask] = []
     clicks_left = min(order.clicks, MOST_TASKS)
+    if order.double_share:
+        clicks_left -= math.floor(DISPUTE_SHARE * clicks_left)
     for candidate in chosen:
         metadata, region = frames[candidate.sha256].metadata, candidate.region
-        for predicted in region.segments:
-            twice = _is_for_two(candidate, predicted, order.double_share)
-            if clicks_left < 1 + twice:
-                return tuple(tasks)
-            clicks_left -= 1 + twice
-            tasks.append(
-                RegionTask(
-                    number=len(tasks),
-                    frame_sha256=candidate.sha256,
-                    vehicle=metadata.vehicle,
-                    drive=metadata.drive,
-                    size_hw=metadata.size_hw,
-                    box=Box(region.top, region.bottom, region.left, region.right),
-                    predicted=predicted,
-                    model_version=order.version,
-                    score=candidate.value,
-                    people=2 if twice else 1,
-                )
+        twice = _is_for_two(candidate, order.double_share)
+        if clicks_left < 1 + twice:
+            break
+        clicks_left -= 1 + twice
+        tasks.append(
+            RegionTask(
+                number=len(tasks),
+                frame_sha256=candidate.sha256,
+                vehicle=metadata.vehicle,
+                drive=metadata.drive,
+                size_hw=metadata.size_hw,
+                box=Box(region.top, region.bottom, region.left, region.right),
+                runs=region.runs,
+                predicted=region.predicted,
+                model_version=order.version,
+                score=region.value,
+                people=2 if twice else 1,
             )
+        )
     return tuple(tasks)
 
 
-def _is_for_two(candidate: Candidate, predicted: int, share: float) -> bool:
+def _by_worth(found: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(found, key=lambda candidate: candidate.region.value, reverse=True)
+
+
+def _is_for_two(candidate: Candidate, share: float) -> bool:
     """By chance, and the same whoever asks again."""
     region = candidate.region
-    text = f"{candidate.sha256} {region.top} {region.left} {predicted}"
+    text = f"{candidate.sha256} {region.top} {region.left} {region.predicted}"
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < share * 2**32
-
-
-def _around(boxes: Sequence[Box], size_hw: tuple[int, int], radius: int) -> NDArray[np.bool_]:
-    """Where no new box may be centred."""
-    active_HW = np.zeros(size_hw, np.bool_)
-    for box in boxes:
-        top, left = max(box.top - radius, 0), max(box.left - radius, 0)
-        active_HW[top : box.bottom + radius, left : box.right + radius] = True
-    return active_HW

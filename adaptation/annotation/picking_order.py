@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from exchange.records import Record
-from exchange.regions import Box, RegionTask
+from exchange.regions import RegionTask
 from exchange.serving_plan import Version
 
 ORDER_FILE, FRAMES_FOLDER, PICKED_FOLDER, PICKED_FILE = "order.json", "frames", "picked", "picked.json"
@@ -27,7 +27,7 @@ class PickingOrder(Record):
     clicks: int
     random_seed: int | None
     double_share: float
-    asked_before: dict[str, tuple[Box, ...]]
+    asked_before: dict[str, tuple[RegionTask, ...]]
     """By the frame's SHA-256; they are not asked about again."""
 
 

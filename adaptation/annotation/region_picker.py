@@ -27,7 +27,7 @@ from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.ledger import fetch_release
 from exchange.records import RecordError
-from exchange.regions import Box, RegionBatch, change_batch, keep_frame, labelled_domains
+from exchange.regions import RegionBatch, RegionTask, change_batch, keep_frame, labelled_domains, tasks_of
 from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot
@@ -116,12 +116,11 @@ class RegionPicker:
         alone, busy = self._settings.own_machine, self._settings.yield_file
         return WorkerProcess(folder, engine_busy=busy, alone=alone, module=_MODULE)
 
-    def _asked_before(self, domain: str) -> dict[str, tuple[Box, ...]]:
-        boxes: dict[str, set[Box]] = {}
-        for batch in self._batches.read(domain):
-            for task in batch.tasks:
-                boxes.setdefault(task.frame_sha256, set()).add(task.box)
-        return {sha256: tuple(sorted(some)) for sha256, some in boxes.items()}
+    def _asked_before(self, domain: str) -> dict[str, tuple[RegionTask, ...]]:
+        asked: dict[str, tuple[RegionTask, ...]] = {}
+        for task in tasks_of(self._batches.read(domain)):
+            asked[task.frame_sha256] = (*asked.get(task.frame_sha256, ()), task)
+        return asked
 
     def _finish(self, batch: RegionBatch, worker: WorkerProcess) -> None:
         status, folder = worker.exit_status, worker.folder

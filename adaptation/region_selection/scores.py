@@ -62,15 +62,6 @@ def point_scores(logits_CHW: Tensor, radius: int = 32, break_ties: bool = True) 
     return torch.from_numpy(entropy_HW * _without_ties(impurity_HW, break_ties))
 
 
-def classes_per_region(classes_HW: NDArray[np.integer], radius: int, fewest_share: float) -> NDArray[np.int64]:
-    """How many classes hold at least `fewest_share` of each pixel's region, int64 [H, W]."""
-    fewest_HW = fewest_share * _pixels_per_region(classes_HW.shape, radius).astype(np.float64)
-    count_HW = np.zeros(classes_HW.shape, dtype=np.int64)
-    for train_id in np.unique(classes_HW):
-        count_HW += _box_sum((classes_HW == train_id).astype(np.float32), radius) >= fewest_HW
-    return count_HW
-
-
 def _classes_and_entropy(logits_CHW: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Predicted class and entropy (with the authors' 1e-6) of each pixel, [H, W]."""
     if logits_CHW.ndim == 4 and len(logits_CHW) == 1:

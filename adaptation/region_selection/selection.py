@@ -39,12 +39,12 @@ def select_regions(acquisition_HW: ArrayLike, active_HW: ArrayLike, count: int, 
         acquisition_HW: score of the region around each pixel; NaN is never picked.
         active_HW: where earlier rounds put their regions; all False at first. Not changed.
     """
-    return pick(acquisition_HW, active_HW, count, blocked_radius=2 * radius)
+    return _pick(acquisition_HW, active_HW, count, blocked_radius=2 * radius)
 
 
 def select_points(scores_HW: ArrayLike, active_HW: ArrayLike, count: int, radius: int) -> Selection:
     """The `count` best pixels, no two within `radius` rows and columns of one another; otherwise `select_regions`."""
-    return pick(scores_HW, active_HW, count, blocked_radius=radius)
+    return _pick(scores_HW, active_HW, count, blocked_radius=radius)
 
 
 def reveal_labels(
@@ -63,10 +63,8 @@ def box_around(row: int, column: int, radius: int) -> tuple[slice, slice]:
     return slice(max(row - radius, 0), row + radius + 1), slice(max(column - radius, 0), column + radius + 1)
 
 
-def pick(
-    scores: ArrayLike, active: ArrayLike, budget: int, blocked_radius: int, costs_HW: NDArray[np.integer] | None = None
-) -> Selection:
-    """Takes pixels by descending score, switching off the box around each; one that costs more than is left is passed.
+def _pick(scores: ArrayLike, active: ArrayLike, count: int, blocked_radius: int) -> Selection:
+    """Takes pixels by descending score, switching off the box around each.
 
     Raises:
         ValueError: the maps differ in size.
@@ -74,16 +72,12 @@ def pick(
     scores_HW, active_HW = np.asarray(scores), np.array(active, dtype=np.bool_)
     if scores_HW.shape != active_HW.shape:
         raise ValueError(f"scores are {scores_HW.shape} and the active map is {active_HW.shape}: pass one image's maps")
-    # Where all cost 1, only pixels that a picked box covers are passed over, which bounds how many are looked at.
-    most = budget * (2 * blocked_radius + 1) ** 2 if costs_HW is None else scores_HW.size
-    costs_HW = np.ones(scores_HW.shape, dtype=np.int64) if costs_HW is None else costs_HW
-    rows, columns = _best_pixels(scores_HW, active_HW, most)
+    rows, columns = _best_pixels(scores_HW, active_HW, count * (2 * blocked_radius + 1) ** 2)
     centers: list[tuple[int, int]] = []
-    for row, column, cost in zip(rows.tolist(), columns.tolist(), costs_HW[rows, columns].tolist(), strict=True):
-        if budget < 1:
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        if len(centers) == count:
             break
-        if cost <= budget and not active_HW[row, column]:
-            budget -= cost
+        if not active_HW[row, column]:
             centers.append((row, column))
             active_HW[box_around(row, column, blocked_radius)] = True
     return Selection(np.array(centers, dtype=np.int64).reshape(-1, 2), active_HW)

@@ -56,8 +56,8 @@ def select_regions(
     except (CheckpointError, DataError, ReleaseError, ValueError) as error:
         _fail(str(error))
     pixels = sum(frame.asked_pixels for frame in requests.frames)
-    asked = sum(frame.clicks for frame in requests.frames)
-    _say(f"{out} asks for {pixels:,} pixels by {asked:,} clicks in {len(images)} frames")
+    asked = sum(frame.regions for frame in requests.frames)
+    _say(f"{out} asks for {pixels:,} pixels in {asked:,} regions of {len(images)} frames")
 
 
 def _say_progress(done: int, total: int) -> None:

@@ -4,8 +4,8 @@
     <out>/regions.json           what was asked, of which frames, by which weights
     <out>/labels/<frame>.png     answers of the same form, which a round reads (--labels)
 
-A share of the pixels is asked as RIPU does, in regions of 3 x 3 pixels whose every pixel is labelled; clicks are asked
-in boxes a person can see, one click naming the class of one predicted segment.
+A share of the pixels is asked as RIPU does, in regions of 3 x 3 pixels whose every pixel is labelled; a click names the
+class of a superpixel, which a person can see.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,13 +25,12 @@ from adaptation.evaluation.evaluate import FrameLabeller
 from adaptation.networks.layers import resized
 from adaptation.region_selection import (
     AskedRegion,
-    paint_answers,
-    radius_for_people,
+    paint_answer,
     region_scores,
+    regions_for_people,
     regions_per_round,
     reveal_labels,
     select_regions,
-    select_regions_for_people,
 )
 from exchange.frame_fitting import fit_frame
 from exchange.label_images import decode_index_png, encode_gray_png
@@ -69,11 +68,10 @@ class RequestedFrame(BaseModel):
     """The frame's file name without its ending, which the PNGs carry."""
     image_sha256: str
     regions: int
-    clicks: int
-    """One for each pixel region, and for each segment of a box."""
+    """Each costs one click, or the labels of 3 x 3 pixels."""
     asked_pixels: int
-    boxes: tuple[AskedRegion, ...]
-    """Rows and columns of the boxes for people, and their segments by predicted class; empty for pixel regions."""
+    superpixels: tuple[AskedRegion, ...]
+    """Those that clicks are for; empty where a share of the pixels is asked."""
 
 
 class RegionRequests(BaseModel):
@@ -91,7 +89,7 @@ class RegionRequests(BaseModel):
 class _Asked(NamedTuple):
     mask_HW: NDArray[np.uint8]
     regions: int
-    boxes: tuple[AskedRegion, ...] = ()
+    superpixels: tuple[AskedRegion, ...] = ()
 
 
 def request_regions(
@@ -114,17 +112,16 @@ def request_regions(
     (out / REQUESTS_FOLDER).mkdir(parents=True, exist_ok=True)
     frames = []
     for index, image in enumerate(images):
-        logits_KHW = full_size_logits(labeller, read_image(image))
-        asked = _ask(logits_KHW, budget, _labelled_before(labelled, image, logits_KHW.shape[-2:]), index)
+        image_HW3 = read_image(image)
+        asked = _ask(image_HW3, labeller, budget, _labelled_before(labelled, image, image_HW3.shape[:2]), index)
         (out / REQUESTS_FOLDER / f"{image.stem}.png").write_bytes(encode_gray_png(asked.mask_HW))
         frames.append(
             RequestedFrame(
                 name=image.stem,
                 image_sha256=file_sha256(image),
                 regions=asked.regions,
-                clicks=sum(len(box.segments) for box in asked.boxes) if asked.boxes else asked.regions,
                 asked_pixels=int((asked.mask_HW != IGNORE_ID).sum()),
-                boxes=asked.boxes,
+                superpixels=asked.superpixels,
             )
         )
         on_frame(index + 1, len(images))
@@ -136,7 +133,7 @@ def request_regions(
 def answer_from_truth(out: Path, truth: Sequence[LabelledFrame], earlier: Path | None) -> Path:
     """The oracle annotator of benchmarks: writes what a flawless person would answer, and returns the folder.
 
-    In a pixel region every pixel gets its true class; a click gives all of a segment the class that most of it has.
+    In a pixel region every pixel gets its true class; a click gives a whole superpixel the class that most of it has.
 
     Args:
         truth: labels of the frames that were asked.
@@ -154,9 +151,9 @@ def answer_from_truth(out: Path, truth: Sequence[LabelledFrame], earlier: Path |
         truth_HW = read_labels(known[frame.name])
         predicted_HW = decode_index_png((out / REQUESTS_FOLDER / f"{frame.name}.png").read_bytes())
         answered_HW = _labelled_before(earlier, known[frame.name].image, truth_HW.shape)
-        if frame.boxes:
-            for box in frame.boxes:
-                answered_HW = paint_answers(answered_HW, predicted_HW, box, _named(truth_HW, predicted_HW, box))
+        if frame.superpixels:
+            for region in frame.superpixels:
+                paint_answer(answered_HW, region, _named(truth_HW, region))
         else:
             answered_HW = np.where(predicted_HW != IGNORE_ID, truth_HW, answered_HW)
         (answers / f"{frame.name}.png").write_bytes(encode_gray_png(answered_HW))
@@ -172,27 +169,33 @@ def full_size_logits(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> T
     return resized(logits[..., :rows, :columns], image_HW3.shape[:2])[0].cpu()
 
 
-def _ask(logits_KHW: Tensor, budget: RegionBudget, labelled_HW: NDArray[np.uint8], index: int) -> _Asked:
+def _ask(
+    image_HW3: NDArray[np.uint8],
+    labeller: FrameLabeller,
+    budget: RegionBudget,
+    labelled_HW: NDArray[np.uint8],
+    index: int,
+) -> _Asked:
+    logits_KHW = full_size_logits(labeller, image_HW3)
     predicted_HW = logits_KHW.argmax(dim=0).numpy().astype(np.uint8)
-    height, width = predicted_HW.shape
-    radius = PIXEL_RADIUS if budget.clicks is None else radius_for_people(height)
-    if budget.random_seed is None:
-        value_HW = region_scores(logits_KHW, radius).acquisition_HW.numpy()
-    else:
-        value_HW = np.random.default_rng((budget.random_seed, index)).random((height, width), dtype=np.float32)
+    rng = None if budget.random_seed is None else np.random.default_rng((budget.random_seed, index))
+    mask_HW = np.full(predicted_HW.shape, IGNORE_ID, dtype=np.uint8)
+    if budget.clicks is not None:
+        regions = regions_for_people(image_HW3, logits_KHW, labelled_HW != IGNORE_ID, rng)[: budget.clicks]
+        for region in regions:
+            paint_answer(mask_HW, region, region.predicted)
+        return _Asked(mask_HW, len(regions), tuple(regions))
+    assert budget.pixel_share is not None  # noqa: S101 - one of the two
+    scores_HW = region_scores(logits_KHW, PIXEL_RADIUS).acquisition_HW.numpy()
+    if rng is not None:
+        scores_HW = rng.random(predicted_HW.shape, dtype=np.float32)
     # Boxes of this radius then overlap nothing that was labelled.
-    side = 2 * radius + 1
+    side = 2 * PIXEL_RADIUS + 1
     active_HW = cv2.dilate((labelled_HW != IGNORE_ID).astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    nothing_HW = np.full((height, width), IGNORE_ID, dtype=np.uint8)
-    if budget.pixel_share is not None:
-        count = regions_per_round(height, width, budget.pixel_share, 1, radius)
-        centers_R2 = select_regions(value_HW, active_HW, count, radius).centers_R2
-        return _Asked(reveal_labels(nothing_HW, predicted_HW, centers_R2, radius), len(centers_R2))
-    boxes = select_regions_for_people(value_HW, predicted_HW, active_HW, budget.clicks or 0, radius).regions
-    mask_HW = nothing_HW
-    for box in boxes:
-        mask_HW = paint_answers(mask_HW, predicted_HW, box, {segment: segment for segment in box.segments})
-    return _Asked(mask_HW, len(boxes), tuple(boxes))
+    height, width = predicted_HW.shape
+    count = regions_per_round(height, width, budget.pixel_share, 1, PIXEL_RADIUS)
+    centers_R2 = select_regions(scores_HW, active_HW, count, PIXEL_RADIUS).centers_R2
+    return _Asked(reveal_labels(mask_HW, predicted_HW, centers_R2, PIXEL_RADIUS), len(centers_R2))
 
 
 def _labelled_before(folder: Path | None, image: Path, size: Sequence[int]) -> NDArray[np.uint8]:
@@ -205,12 +208,8 @@ def _labelled_before(folder: Path | None, image: Path, size: Sequence[int]) -> N
     return labels_HW
 
 
-def _named(truth_HW: NDArray[np.uint8], predicted_HW: NDArray[np.uint8], box: AskedRegion) -> dict[int, int]:
-    """The class that most labelled pixels of each segment have; 255 where none is labelled."""
-    inside = np.s_[box.top : box.bottom, box.left : box.right]
-    named = {}
-    for segment in box.segments:
-        true = truth_HW[inside][predicted_HW[inside] == segment]
-        counts = np.bincount(true[true != IGNORE_ID], minlength=NUM_CLASSES)
-        named[segment] = int(counts.argmax()) if counts.any() else IGNORE_ID
-    return named
+def _named(truth_HW: NDArray[np.uint8], region: AskedRegion) -> int:
+    """The class that most labelled pixels of a region have; 255 where none is labelled."""
+    true = truth_HW[region.top : region.bottom, region.left : region.right][region.segment_hw]
+    counts = np.bincount(true[true != IGNORE_ID], minlength=NUM_CLASSES)
+    return int(counts.argmax()) if counts.any() else IGNORE_ID

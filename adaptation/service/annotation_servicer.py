@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import grpc
+import numpy as np
 from roadshift.v1 import annotation_pb2 as pb
 from roadshift.v1 import annotation_pb2_grpc as pb_grpc
 
@@ -13,8 +14,8 @@ from adaptation.annotation.asking import DOUBLE_SHARE, BadOrder
 from adaptation.annotation.desk import BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
 from adaptation.data.captured_images import encode_rgb_png
 from adaptation.service.learner import Learner
-from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
-from exchange.label_images import encode_palette_png
+from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
+from exchange.label_images import encode_gray_png
 from exchange.records import RecordError
 from exchange.regions import Box, TooManyBatches
 from exchange.storage import ObjectChanged, StorageUnavailable
@@ -32,6 +33,7 @@ _STATUS: dict[type[Exception], grpc.StatusCode] = {
     RecordError: grpc.StatusCode.DATA_LOSS,
     UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,
     RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
+    NameTaken: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 _Named: TypeAlias = "pb.LeaseRequest | pb.SubmitRequest | pb.SkipRequest | pb.UndoRequest"
@@ -49,7 +51,7 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
         with self._answering(context, Role.OPERATOR):
             batch = self._learner.ask_for_regions(
                 request.domain,
-                by=(self._callers.name(context) or request.by or "operator")[:256],
+                by=self._callers.who(context, request.by),
                 clicks=request.clicks,
                 minutes=request.minutes,
                 double_share=request.double_share if request.HasField("double_share") else DOUBLE_SHARE,
@@ -115,12 +117,12 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
             leased_until=task.leased_until,
             crop_png=encode_rgb_png(seen.rgb_HW3),
             box_in_crop=_box(seen.box),
-            labels_png=encode_palette_png(seen.labels_HW),
+            segment_png=encode_gray_png(np.where(seen.segment_HW, np.uint8(255), np.uint8(0))),
         )
         return pb.LeaseResponse(task=message)
 
     def _annotator(self, context: grpc.ServicerContext, request: _Named) -> str:
-        """A certificate's word before the caller's."""
+        """The word of a certificate or of a token with a name before the caller's."""
         return self._callers.name(context) or request.annotator
 
     @contextmanager

@@ -35,17 +35,14 @@ from exchange.label_space import IGNORE_ID
 from exchange.locations import ShardName
 from exchange.region_labels import region_labels
 from exchange.regions import (
-    Box,
     RegionBatch,
     RegionTask,
     create_batch,
     keep_frame,
     new_batch_id,
     read_batches,
-    read_segment,
     tasks_of,
 )
-from exchange.regions import read_frame as read_kept_frame
 from exchange.storage import StorageRoot, open_root
 
 Choice = Literal["acquisition", "random"]
@@ -105,9 +102,9 @@ class Arm:
         if len(batches := read_batches(root, TARGET)) >= number:
             return
         labeller = open_labeller(network, self.city.size_hw, torch.device("cpu"))
-        asked: dict[str, tuple[Box, ...]] = {}
+        asked: dict[str, tuple[RegionTask, ...]] = {}
         for task in tasks_of(batches):
-            asked[task.frame_sha256] = (*asked.get(task.frame_sha256, ()), task.box)
+            asked[task.frame_sha256] = (*asked.get(task.frame_sha256, ()), task)
         seed = None if self.choice == "acquisition" else 100 * self.seed + number
         order = PickingOrder(
             release=None,
@@ -166,7 +163,7 @@ class Arm:
                 box = task.box
                 inside = is_right_HW[box.top : box.bottom, box.left : box.right]
                 if task.label != task.predicted:
-                    corrected += int(inside[_segment(root, task)].sum())
+                    corrected += int(inside[task.segment_hw].sum())
         scores = dusk_scores(network, self.city)
         return AfterRound(
             mean_iou=scores[0],
@@ -178,12 +175,6 @@ class Arm:
             corrected_pixels=corrected,
             agreement=sum(agreed) / len(agreed) if agreed else None,
         )
-
-
-def _segment(root: StorageRoot, task: RegionTask) -> NDArray[np.bool_]:
-    frame = read_kept_frame(root, TARGET, task)
-    assert frame is not None  # noqa: S101  # nothing is erased here
-    return read_segment(frame, task, task.frame_sha256)
 
 
 def dusk_scores(network: Path, city: City) -> tuple[float, dict[str, float | None]]:

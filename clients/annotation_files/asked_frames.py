@@ -11,15 +11,13 @@ from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
 from exchange.records import RecordError
 from exchange.region_labels import paint
-from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame, read_segment
+from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame
 from exchange.storage import StorageRoot
 
 
 class AskedRegion(NamedTuple):
     batch_id: str
     task: RegionTask
-    segment_hw: NDArray[np.bool_]
-    """Of the box: the pixels that are asked about."""
 
 
 class AskedFrame(NamedTuple):
@@ -36,7 +34,7 @@ class AskedFrame(NamedTuple):
         labels_HW = np.full(self.size_hw, IGNORE_ID, np.uint8)
         for region in self.regions:
             if region.task.label not in (None, UNSURE):
-                paint(labels_HW, region.segment_hw, region.task, region.task.label)
+                paint(labels_HW, region.task, region.task.label)
         return labels_HW
 
 
@@ -52,16 +50,10 @@ def asked_frames(root: StorageRoot, domain: str, batches: Sequence[RegionBatch])
             if task.skipped is None:
                 by_frame.setdefault(task.frame_sha256, []).append((batch.id, task))
     for sha256, asked in by_frame.items():
-        frames = {task.model_version: read_frame(root, domain, task) for _, task in asked}
-        last = frames[asked[-1][1].model_version]
-        if last is None or None in frames.values():
+        frame = read_frame(root, domain, asked[-1][1])
+        if frame is None:
             continue
-        regions = []
-        for batch_id, task in asked:
-            frame = frames[task.model_version]
-            assert frame is not None  # noqa: S101 - looked at above
-            regions.append(AskedRegion(batch_id, task, read_segment(frame, task, f"{domain}, frame {sha256}")))
-        yield AskedFrame(sha256, last, tuple(regions))
+        yield AskedFrame(sha256, frame, tuple(AskedRegion(batch_id, task) for batch_id, task in asked))
 
 
 def image_file(frame: CapturedFrame) -> tuple[str, bytes]:

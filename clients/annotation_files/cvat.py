@@ -7,7 +7,7 @@ A mask's run lengths go row by row through its tight box, the pixels outside of 
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
+from clients.annotation_files.asked_frames import AskedFrame, image_file
 from clients.annotation_files.refusals import FileRefused, Refusal
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
-from exchange.regions import UNSURE
+from exchange.regions import UNSURE, RegionTask
+from exchange.segments import segment_of
 
 ANNOTATIONS, IMAGES = "annotations.xml", "images"
 UNLABELLED, UNSURE_NAME = "unlabelled", "unsure"
@@ -58,9 +59,8 @@ def write_cvat(folder: Path, frames: Iterator[AskedFrame]) -> int:
         attributes = {"id": str(number), "name": name, "width": str(columns), "height": str(rows)}
         image = ET.SubElement(root, "image", attributes)
         for region in frame.regions:
-            if region.segment_hw.any():
-                ET.SubElement(image, "mask", _mask(region))
-                regions += 1
+            ET.SubElement(image, "mask", _mask(region.task))
+            regions += 1
     ET.indent(root)
     (folder / ANNOTATIONS).write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
     return regions
@@ -100,26 +100,19 @@ def name_of(label: int | None) -> str:
     return UNSURE_NAME if label == UNSURE else CLASS_NAMES[label]
 
 
-def _mask(region: AskedRegion) -> dict[str, str]:
-    rows, columns = (np.flatnonzero(region.segment_hw.any(axis=axis)) for axis in (1, 0))
-    tight_hw = region.segment_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _mask(task: RegionTask) -> dict[str, str]:
+    box = task.box
     return {
-        "label": name_of(region.task.label),
+        "label": name_of(task.label),
         "source": "manual",
         "occluded": "0",
-        "rle": ", ".join(map(str, _run_lengths(tight_hw))),
-        "left": str(region.task.box.left + int(columns[0])),
-        "top": str(region.task.box.top + int(rows[0])),
-        "width": str(tight_hw.shape[1]),
-        "height": str(tight_hw.shape[0]),
+        "rle": ", ".join(map(str, task.runs)),
+        "left": str(box.left),
+        "top": str(box.top),
+        "width": str(box.right - box.left),
+        "height": str(box.bottom - box.top),
         "z_order": "0",
     }
-
-
-def _run_lengths(mask_hw: NDArray[np.bool_]) -> Sequence[int]:
-    flat = np.concatenate(([False], mask_hw.ravel()))
-    starts = np.flatnonzero(np.diff(flat))
-    return [int(length) for length in np.diff(np.concatenate(([0], starts, [mask_hw.size])))]
 
 
 def _shapes(image: ET.Element, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shape | Refusal]:
@@ -151,15 +144,12 @@ def _area(element: ET.Element, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     drawn_HW = np.zeros(size_hw, np.uint8)
     if element.tag == "mask":
         top, left, height, width = (int(element.attrib[key]) for key in ("top", "left", "height", "width"))
-        lengths = np.array([int(length) for length in element.attrib["rle"].split(",")])
+        lengths = [int(length) for length in element.attrib["rle"].split(",")]
         if min(top, left) < 0 or min(height, width) < 1 or top + height > size_hw[0] or left + width > size_hw[1]:
             raise ValueError(
                 f"a mask of {height} x {width} at {top}, {left} in an image of {size_hw[0]} x {size_hw[1]}"
             )
-        if (lengths < 0).any() or lengths.sum() != height * width:
-            raise ValueError(f"runs of {lengths.sum()} pixels for a mask of {height} x {width}")
-        runs = np.repeat(np.arange(len(lengths)) % 2, lengths).astype(np.uint8)
-        drawn_HW[top : top + height, left : left + width] = runs.reshape(height, width)
+        drawn_HW[top : top + height, left : left + width] = segment_of(lengths, (height, width))
     elif element.tag == "polygon":
         points_N2 = np.array([[float(x) for x in point.split(",")] for point in element.attrib["points"].split(";")])
         if points_N2.ndim != 2 or points_N2.shape[1] != 2 or not np.isfinite(points_N2).all():

@@ -62,7 +62,7 @@ def frame_where(held_out: bool, *, vehicle: str = "v1", after: int = 0) -> Captu
 
 
 def regions_of(frame: CapturedFrame, count: int, *, first: int = 0, people: int = 1) -> list[RegionTask]:
-    """Boxes at the border between building and road, the building asked for first."""
+    """Boxes on both sides of the border between building and road, the building asked for first."""
     metadata = frame.metadata
     return [
         RegionTask(
@@ -71,7 +71,8 @@ def regions_of(frame: CapturedFrame, count: int, *, first: int = 0, people: int 
             vehicle=metadata.vehicle,
             drive=metadata.drive,
             size_hw=metadata.size_hw,
-            box=Box(SIZE_HW[0] // 2 - 4, SIZE_HW[0] // 2 + 4, 8 * (index // 2), 8 * (index // 2) + 8),
+            box=_above_or_below(index),
+            runs=(0, 32),
             predicted=ROAD if index % 2 else BUILDING,
             model_version=metadata.model_version,
             score=1 / (index + 1),
@@ -81,7 +82,14 @@ def regions_of(frame: CapturedFrame, count: int, *, first: int = 0, people: int 
     ]
 
 
-def leave_batch(root: StorageRoot, frames: list[CapturedFrame], count: int = 4, *, people: int = 1) -> RegionBatch:
+def _above_or_below(index: int) -> Box:
+    top, left = SIZE_HW[0] // 2 - 4 + 4 * (index % 2), 8 * (index // 2)
+    return Box(top, top + 4, left, left + 8)
+
+
+def leave_batch(
+    root: StorageRoot, frames: list[CapturedFrame], count: int = 4, *, people: int = 1, clicks: int | None = None
+) -> RegionBatch:
     """An open batch with `count` regions of each frame, in the frames' domain; the frames are kept beside."""
     domain = frames[0].metadata.domain
     number = len(root.list_objects(f"regions/{domain}/batches"))
@@ -92,7 +100,7 @@ def leave_batch(root: StorageRoot, frames: list[CapturedFrame], count: int = 4, 
         domain=domain,
         asked_by="anna@desk",
         asked_at=BEGIN,
-        clicks=len(frames) * count,
+        clicks=len(frames) * count * people if clicks is None else clicks,
         phase="open",
         tasks=tuple(
             task

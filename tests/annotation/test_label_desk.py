@@ -7,6 +7,7 @@ import pytest
 
 from adaptation.annotation.desk import LEASE_S, MOST_HELD, BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
 from exchange.regions import UNSURE, read_batches
+from exchange.segments import segment_of
 from exchange.storage import StorageRoot, open_root
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, Clock, asked_frame, frame_where, leave_batch
 
@@ -81,7 +82,7 @@ def test_the_same_answer_again_changes_nothing_and_another_is_refused(desk: Labe
 
 
 def test_two_people_answer_and_where_they_differ_a_third_decides(desk: LabelDesk, root: StorageRoot) -> None:
-    leave_batch(root, [asked_frame(0)], 2, people=2)
+    leave_batch(root, [asked_frame(0)], 2, people=2, clicks=5)
     for index, second in enumerate((ROAD, CAR)):
         tasks = [leased(desk, name) for name in ("anna", "ben")]
         assert tasks[0].id == tasks[1].id
@@ -98,8 +99,23 @@ def test_two_people_answer_and_where_they_differ_a_third_decides(desk: LabelDesk
     assert (progress.agreement, progress.agreed_of, progress.disputed, progress.clicks_budget) == (0.5, 2, 0, 5)
 
 
+def test_a_dispute_that_no_click_is_left_for_leaves_no_label_until_it_is_taken_back(
+    desk: LabelDesk, root: StorageRoot
+) -> None:
+    leave_batch(root, [asked_frame(0)], 1, people=2, clicks=2)
+    task = leased(desk, "anna")
+    desk.submit(task.id, "anna", ROAD)
+    submission = desk.submit(leased(desk, "ben").id, "ben", CAR)
+    assert (submission.state, submission.agreed, submission.decided) == ("labelled", False, UNSURE)
+    assert desk.lease("cleo") is None
+    progress = desk.progress("sim-dusk")
+    assert (progress.clicks_used, progress.clicks_left, progress.disputed) == (2, 0, 0)
+    assert desk.undo("ben") is not None
+    assert desk.submit(task.id, "ben", ROAD).decided == ROAD
+
+
 def test_three_who_say_three_things_leave_no_label(desk: LabelDesk, root: StorageRoot) -> None:
-    leave_batch(root, [asked_frame(0)], 1, people=2)
+    leave_batch(root, [asked_frame(0)], 1, people=2, clicks=3)
     for name, label in (("anna", ROAD), ("ben", CAR), ("cleo", BUILDING)):
         submission = desk.submit(leased(desk, name).id, name, label)
     assert submission.decided == UNSURE
@@ -164,14 +180,14 @@ def test_a_person_sees_the_region_with_what_is_around_it(desk: LabelDesk, root: 
     leave_batch(root, [frame], 2)
     task = leased(desk, "anna")
     seen = desk.surroundings(task)
-    rgb_HW3, box, labels_HW = seen
-    assert rgb_HW3.shape == (*labels_HW.shape, 3)
+    rgb_HW3, box, segment_HW = seen
+    assert rgb_HW3.shape == (*segment_HW.shape, 3)
     image_HW3 = np.frombuffer(frame.image, np.uint8).reshape(*SIZE_HW, 3)
     inside = np.s_[box.top : box.bottom, box.left : box.right]
     in_frame = np.s_[task.box.top : task.box.bottom, task.box.left : task.box.right]
     assert np.array_equal(rgb_HW3[inside], image_HW3[in_frame])
-    assert seen.segment(task.predicted).sum() == 32
-    assert (labels_HW[seen.segment(task.predicted)] == task.predicted).all()
+    assert segment_HW.sum() == 32
+    assert np.array_equal(segment_HW[inside], segment_of(task.runs, (4, 8)))
 
 
 def test_held_out_labels_are_counted(desk: LabelDesk, root: StorageRoot) -> None:

@@ -1,10 +1,12 @@
 """What people are asked about: the best boxes, from every drive, within the clicks, and nothing twice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from adaptation.annotation.pick_regions import PickingFailed, pick_regions
 from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random
@@ -12,7 +14,7 @@ from adaptation.annotation.picking_order import FRAMES_FOLDER, ORDER_FILE, PICKE
 from adaptation.annotation.picking_order import PickingOrder as Order
 from adaptation.region_selection import AskedRegion
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.regions import Box, read_segment
+from exchange.regions import Box, RegionTask
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, asked_frame, sha256_of
 
 SHA = "ab" * 32
@@ -32,61 +34,63 @@ def two_halves() -> torch.Tensor:
     return logits_KHW
 
 
-def boxes_of(found: list[Candidate]) -> list[Box]:
-    return [Box(each.region.top, each.region.bottom, each.region.left, each.region.right) for each in found]
+def noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE_HW, 3), dtype=np.uint8)
 
 
-def test_boxes_lie_where_the_network_is_torn_and_never_overlap() -> None:
-    found = candidates(SHA, "d", two_halves(), [], clicks=8)
-    assert sum(len(each.region.segments) for each in found) == 8
-    assert all(abs((each.region.top + each.region.bottom) - SIZE_HW[0]) < SIZE_HW[0] // 4 for each in found)
-    covered_HW = np.zeros(SIZE_HW, int)
-    for box in boxes_of(found):
-        covered_HW[box.top : box.bottom, box.left : box.right] += 1
-    assert covered_HW.max() == 1
+def found_in(before: Sequence[RegionTask] = (), seed: int | None = None) -> list[Candidate]:
+    return candidates(SHA, "d", noise(), two_halves(), before, seed)
+
+
+def tasks_of(found: list[Candidate]) -> tuple[RegionTask, ...]:
+    return as_tasks(found, {SHA: asked_frame(0)}, order(clicks=len(found)))
+
+
+def test_regions_lie_where_the_network_is_torn() -> None:
+    for each in found_in()[:4]:
+        assert each.region.top - 4 <= SIZE_HW[0] // 2 <= each.region.bottom + 4
 
 
 def test_what_was_asked_before_is_not_asked_again() -> None:
-    first = boxes_of(candidates(SHA, "d", two_halves(), [], clicks=8))
-    again = boxes_of(candidates(SHA, "d", two_halves(), first, clicks=8))
-    for box in again:
-        assert all(
-            box.bottom <= b.top or b.bottom <= box.top or box.right <= b.left or b.right <= box.left for b in first
-        )
+    first = found_in()[:8]
+    again = found_in(tasks_of(first))
+    assert len(again) == len(found_in()) - 8
+    assert not {each.region for each in again} & {each.region for each in first}
 
 
-def test_random_boxes_are_the_same_for_the_same_seed_and_all_over_the_frame() -> None:
-    one, same, other = (boxes_of(candidates(SHA, "d", two_halves(), [], 16, seed)) for seed in (1, 1, 2))
+def test_random_regions_are_the_same_for_the_same_seed_and_all_over_the_frame() -> None:
+    one, same, other = ([each.region for each in found_in(seed=seed)[:16]] for seed in (1, 1, 2))
     assert one == same != other
-    assert min(box.top for box in one) < SIZE_HW[0] // 4 < 3 * SIZE_HW[0] // 4 < max(box.bottom for box in one)
+    assert min(each.top for each in one) < SIZE_HW[0] // 4 < 3 * SIZE_HW[0] // 4 < max(each.bottom for each in one)
 
 
-def candidate(drive: str, value: float, *segments: int) -> Candidate:
-    return Candidate(SHA, drive, AskedRegion(0, 4, 0, 4, segments or (ROAD,)), value)
+def candidate(drive: str, value: float, predicted: int = ROAD) -> Candidate:
+    return Candidate(SHA, drive, AskedRegion(0, 4, 0, 4, (0, 16), predicted, value))
 
 
 def test_every_drive_has_its_turn_and_the_largest_come_first() -> None:
     found = [candidate("a", value) for value in (0.9, 0.8, 0.7)] + [candidate("b", 0.2), candidate("b", 0.1)]
-    assert [(each.drive, each.value) for each in choose(found, 4)] == [("a", 0.9), ("a", 0.8), ("b", 0.2), ("b", 0.1)]
+    told = [(each.drive, each.region.value) for each in choose(found, 4)]
+    assert told == [("a", 0.9), ("a", 0.8), ("b", 0.2), ("b", 0.1)]
     assert [each.drive for each in choose(found, 1)] == ["a"]
+    assert len(choose(found, 9)) == 5
 
 
 def test_every_class_has_its_turn() -> None:
     found = [candidate("a", value / 10, CAR) for value in range(2, 10)] + [candidate("a", 0.1, ROAD)]
-    assert [each.region.segments for each in choose(found, 3)] == [(CAR,), (CAR,), (ROAD,)]
+    assert [each.region.predicted for each in choose(found, 3)] == [CAR, CAR, ROAD]
 
 
-def test_a_box_that_costs_more_than_is_left_is_passed() -> None:
-    found = [candidate("a", 0.9, ROAD, CAR, BUILDING), candidate("a", 0.5), candidate("b", 0.4, ROAD, BUILDING)]
-    assert [each.value for each in choose(found, 2)] == [0.5]  # b's two segments no longer fit
-    assert sum(each.clicks for each in choose(found, 5)) == 5
-    assert [each.value for each in choose_at_random(found, 2)] == [0.5]
+def test_random_ones_go_by_their_worth_alone() -> None:
+    found = [candidate("a", value / 10, CAR) for value in range(2, 10)] + [candidate("a", 0.1, ROAD)]
+    assert [each.region.value for each in choose_at_random(found, 2)] == [0.9, 0.8]
 
 
-def test_a_second_person_costs_a_click() -> None:
+def test_a_second_person_costs_a_click_and_some_are_kept_for_disputes() -> None:
     frames = {SHA: asked_frame(0)}
-    found = [candidate("a", 1 / (i + 1)) for i in range(20)]
+    found = [candidate("a", 1 / (i + 1)) for i in range(40)]
     assert len(as_tasks(found, frames, order(clicks=12, double_share=1.0))) == 6
+    assert len(as_tasks(found, frames, order(clicks=40, double_share=1.0))) == 19
     some = as_tasks(found, frames, order(clicks=20, double_share=0.0))
     assert [task.people for task in some] == [1] * 20
 
@@ -111,12 +115,13 @@ def test_a_worker_leaves_regions_and_frames_as_the_version_sees_them(tmp_path: P
         path = tmp_path / PICKED_FOLDER / f"{task.frame_sha256}.tar"
         (kept,) = read_shard(path.read_bytes(), path.name)
         assert kept.metadata.model_version == 3
-        assert read_segment(kept, task, path.name).any()
+        assert task.segment_hw.any()
 
 
 def test_frames_that_were_asked_about_everywhere_are_told(tmp_path: Path) -> None:
     frame = asked_frame(0)
-    whole = Box(0, SIZE_HW[0], 0, SIZE_HW[1])
+    (task, *_) = tasks_of(found_in())
+    whole = task.model_copy(update={"box": Box(0, SIZE_HW[0], 0, SIZE_HW[1]), "runs": (0, SIZE_HW[0] * SIZE_HW[1])})
     lay_out(tmp_path, [frame], order(asked_before={sha256_of(frame): (whole,)}))
     with pytest.raises(PickingFailed, match="ask again"):
         pick_regions(tmp_path)

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from adaptation.region_selection import (
-    paint_answers,
+    paint_answer,
     point_scores,
     points_per_round,
-    radius_for_people,
     region_scores,
+    regions_for_people,
     regions_per_round,
     reveal_labels,
     select_points,
     select_regions,
-    select_regions_for_people,
+    superpixels,
+    width_for_people,
 )
 from benchmarks.region_selection import select_regions_by_search
 
@@ -95,47 +96,70 @@ def test_maps_of_two_sizes_are_refused() -> None:
         select_regions(np.ones((3, 3)), np.zeros((3, 4), bool), 1, 1)
 
 
-def striped(height: int = 96, width: int = 128) -> NDArray[np.int64]:
-    """Predicted classes in vertical stripes, 16 pixels wide."""
-    return np.broadcast_to(np.arange(width) // 16, (height, width)).copy()
+def two_squares() -> NDArray[np.uint8]:
+    """A gray frame with a light square and a dark one, and the noise of a camera."""
+    image_HW3 = np.full((96, 192, 3), 128, np.uint8)
+    image_HW3[20:40, 30:50], image_HW3[60:80, 120:150] = 220, 30
+    noise = np.random.default_rng(0).integers(-6, 7, image_HW3.shape)
+    return (image_HW3 + noise).astype(np.uint8)
 
 
-@pytest.mark.parametrize("clicks", [0, 1, 7, 50])
-def test_regions_for_people_keep_to_the_clicks_and_never_overlap(clicks: int) -> None:
-    value = np.random.default_rng(0).random((96, 128))
-    selection = select_regions_for_people(value, striped(), np.zeros((96, 128), bool), clicks, radius=8)
-    assert sum(len(region.segments) for region in selection.regions) <= clicks
-    covered = np.zeros((96, 128), dtype=int)
-    for region in selection.regions:
-        covered[region.top : region.bottom, region.left : region.right] += 1
-    assert covered.max(initial=0) <= 1
-    assert bool(selection.regions) == (clicks > 0)
-    assert selection.active_HW[covered > 0].all()
+def unsure_in(rows: slice, columns: slice) -> torch.Tensor:
+    """Sure of class 2 everywhere, and between 2 and 5 in one place."""
+    logits_KHW = torch.zeros(19, 96, 192)
+    logits_KHW[2] = 9.0
+    logits_KHW[5, rows, columns] = 8.0
+    return logits_KHW
 
 
-def test_a_region_of_one_segment_costs_one_click() -> None:
-    predicted = np.zeros((64, 64), dtype=np.int64)
-    predicted[:, 32:] = 5
-    predicted[0, 0] = 9
-    value = np.zeros((64, 64))
-    value[10, 10], value[10, 31] = 1.0, 1.5
-    both = select_regions_for_people(value, predicted, np.zeros((64, 64), bool), clicks=3, radius=4)
-    assert [(region.segments) for region in both.regions[:2]] == [(0,), (0, 5)]
-    assert (both.regions[0].top, both.regions[0].bottom, both.regions[0].left, both.regions[0].right) == (6, 15, 6, 15)
+def test_superpixels_follow_the_edges_of_the_image() -> None:
+    image_HW3 = two_squares()
+    parts_HW = superpixels(image_HW3, 6)
+    object_HW = np.zeros((96, 192), int)
+    object_HW[20:40, 30:50], object_HW[60:80, 120:150] = 1, 2
+    strangers = 0
+    for number in range(1, parts_HW.max() + 1):
+        rows, columns = np.nonzero(parts_HW == number)
+        assert len(rows) == 0 or max(np.ptp(rows), np.ptp(columns)) <= 18
+        strangers += len(rows) - np.bincount(object_HW[rows, columns], minlength=1).max()
+    assert strangers < 0.02 * (object_HW > 0).sum()
 
 
-def test_answers_are_painted_segment_by_segment() -> None:
-    predicted = striped()
-    value = np.zeros((96, 128))
-    value[50, 16] = 1.0
-    (region, *_) = select_regions_for_people(value, predicted, np.zeros((96, 128), bool), 2, radius=4).regions
-    assert sorted(region.segments) == [0, 1]
-    empty = np.full((96, 128), 255, dtype=np.uint8)
-    mask = paint_answers(empty, predicted, region, {0: 10, 1: 255})
-    assert (empty == 255).all()
-    assert np.unique(mask[46:55, 12:16]).tolist() == [10]
-    assert (mask == 10).sum() == 9 * 4
+def test_people_are_asked_where_the_network_is_unsure_of_one_object() -> None:
+    image_HW3, logits_KHW = two_squares(), unsure_in(np.s_[60:80], np.s_[120:150])
+    best = regions_for_people(image_HW3, logits_KHW, np.zeros((96, 192), bool))
+    assert [each.value for each in best] == sorted((each.value for each in best), reverse=True)
+    for region in best[:4]:
+        assert 58 <= region.top < region.bottom <= 82
+        assert 118 <= region.left < region.right <= 152
+        assert (region.predicted, region.segment_hw.shape) == (
+            2,
+            (region.bottom - region.top, region.right - region.left),
+        )
 
 
-def test_boxes_for_people_grow_with_the_frame() -> None:
-    assert [2 * radius_for_people(height) + 1 for height in (16, 360, 512, 1024)] == [3, 23, 33, 65]
+def test_regions_never_overlap_and_what_was_asked_is_passed() -> None:
+    image_HW3, logits_KHW = two_squares(), unsure_in(np.s_[60:80], np.s_[120:150])
+    best = regions_for_people(image_HW3, logits_KHW, np.zeros((96, 192), bool))
+    mask_HW, count_HW = np.full((96, 192), 255, np.uint8), np.zeros((96, 192), int)
+    for region in best:
+        count_HW[region.top : region.bottom, region.left : region.right] += region.segment_hw
+    assert count_HW.max() == 1
+    for region in best[:10]:
+        paint_answer(mask_HW, region, 7)
+    left = regions_for_people(image_HW3, logits_KHW, mask_HW != 255)
+    assert {each.runs for each in left} == {each.runs for each in best[10:]}
+
+
+def test_random_regions_are_those_of_their_generator() -> None:
+    image_HW3, logits_KHW = two_squares(), unsure_in(np.s_[60:80], np.s_[120:150])
+    one, same, other = (
+        regions_for_people(image_HW3, logits_KHW, np.zeros((96, 192), bool), np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    )
+    assert one == same
+    assert [each.runs for each in one] != [each.runs for each in other]
+
+
+def test_regions_for_people_grow_with_the_frame() -> None:
+    assert [width_for_people(height) for height in (16, 360, 512, 1024)] == [3, 22, 32, 64]

@@ -57,27 +57,24 @@ def test_a_share_is_asked_in_regions_whose_every_pixel_is_answered(
         requests.frames, masks(tmp_path / "requests"), answers, truths(dusk), strict=True
     ):
         asked = request != IGNORE_ID
-        assert frame.regions == frame.clicks == count
+        assert frame.regions == count
         assert 0.8 * 0.05 * truth.size < asked.sum() == frame.asked_pixels <= 9 * count
         np.testing.assert_array_equal(answer, np.where(asked, truth, IGNORE_ID))
 
 
-def test_clicks_are_asked_in_boxes_and_name_their_segments(labeller: FrameLabeller, dusk: Path, tmp_path: Path) -> None:
+def test_a_click_names_a_superpixel(labeller: FrameLabeller, dusk: Path, tmp_path: Path) -> None:
     requests = ask(tmp_path, labeller, dusk, RegionBudget(clicks=12))
     answers = masks(answer_from_truth(tmp_path, [frame for _, _, frame in list_target(dusk, "train") if frame], None))
     for frame, request, answer, truth in zip(
         requests.frames, masks(tmp_path / "requests"), answers, truths(dusk), strict=True
     ):
-        assert 0 < frame.clicks <= 12
-        assert frame.clicks == sum(len(box.segments) for box in frame.boxes)
+        assert frame.regions == len(frame.superpixels) == 12
         np.testing.assert_array_equal(answer != IGNORE_ID, request != IGNORE_ID)
-        for box in frame.boxes:
-            inside = np.s_[box.top : box.bottom, box.left : box.right]
-            for segment in box.segments:
-                pixels = request[inside] == segment
-                given = np.unique(answer[inside][pixels])
-                assert len(given) == 1
-                assert given[0] == np.bincount(truth[inside][pixels]).argmax()
+        for region in frame.superpixels:
+            inside = np.s_[region.top : region.bottom, region.left : region.right]
+            assert np.unique(request[inside][region.segment_hw]).tolist() == [region.predicted]
+            (given,) = np.unique(answer[inside][region.segment_hw])
+            assert given == np.bincount(truth[inside][region.segment_hw]).argmax()
 
 
 def test_what_was_labelled_before_is_kept_and_not_asked_again(
@@ -115,7 +112,7 @@ def test_the_command_asks_and_a_round_learns_the_answers(start: Path, day: Path,
     arguments += ["--percent", "2.2", "--frame-size", "64x96", "--oracle"]
     result = CliRunner().invoke(cli.app_for(arguments), arguments)
     assert result.exit_code == 0, result.output
-    assert "in 6 frames" in result.output
+    assert "regions of 6 frames" in result.output
     answers = tmp_path / "asked" / "labels"
     config = small.CONFIG.model_copy(update={"budget": 2})
     adapt(replace(small.small_round(start, day, dusk, tmp_path / "out", config), asked=answers), small.ignore)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1droadshift/v1/annotation.proto\x12\x0croadshift.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"u\n\nAskRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0e\n\x06\x63licks\x18\x02 \x01(\r\x12\x0f\n\x07minutes\x18\x03 \x01(\x01\x12\x19\n\x0c\x64ouble_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\n\n\x02\x62y\x18\x05 \x01(\tB\x0f\n\r_double_share\",\n\x0b\x41skResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\t\x12\x0e\n\x06\x63licks\x18\x02 \x01(\r\"1\n\x0cLeaseRequest\x12\x11\n\tannotator\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\"?\n\x03\x42ox\x12\x0b\n\x03top\x18\x01 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x02 \x01(\r\x12\x0c\n\x04left\x18\x03 \x01(\r\x12\r\n\x05right\x18\x04 \x01(\r\"\x97\x02\n\nRegionTask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x03 \x01(\t\x12\x1e\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x11.roadshift.v1.Box\x12\x11\n\tpredicted\x18\x05 \x01(\r\x12\x15\n\rmodel_version\x18\x06 \x01(\r\x12\r\n\x05score\x18\x07 \x01(\x01\x12\x30\n\x0cleased_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63rop_png\x18\t \x01(\x0c\x12&\n\x0b\x62ox_in_crop\x18\n \x01(\x0b\x32\x11.roadshift.v1.Box\x12\x12\n\nlabels_png\x18\x0b \x01(\x0c\"7\n\rLeaseResponse\x12&\n\x04task\x18\x01 \x01(\x0b\x32\x18.roadshift.v1.RegionTask\"?\n\rSubmitRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\r\"a\n\x0eSubmitResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x14\n\x07\x64\x65\x63ided\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x61greed\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\n\n\x08_decidedB\t\n\x07_agreed\";\n\x0bSkipRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"\x0e\n\x0cSkipResponse\" \n\x0bUndoRequest\x12\x11\n\tannotator\x18\x01 \x01(\t\"$\n\x12GetProgressRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\"\x86\x03\n\rLabelProgress\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x0e\n\x06leased\x18\x03 \x01(\r\x12\x10\n\x08labelled\x18\x04 \x01(\r\x12\x0f\n\x07skipped\x18\x05 \x01(\r\x12\x0e\n\x06unsure\x18\x06 \x01(\r\x12\x10\n\x08\x64isputed\x18\x07 \x01(\r\x12\x13\n\x0b\x63licks_used\x18\x08 \x01(\r\x12\x13\n\x0b\x63licks_left\x18\t \x01(\r\x12\x0f\n\x07minutes\x18\n \x01(\x01\x12\x1c\n\x0fseconds_a_click\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tagreement\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x61nswered_twice\x18\r \x01(\r\x12\x10\n\x08held_out\x18\x0e \x01(\r\x12\x16\n\x0esentinel_share\x18\x0f \x01(\x01\x12*\n\x07\x62\x61tches\x18\x10 \x03(\x0b\x32\x19.roadshift.v1.RegionBatchB\x12\n\x10_seconds_a_clickB\x0c\n\n_agreement\"W\n\x0bRegionBatch\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07regions\x18\x04 \x01(\r\x12\x0c\n\x04open\x18\x05 \x01(\r2\x9c\x03\n\nAnnotation\x12:\n\x03\x41sk\x12\x18.roadshift.v1.AskRequest\x1a\x19.roadshift.v1.AskResponse\x12@\n\x05Lease\x12\x1a.roadshift.v1.LeaseRequest\x1a\x1b.roadshift.v1.LeaseResponse\x12\x43\n\x06Submit\x12\x1b.roadshift.v1.SubmitRequest\x1a\x1c.roadshift.v1.SubmitResponse\x12=\n\x04Skip\x12\x19.roadshift.v1.SkipRequest\x1a\x1a.roadshift.v1.SkipResponse\x12>\n\x04Undo\x12\x19.roadshift.v1.UndoRequest\x1a\x1b.roadshift.v1.LeaseResponse\x12L\n\x0bGetProgress\x12 .roadshift.v1.GetProgressRequest\x1a\x1b.roadshift.v1.LabelProgressb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1droadshift/v1/annotation.proto\x12\x0croadshift.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"u\n\nAskRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0e\n\x06\x63licks\x18\x02 \x01(\r\x12\x0f\n\x07minutes\x18\x03 \x01(\x01\x12\x19\n\x0c\x64ouble_share\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\n\n\x02\x62y\x18\x05 \x01(\tB\x0f\n\r_double_share\",\n\x0b\x41skResponse\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\t\x12\x0e\n\x06\x63licks\x18\x02 \x01(\r\"1\n\x0cLeaseRequest\x12\x11\n\tannotator\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\"?\n\x03\x42ox\x12\x0b\n\x03top\x18\x01 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x02 \x01(\r\x12\x0c\n\x04left\x18\x03 \x01(\r\x12\r\n\x05right\x18\x04 \x01(\r\"\x98\x02\n\nRegionTask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x14\n\x0c\x66rame_sha256\x18\x03 \x01(\t\x12\x1e\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x11.roadshift.v1.Box\x12\x11\n\tpredicted\x18\x05 \x01(\r\x12\x15\n\rmodel_version\x18\x06 \x01(\r\x12\r\n\x05score\x18\x07 \x01(\x01\x12\x30\n\x0cleased_until\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63rop_png\x18\t \x01(\x0c\x12&\n\x0b\x62ox_in_crop\x18\n \x01(\x0b\x32\x11.roadshift.v1.Box\x12\x13\n\x0bsegment_png\x18\x0b \x01(\x0c\"7\n\rLeaseResponse\x12&\n\x04task\x18\x01 \x01(\x0b\x32\x18.roadshift.v1.RegionTask\"?\n\rSubmitRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\r\"a\n\x0eSubmitResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x14\n\x07\x64\x65\x63ided\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x61greed\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\n\n\x08_decidedB\t\n\x07_agreed\";\n\x0bSkipRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"\x0e\n\x0cSkipResponse\" \n\x0bUndoRequest\x12\x11\n\tannotator\x18\x01 \x01(\t\"$\n\x12GetProgressRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\"\x86\x03\n\rLabelProgress\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x0e\n\x06leased\x18\x03 \x01(\r\x12\x10\n\x08labelled\x18\x04 \x01(\r\x12\x0f\n\x07skipped\x18\x05 \x01(\r\x12\x0e\n\x06unsure\x18\x06 \x01(\r\x12\x10\n\x08\x64isputed\x18\x07 \x01(\r\x12\x13\n\x0b\x63licks_used\x18\x08 \x01(\r\x12\x13\n\x0b\x63licks_left\x18\t \x01(\r\x12\x0f\n\x07minutes\x18\n \x01(\x01\x12\x1c\n\x0fseconds_a_click\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tagreement\x18\x0c \x01(\x01H\x01\x88\x01\x01\x12\x16\n\x0e\x61nswered_twice\x18\r \x01(\r\x12\x10\n\x08held_out\x18\x0e \x01(\r\x12\x16\n\x0esentinel_share\x18\x0f \x01(\x01\x12*\n\x07\x62\x61tches\x18\x10 \x03(\x0b\x32\x19.roadshift.v1.RegionBatchB\x12\n\x10_seconds_a_clickB\x0c\n\n_agreement\"W\n\x0bRegionBatch\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07regions\x18\x04 \x01(\r\x12\x0c\n\x04open\x18\x05 \x01(\r2\x9c\x03\n\nAnnotation\x12:\n\x03\x41sk\x12\x18.roadshift.v1.AskRequest\x1a\x19.roadshift.v1.AskResponse\x12@\n\x05Lease\x12\x1a.roadshift.v1.LeaseRequest\x1a\x1b.roadshift.v1.LeaseResponse\x12\x43\n\x06Submit\x12\x1b.roadshift.v1.SubmitRequest\x1a\x1c.roadshift.v1.SubmitResponse\x12=\n\x04Skip\x12\x19.roadshift.v1.SkipRequest\x1a\x1a.roadshift.v1.SkipResponse\x12>\n\x04Undo\x12\x19.roadshift.v1.UndoRequest\x1a\x1b.roadshift.v1.LeaseResponse\x12L\n\x0bGetProgress\x12 .roadshift.v1.GetProgressRequest\x1a\x1b.roadshift.v1.LabelProgressb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,25 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOX']._serialized_start=296
   _globals['_BOX']._serialized_end=359
   _globals['_REGIONTASK']._serialized_start=362
-  _globals['_REGIONTASK']._serialized_end=641
-  _globals['_LEASERESPONSE']._serialized_start=643
-  _globals['_LEASERESPONSE']._serialized_end=698
-  _globals['_SUBMITREQUEST']._serialized_start=700
-  _globals['_SUBMITREQUEST']._serialized_end=763
-  _globals['_SUBMITRESPONSE']._serialized_start=765
-  _globals['_SUBMITRESPONSE']._serialized_end=862
-  _globals['_SKIPREQUEST']._serialized_start=864
-  _globals['_SKIPREQUEST']._serialized_end=923
-  _globals['_SKIPRESPONSE']._serialized_start=925
-  _globals['_SKIPRESPONSE']._serialized_end=939
-  _globals['_UNDOREQUEST']._serialized_start=941
-  _globals['_UNDOREQUEST']._serialized_end=973
-  _globals['_GETPROGRESSREQUEST']._serialized_start=975
-  _globals['_GETPROGRESSREQUEST']._serialized_end=1011
-  _globals['_LABELPROGRESS']._serialized_start=1014
-  _globals['_LABELPROGRESS']._serialized_end=1404
-  _globals['_REGIONBATCH']._serialized_start=1406
-  _globals['_REGIONBATCH']._serialized_end=1493
-  _globals['_ANNOTATION']._serialized_start=1496
-  _globals['_ANNOTATION']._serialized_end=1908
+  _globals['_REGIONTASK']._serialized_end=642
+  _globals['_LEASERESPONSE']._serialized_start=644
+  _globals['_LEASERESPONSE']._serialized_end=699
+  _globals['_SUBMITREQUEST']._serialized_start=701
+  _globals['_SUBMITREQUEST']._serialized_end=764
+  _globals['_SUBMITRESPONSE']._serialized_start=766
+  _globals['_SUBMITRESPONSE']._serialized_end=863
+  _globals['_SKIPREQUEST']._serialized_start=865
+  _globals['_SKIPREQUEST']._serialized_end=924
+  _globals['_SKIPRESPONSE']._serialized_start=926
+  _globals['_SKIPRESPONSE']._serialized_end=940
+  _globals['_UNDOREQUEST']._serialized_start=942
+  _globals['_UNDOREQUEST']._serialized_end=974
+  _globals['_GETPROGRESSREQUEST']._serialized_start=976
+  _globals['_GETPROGRESSREQUEST']._serialized_end=1012
+  _globals['_LABELPROGRESS']._serialized_start=1015
+  _globals['_LABELPROGRESS']._serialized_end=1405
+  _globals['_REGIONBATCH']._serialized_start=1407
+  _globals['_REGIONBATCH']._serialized_end=1494
+  _globals['_ANNOTATION']._serialized_start=1497
+  _globals['_ANNOTATION']._serialized_end=1909
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ class Box(_message.Message):
     def __init__(self, top: _Optional[int] = ..., bottom: _Optional[int] = ..., left: _Optional[int] = ..., right: _Optional[int] = ...) -> None: ...
 
 class RegionTask(_message.Message):
-    __slots__ = ("id", "domain", "frame_sha256", "box", "predicted", "model_version", "score", "leased_until", "crop_png", "box_in_crop", "labels_png")
+    __slots__ = ("id", "domain", "frame_sha256", "box", "predicted", "model_version", "score", "leased_until", "crop_png", "box_in_crop", "segment_png")
     ID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
     FRAME_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -63,7 +63,7 @@ class RegionTask(_message.Message):
     LEASED_UNTIL_FIELD_NUMBER: _ClassVar[int]
     CROP_PNG_FIELD_NUMBER: _ClassVar[int]
     BOX_IN_CROP_FIELD_NUMBER: _ClassVar[int]
-    LABELS_PNG_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_PNG_FIELD_NUMBER: _ClassVar[int]
     id: str
     domain: str
     frame_sha256: str
@@ -74,8 +74,8 @@ class RegionTask(_message.Message):
     leased_until: _timestamp_pb2.Timestamp
     crop_png: bytes
     box_in_crop: Box
-    labels_png: bytes
-    def __init__(self, id: _Optional[str] = ..., domain: _Optional[str] = ..., frame_sha256: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., predicted: _Optional[int] = ..., model_version: _Optional[int] = ..., score: _Optional[float] = ..., leased_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., crop_png: _Optional[bytes] = ..., box_in_crop: _Optional[_Union[Box, _Mapping]] = ..., labels_png: _Optional[bytes] = ...) -> None: ...
+    segment_png: bytes
+    def __init__(self, id: _Optional[str] = ..., domain: _Optional[str] = ..., frame_sha256: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., predicted: _Optional[int] = ..., model_version: _Optional[int] = ..., score: _Optional[float] = ..., leased_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., crop_png: _Optional[bytes] = ..., box_in_crop: _Optional[_Union[Box, _Mapping]] = ..., segment_png: _Optional[bytes] = ...) -> None: ...
 
 class LeaseResponse(_message.Message):
     __slots__ = ("task",)

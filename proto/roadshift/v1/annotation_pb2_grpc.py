@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AnnotationStub(object):
-    """What people who label call, at the learner. A task is one region and one click: of a box in a captured frame, the
-    pixels that the model took for one class.
+    """What people who label call, at the learner. A task is one region and one click: some pixels of a box in a captured
+    frame.
 
     Ask needs the role `operator`, every other call `annotator` or `operator`. Who annotates is told by the client
     certificate, otherwise by the field `annotator`. Errors follow the gRPC status codes:
@@ -78,8 +78,8 @@ class AnnotationStub(object):
 
 
 class AnnotationServicer(object):
-    """What people who label call, at the learner. A task is one region and one click: of a box in a captured frame, the
-    pixels that the model took for one class.
+    """What people who label call, at the learner. A task is one region and one click: some pixels of a box in a captured
+    frame.
 
     Ask needs the role `operator`, every other call `annotator` or `operator`. Who annotates is told by the client
     certificate, otherwise by the field `annotator`. Errors follow the gRPC status codes:
@@ -174,8 +174,8 @@ def add_AnnotationServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Annotation(object):
-    """What people who label call, at the learner. A task is one region and one click: of a box in a captured frame, the
-    pixels that the model took for one class.
+    """What people who label call, at the learner. A task is one region and one click: some pixels of a box in a captured
+    frame.
 
     Ask needs the role `operator`, every other call `annotator` or `operator`. Who annotates is told by the client
     certificate, otherwise by the field `annotator`. Errors follow the gRPC status codes:
