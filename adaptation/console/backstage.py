@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from adaptation.annotation.desk import LabelDesk
+from adaptation.console.left_lying import LeftLying
 from adaptation.console.look import Look
 from adaptation.console.relabelling import MOST_WAITING, Relabelling
 from adaptation.console.views.audit import AuditReader, AuditView
@@ -38,6 +39,7 @@ class Backstage:
         root = open_root(learner.settings.root, _PATIENCE_S, joined_before=True)
         self.root = root
         self.labels = LabelDesk(root)
+        self.left_lying = LeftLying()
         self.relabelling = Relabelling(root, learner.settings.run_dir.absolute() / "releases")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="console-reader")
         self._orders = ThreadPoolExecutor(_ORDERS_AT_ONCE, thread_name_prefix="console-orders")

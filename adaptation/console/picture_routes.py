@@ -8,8 +8,6 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from adaptation.console import pictures
 from adaptation.console.backstage import Backstage
 from adaptation.console.relabelling import CannotLabel
-from adaptation.console.views.rounds import read_page
-from adaptation.service.round_state import new_round_id
 from exchange.frames import CapturedFrame
 from exchange.label_images import LabelImageError
 from exchange.label_space import NUM_CLASSES
@@ -17,16 +15,12 @@ from exchange.records import RecordError
 from exchange.releases import ReleaseError
 from exchange.storage import StorageError
 
-_NOT_KEPT = {"cache-control": "no-store"}
+NOT_KEPT = {"cache-control": "no-store"}
 """A vehicle may be erased: no browser keeps its frames."""
-_PAGE_HEADERS = {
-    **_NOT_KEPT,
-    "content-security-policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-}
 
 
 def picture_routes(backstage: Backstage) -> APIRouter:
-    """GET /picture/frame, /labels, /doubt: of a captured frame; /report/ID: a round's own page."""
+    """GET /picture/frame, /labels, /doubt: of a captured frame."""
     routes = APIRouter()
 
     async def made(shard: str, key: str, make: Callable[[CapturedFrame], bytes], kind: str) -> Response:
@@ -34,7 +28,7 @@ def picture_routes(backstage: Backstage) -> APIRouter:
             frame = await backstage.read(partial(backstage.shelf.frame, shard, key))
             if frame is None:
                 raise HTTPException(404, "this frame is gone: it was too old, or erased")
-            return Response(await backstage.paint(partial(make, frame)), media_type=kind, headers=_NOT_KEPT)
+            return Response(await backstage.paint(partial(make, frame)), media_type=kind, headers=NOT_KEPT)
         except (LabelImageError, RecordError) as error:
             raise HTTPException(422, str(error)) from error
         except (CannotLabel, ReleaseError) as error:
@@ -68,15 +62,5 @@ def picture_routes(backstage: Backstage) -> APIRouter:
     @routes.get("/picture/doubt")
     async def doubt(shard: str, key: str, width: int = width) -> Response:
         return await made(shard, key, lambda frame: pictures.doubt_overlay(frame.confidence_png, width), "image/png")
-
-    @routes.get("/report/{round_id}")
-    async def report(round_id: str) -> Response:
-        """Shown as it is, and allowed nothing: it was written by a worker."""
-        if len(round_id) != len(new_round_id("")) or not round_id.isalnum():
-            raise HTTPException(404, "this is no round's id")
-        page = await backstage.read(partial(read_page, backstage.root, round_id))
-        if page is None:
-            raise HTTPException(404, "this round has no report: it has not come so far, or an erasure took it")
-        return Response(page, media_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
     return routes

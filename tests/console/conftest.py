@@ -1,11 +1,13 @@
 """One deployment and one browser for all tests of the console."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from exchange.storage import StorageRoot, open_root
 from tests.console.deployment import STARTER, FakeGateway, leave_captured, leave_presence, leave_regions
@@ -43,6 +45,17 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_frames(tmp_path_factory.mktemp("source") / "day", 1.0, cars=1)
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="module")
 def deployed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("deployed")
@@ -64,6 +77,6 @@ def deployed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield Deployed(root, learner, console_of(learner))
 
 
-def console_of(learner: LearnerProcess) -> str:
+def console_of(learner: LearnerProcess, scheme: str = "http") -> str:
     found = until(lambda: re.search(r"console on port (\d+)\n", learner.said()), "the console")
-    return f"http://127.0.0.1:{found[1]}"
+    return f"{scheme}://127.0.0.1:{found[1]}"

@@ -1,67 +1,23 @@
 """The console in a browser: headless Chromium, a real learner and a gateway with the fake engine."""
 
 import re
-import shutil
-import time
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect
 from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.console.pages.label_page import KEYS, UNSURE_KEY
 from adaptation.service.fake_worker import ENDLESS
-from adaptation.service.round_state import Phase, read_round
+from adaptation.service.round_state import Phase, RoundBook, read_round
 from exchange.audit import read_audit
 from exchange.label_space import CLASS_NAMES
 from exchange.regions import read_batches
 from exchange.serving_plan import DomainPlan, read_plan
+from tests.console.browsing import PATIENCE_MS, WITHIN_S, Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
 
-CHROMIUM = shutil.which("chromium")
 PLACES = ("/", "/frames", "/rounds", "/releases", "/prior?domain=sim-dusk", "/labels", "/label", "/audit")
-WITHIN_S = 2.0
-PATIENCE_MS = 10_000
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A browser's page, and what it should not have done."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page = page
-        page.set_default_timeout(PATIENCE_MS)
-        self.address = address
-        self.complaints: list[str] = []
-        host = urlsplit(address).netloc
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        page.on("request", lambda asked: self._check_host(asked.url, host))
-
-    def _check_host(self, url: str, host: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob") and parts.netloc != host:
-            self.complaints.append(f"asked {url}")
-
-    def go(self, path: str) -> float:
-        """How long it took until the page was there and followed what happens."""
-        began_s = time.monotonic()
-        self.page.goto(f"{self.address}{path}")
-        self.page.wait_for_function("window.socket?.connected && document.querySelector('#page > *')")
-        return time.monotonic() - began_s
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +39,13 @@ def entered(browser: Browser, deployed: Deployed) -> Iterator[Callable[[str], Br
 @pytest.fixture
 def visit(entered: Callable[[str], BrowserContext], deployed: Deployed) -> Iterator[Visit]:
     """An operator's."""
-    yield from visiting(entered("operator"), deployed)
+    yield from visiting(entered("operator"), deployed.address)
 
 
 @pytest.fixture
 def reader(entered: Callable[[str], BrowserContext], deployed: Deployed) -> Iterator[Visit]:
     """A viewer's."""
-    yield from visiting(entered("viewer"), deployed)
-
-
-def visiting(context: BrowserContext, deployed: Deployed) -> Iterator[Visit]:
-    visit = Visit(context.new_page(), deployed.address)
-    yield visit
-    visit.page.close()
-    assert visit.complaints == []
+    yield from visiting(entered("viewer"), deployed.address)
 
 
 def served(deployed: Deployed, domain: str) -> DomainPlan:
@@ -112,10 +61,30 @@ def test_every_page_is_there_in_two_seconds_and_fits_a_phone(visit: Visit, place
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-@pytest.mark.parametrize("place", ["/rounds/0123456789abcdef", "/frame?shard=frames/a/b/c&key=d"])
-def test_what_is_not_there_says_what_to_do(visit: Visit, place: str) -> None:
-    visit.go(place)
-    expect(visit.page.locator(".nothing").first).to_be_visible()
+@pytest.mark.parametrize(
+    ("place", "status", "says"),
+    [
+        ("/nowhere", 404, "There is no such page"),
+        ("/rounds/nowhere", 404, "There is no such page"),
+        ("/rounds/0123456789abcdef", 404, "There is no such round"),
+        ("/report/0123456789abcdef", 404, "This round has no report"),
+        ("/frame?shard=frames/a/b/c&key=d", 404, "This frame is gone"),
+        ("/frame?shard=frames/a/b/c", 422, "key: Field required"),
+        ("/frames?most=little", 422, "most: Input should be a valid number"),
+    ],
+)
+def test_an_address_where_nothing_is_says_so_and_leads_back(visit: Visit, place: str, status: int, says: str) -> None:
+    assert visit.open(place).status == status
+    visit.complaints = [said for said in visit.complaints if f"status of {status}" not in said]
+    expect(visit.page.locator(".nothing")).to_contain_text(says)
+    visit.page.get_by_role("link", name="Back to what is served now").click()
+    expect(visit.page.locator("h1")).to_have_text("Now")
+
+
+@pytest.mark.parametrize("place", ["/frames", "/prior", "/labels"])
+def test_a_domain_that_is_not_there_is_told(visit: Visit, place: str) -> None:
+    visit.go(f"{place}?domain=sim-fog")
+    expect(visit.page.get_by_role("status").first).to_contain_text("There is no domain 'sim-fog' here; this is ")
 
 
 def test_only_what_changed_is_made_anew(visit: Visit) -> None:
@@ -143,6 +112,14 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     visit.go("/rounds")
     expect(page.locator(".form")).to_contain_text("sim-dusk: ")
     page.get_by_role("button", name="Start the round").click()
+    effect = "sim-dusk: the learner's machine learns by the recipe tiny, as long as the recipe says"
+    expect(page.locator(".effect")).to_contain_text(effect)
+    page.get_by_role("button", name="Leave it as it is").click()
+    expect(page.locator(".effect")).to_have_count(0)
+    assert RoundBook(deployed.root).all() == []
+    page.get_by_role("button", name="Start the round").click()
+    page.locator(".ask input").fill("to watch it")
+    page.get_by_role("button", name="Start it").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
     expect(page.locator(".strip .badge")).to_have_text("promoted", timeout=3 * PATIENCE_MS)
     expect(page.locator(".gate")).to_contain_text("a fake check")
@@ -165,6 +142,10 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     assert told.who.startswith("operator-")
     visit.go("/audit")
     expect(page.locator(".line").first).to_contain_text("rollback")
+    page.get_by_label("who, what, or where").fill("start round")
+    started = page.locator(".line", has_text="recipe").first
+    expect(started).to_contain_text("to watch it")
+    expect(started).to_contain_text("tiny")
 
 
 def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed) -> None:
@@ -172,6 +153,8 @@ def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed)
     endless = stub.StartRound(pb.StartRoundRequest(domain="sim-dusk", seed=ENDLESS), metadata=metadata)
     visit.go("/rounds")
     page.get_by_role("button", name="Start the round").click()
+    expect(page.locator(".effect")).to_contain_text("It waits for 1 before it")
+    page.get_by_role("button", name="Start it").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
     round_id = page.url.rpartition("/")[2]
     page.get_by_role("button", name="Cancel the round").click()
@@ -230,6 +213,14 @@ def test_versions_are_compared_on_a_frame(visit: Visit) -> None:
     expect(other).to_be_attached(timeout=6 * PATIENCE_MS)
     page.wait_for_function("document.querySelector('.layers .other').naturalWidth > 0")
     expect(page.get_by_role("status").first).to_contain_text("right: version 1")
+    border = page.locator(".split")
+    middle = border.bounding_box()
+    page.get_by_label("left, right").focus()
+    page.keyboard.press("Home")
+    begin = border.bounding_box()
+    assert middle is not None
+    assert begin is not None
+    assert begin["x"] < middle["x"] - 100
 
 
 def test_frames_are_filtered_by_class(visit: Visit) -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.annotation.desk import LabelDesk
 from adaptation.console.look import Look, Seen
 from adaptation.console.views.audit import AuditReader
 from adaptation.console.views.frames import FrameFilter, FrameShelf
-from adaptation.console.views.labels import labels_view
 from adaptation.console.views.now import NowReader
-from adaptation.console.views.prior import BINS, prior_view
+from adaptation.console.views.prior import BINS, newest_estimated_domain, prior_view
 from adaptation.console.views.reading import Reading
 from adaptation.console.views.releases import (
     by_descent,
@@ -22,7 +20,8 @@ from adaptation.console.views.releases import (
     effect_of_rollback,
     releases_view,
 )
-from adaptation.console.views.rounds import curves_of, pictures_of, round_detail, rounds_view
+from adaptation.console.views.rounds import curves_of, effect_of_start, pictures_of, round_detail, rounds_view
+from adaptation.console.views.troubles import learner_troubles
 from adaptation.gate.verdict import Check, Verdict
 from adaptation.live_prior.follow import LivePrior
 from adaptation.rounds.report_page import _frame_row
@@ -39,7 +38,7 @@ from exchange.ledger import publish
 from exchange.plan_changes import PlanRefused, apply_change, promoted, with_candidate
 from exchange.serving_plan import DomainPlan, ServingPlan, read_plan
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
-from tests.console.deployment import STARTER, leave_captured, leave_presence, leave_regions
+from tests.console.deployment import STARTER, leave_captured, leave_presence
 from tests.service.learner_rig import beat, healthy
 
 
@@ -89,12 +88,31 @@ def test_domains_with_their_confidence_rate_and_p99(reading: Reading) -> None:
     gateways.look()
     view = NowReader(reading).view()
     dusk = view.domains[1]
-    assert (dusk.name, dusk.serving, dusk.follows_default, dusk.p99_s) == ("sim-dusk", 1, True, 0.25)
+    assert (dusk.name, dusk.serving, dusk.follows_default, dusk.p99_s, dusk.not_known) == (
+        "sim-dusk",
+        1,
+        True,
+        0.25,
+        "",
+    )
+    default = view.domains[0]
+    assert (default.p99_s, default.confidence) == (None, None), "they are of frames of sim-dusk"
+    assert default.not_known == "version 1 answered no frame here in the last 30 minutes"
     assert dusk.confidence == pytest.approx(0.93, abs=0.03)
     assert sum(value is not None for value in dusk.confidence_curve) > 30
     (gateway,) = view.gateways
     assert (gateway.name, gateway.alive, gateway.is_current) == ("gw-a", True, True)
     assert view.troubles == ("gateway gw-a: version 2: no room in /dev/shm",)
+
+
+def test_a_p99_of_several_domains_is_no_ones(reading: Reading) -> None:
+    for domain in ("sim-day", "sim-dusk"):
+        leave_presence(reading.root, domain, minutes=5)
+    beat(reading.root, 1, {1: healthy(p99_s=0.25)})
+    reading.learner.gateways.look()
+    _, day, dusk = NowReader(reading).view().domains
+    assert (day.p99_s, dusk.p99_s) == (None, None)
+    assert day.not_known == "p99: version 1 answers sim-dusk, too, and is timed as one, see below"
 
 
 def test_the_same_state_is_the_same_view(reading: Reading) -> None:
@@ -108,10 +126,14 @@ def test_what_runs_and_what_does_not_work(reading: Reading) -> None:
     operations: Operations = reading.learner.operations
     running = operations.start_round(Request(domain="sim-dusk", recipe="cpu_quick"), by="ann")
     operations.start_round(Request(domain="sim-day", recipe="cpu_quick"), by="ann")
-    reading.learner.troubles["priors"] = "the root is away"
+    troubles = {"heartbeats": "the root is away", "lease": "it could not be renewed", "priors": "the root is away"}
+    reading.learner.troubles.update(troubles)
+    assert learner_troubles(reading.learner) == (
+        "lease: it could not be renewed",
+        "heartbeats, priors: the root is away",
+    )
     view = NowReader(reading).view()
     assert (view.running, view.queued) == (None, 2)
-    assert view.troubles == ("priors: the root is away",)
     detail = round_detail(reading, running.id)
     assert (detail.line.phase, detail.gate_passed, detail.has_report) == (Phase.QUEUED, None, False)
 
@@ -147,6 +169,22 @@ def test_rounds_with_curves_gate_and_pictures(reading: Reading) -> None:
     assert view.recipes[0] == "cpu_quick"
 
 
+def test_a_round_is_told_before_it_is_asked_for(reading: Reading) -> None:
+    leave_captured(reading.root, "sim-dusk", 12)
+    leave_presence(reading.root, "sim-dusk", minutes=1)
+    asked = Request(domain="sim-dusk", recipe="cpu_quick", minutes=5)
+    effect = effect_of_start(rounds_view(reading), asked)
+    assert effect.startswith("sim-dusk: the learner's machine learns by the recipe cpu_quick, for 5 minutes, from")
+    assert "if the gate lets it pass" in effect
+    assert "waits" not in effect
+    reading.learner.operations.start_round(asked, by="ann")
+    forced = effect_of_start(rounds_view(reading), asked.model_copy(update={"force": True}))
+    assert "whatever the gate says" in forced
+    assert forced.endswith("It waits for 1 before it.")
+    few = effect_of_start(rounds_view(reading), Request(domain="sim-fog", recipe="cpu_quick"))
+    assert few.startswith("sim-fog: there are 0 captured frames; a round needs 8, and fails unless more come first.")
+
+
 def test_pictures_are_found_in_the_page_that_rounds_write() -> None:
     url = "data:image/jpeg;base64,"
     rows = [Pictures("one", f"{url}a", f"{url}b", f"{url}c", None), Pictures("two", *(f"{url}{i}" for i in "defg"))]
@@ -165,9 +203,13 @@ def test_releases_below_what_they_were_learned_from(reading: Reading) -> None:
     publish(reading.root, STARTER, by="ann", origin="added", parent=1)
     serve(reading.learner, 2, "sim-dusk")
     view = releases_view(reading)
-    assert [(node.version, node.depth, node.roles) for node in view.releases] == [
-        (1, 0, ("serves default", "previous in sim-dusk")),
-        (2, 1, ("serves sim-dusk",)),
+    assert [(node.version, node.depth, [role.text for role in node.roles]) for node in view.releases] == [
+        (1, 0, ["serves by default", "sim-dusk rolls back to it"]),
+        (2, 1, ["serves sim-dusk"]),
+    ]
+    assert [(d.name, bool(d.not_back), bool(d.not_reset)) for d in view.domains] == [
+        ("default", True, True),
+        ("sim-dusk", False, False),
     ]
     assert [(d.name, d.serving, d.previous, d.anchor) for d in view.domains] == [
         ("default", 1, None, 1),
@@ -207,10 +249,12 @@ def test_an_order_for_the_default_names_all_that_follow_it(reading: Reading) -> 
 
 
 def test_a_prior_with_its_interval_and_over_time(reading: Reading) -> None:
+    assert newest_estimated_domain(reading.root) == "default"
     empty = prior_view(reading, "sim-dusk")
     assert (empty.classes, empty.version, empty.estimated_at) == ((), 1, None)
     leave_presence(reading.root, "sim-dusk", shift=0.4)
     LivePrior(reading.root, reading.learner.lease).update()
+    assert newest_estimated_domain(reading.root) == "sim-dusk"
     view = prior_view(Reading(reading.root, reading.learner), "sim-dusk")
     person = view.classes[TRAIN_ID["person"]]
     assert person.low <= person.estimated <= person.high
@@ -251,18 +295,6 @@ def test_an_erased_vehicle_is_shown_no_more(root: StorageRoot) -> None:
     assert shelf.frame(gone.shard, gone.key) is None
 
 
-def test_labels_with_the_open_ones_first(root: StorageRoot) -> None:
-    leave_regions(root, leave_captured(root, "sim-dusk", 2), 2)
-    desk = LabelDesk(root)
-    task = desk.lease("ann")
-    assert task is not None
-    desk.submit(task.id, "ann", 0)
-    view = labels_view(desk, "sim-dusk")
-    assert [progress.clicks_used for progress in view.domains] == [1]
-    assert [each.state for each in view.queue] == ["waiting"] * 3 + ["labelled"]
-    assert labels_view(desk, "sim-fog").queue == ()
-
-
 def test_the_audit_newest_first_with_what_failed(root: StorageRoot) -> None:
     reader = AuditReader(root)
     record(root, AuditEntry(who="ann", what="promote", version=2, at=datetime.now(UTC) - timedelta(minutes=5)))
@@ -270,6 +302,17 @@ def test_the_audit_newest_first_with_what_failed(root: StorageRoot) -> None:
     with pytest.raises(OSError, match="full"), audited(root, AuditEntry(who="ben", what="force-gate", forced=True)):
         raise OSError("the disk is full")
     found = [(line.who, line.what, line.failed, line.why) for line in reader.view().lines]
+    told = {"recipe": "tiny", "minutes": None, "force": False, "releases": [2, 3], "parity_frames": 12}
+    record(root, AuditEntry(who="ann", what="rollback", details=told))
+    line = reader.view().lines[0]
+    assert line.domain == "default", "what changes what is served, and names no domain"
+    assert line.details == (
+        ("recipe", "tiny"),
+        ("minutes", "–"),
+        ("force", "no"),
+        ("releases", "2, 3"),
+        ("parity frames", "12"),
+    )
     assert found == [
         ("ben", "force gate", True, "the disk is full"),
         ("ben", "force gate", False, ""),

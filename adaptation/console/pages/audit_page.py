@@ -14,7 +14,7 @@ def add_audit_page(backstage: Backstage) -> None:
     @ui.page("/audit")
     async def audit(request: Request) -> None:
         with page(request, "/audit", "Audit"):
-            heading("Audit", f"who did what in the last {BACK.days} days")
+            heading("Audit", f"who did what in the last {BACK.days} days, the newest first; times are UTC")
             await show_live(backstage.audit(), _render)
 
 
@@ -23,22 +23,32 @@ def _render(live: Live[AuditView]) -> None:
         found = ui.input("who, what, or where").props("outlined dense clearable").classes("choice")
     live.part(lambda view: not view.lines, lambda none, _: _say_none(none))
     live.rows(
-        lambda view: (line for line in view.lines if _matches(line, (found.value or "").lower())),
+        lambda view: (line for line in view.lines if _matches(line, found.value or "")),
         lambda line: line,
         _line,
         "lines",
     )
     found.on_value_change(lambda: live.update(live.view))
-    live.text(lambda view: f"{view.left_out:,} older ones are left out" if view.left_out else "", "soft")
+    live.text(lambda view: _say_how_many(view, found.value or ""), "soft")
 
 
 def _matches(line: AuditLine, found: str) -> bool:
-    return found in f"{line.who} {line.what} {line.domain} {line.why} {line.version or ''}".lower()
+    told = f"{line.who} {line.what} {line.domain} {line.why} {line.round_id or ''} version {line.version or ''}"
+    return found.lower() in f"{told} {' '.join(map(' '.join, line.details))}".lower()
+
+
+def _say_how_many(view: AuditView, found: str) -> str:
+    if view.lines and not any(_matches(line, found) for line in view.lines):
+        return f"None of the newest {len(view.lines)} entries has {found!r} in it."
+    return f"{view.left_out:,} older ones are left out" if view.left_out else ""
 
 
 def _say_none(none: bool) -> None:
     if none:
-        nothing("Nothing yet.", "Promotions, rollbacks, rounds past the gate, freezes and erasures are told here.")
+        nothing(
+            "Nothing was done yet.",
+            "Rounds, promotions, rollbacks, pins, freezes, erasures and labels that were asked for are told here.",
+        )
 
 
 def _line(line: AuditLine) -> None:
@@ -55,6 +65,19 @@ def _line(line: AuditLine) -> None:
                 if line.domain:
                     ui.label(line.domain).classes("chip")
                 if line.round_id:
-                    ui.link("round", f"/rounds/{line.round_id}")
+                    ui.link(f"round {line.round_id}", f"/rounds/{line.round_id}")
             ui.label(clock(line.at)).classes("soft")
-        ui.label(f"{line.who}{f': {line.why}' if line.why else ''}").classes("small")
+        with ui.element("dl").classes("told"):
+            _fact("by", line.who)
+            if line.why:
+                _fact("because" if line.failed else "why", line.why)
+            for name, value in line.details:
+                _fact(name, value)
+
+
+def _fact(name: str, value: str) -> None:
+    with ui.element("div"):
+        with ui.element("dt"):
+            ui.label(name)
+        with ui.element("dd"):
+            ui.label(value)

@@ -8,7 +8,7 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.layers import address, layer_sliders, layers
 from adaptation.console.pages.orders import REFUSALS, in_one_line
-from adaptation.console.pages.shell import PATIENCE_S, choice, heading, nothing, page, second_heading
+from adaptation.console.pages.shell import PATIENCE_S, choice, heading, not_there, page, second_heading
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.relabelling import CannotLabel
 from adaptation.console.views.frames import FrameCard, card_of
@@ -31,10 +31,10 @@ def add_frame_page(backstage: Backstage) -> None:
                     row.version for row in await backstage.read(partial(list_releases, backstage.root)) if row.stored
                 ]
             except (RecordError, StorageError) as error:
-                nothing("This frame cannot be read.", in_one_line(error))
+                not_there(503, "This frame cannot be read just now.", in_one_line(error))
                 return
             if found is None:
-                nothing("This frame is gone.", "It was too old, or its vehicle was erased. Go back to Frames.")
+                not_there(404, "This frame is gone.", "It was too old, or its vehicle was erased. Go back to Frames.")
                 return
             card = card_of(shard, found.metadata)
             heading(f"Frame of {clock(card.captured_at)}", f"{found.metadata.domain}, vehicle {card.vehicle[:12]}")

@@ -8,7 +8,7 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
 from adaptation.console.pages.layers import address, layer_sliders, layers
-from adaptation.console.pages.shell import choice, heading, nothing, page, show_live
+from adaptation.console.pages.shell import choice, heading, nothing, page, say_unknown_domain, show_live
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.views.frames import MOST_FRAMES, FrameCard, FrameFilter, FramesView, class_choices
 from exchange.label_space import CLASS_NAMES
@@ -24,7 +24,7 @@ def add_frames_page(backstage: Backstage) -> None:
             heading("Frames", "captured of late, with the labels that were answered; the less sure, the pinker")
             chosen = FrameFilter(train_id if train_id in class_choices() else None, most)
             with ui.element("div").classes("sees"):
-                await show_live(backstage.frames(domain), partial(_render, chosen))
+                await show_live(backstage.frames(domain), partial(_render, domain, chosen))
 
 
 def _controls(domain: str, domains: tuple[str, ...], chosen: FrameFilter) -> None:
@@ -45,7 +45,9 @@ def _controls(domain: str, domains: tuple[str, ...], chosen: FrameFilter) -> Non
         layer_sliders()
 
 
-def _render(chosen: FrameFilter, live: Live[FramesView]) -> None:
+def _render(asked: str, chosen: FrameFilter, live: Live[FramesView]) -> None:
+    live.part(lambda view: view.domain, lambda shown, _: say_unknown_domain(asked, shown))
+
     def passing(view: FramesView) -> tuple[FrameCard, ...]:
         return tuple(card for card in view.frames if chosen.passes(card))
 

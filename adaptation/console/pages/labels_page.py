@@ -8,10 +8,19 @@ from nicegui import ui
 from adaptation.annotation.progress import LabelProgress, TaskSummary
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
-from adaptation.console.pages.shell import heading, nothing, page, second_heading, show_live, table_head, table_row
+from adaptation.console.pages.shell import (
+    heading,
+    nothing,
+    page,
+    say_unknown_domain,
+    second_heading,
+    show_live,
+    table_head,
+    table_row,
+)
 from adaptation.console.pages.words import percent
 from adaptation.console.sessions import Visitor
-from adaptation.console.views.labels import LabelsView
+from adaptation.console.views.labels import HOW_TO_ASK, LabelsView
 from exchange.label_space import CLASS_NAMES
 from exchange.regions import UNSURE
 
@@ -23,21 +32,19 @@ def add_labels_page(backstage: Backstage) -> None:
     async def labels(request: Request, domain: str = "") -> None:
         with page(request, "/labels", "Labels") as visitor:
             heading("Labels", "regions that people are asked to name, one click each")
-            await show_live(backstage.queue(domain), partial(_render, visitor))
+            await show_live(backstage.queue(domain), partial(_render, visitor, domain))
 
 
-def _render(visitor: Visitor, live: Live[LabelsView]) -> None:
+def _render(visitor: Visitor, asked: str, live: Live[LabelsView]) -> None:
+    live.part(lambda view: view.domain, lambda shown, _: say_unknown_domain(asked, shown))
     live.part(lambda view: not view.domains, lambda none, _: _say_none(none))
     live.rows(lambda view: view.domains, lambda progress: progress.domain, partial(_progress, visitor), "cards")
-    live.part(lambda view: (view.queue[:_SHOWN], view.queued), lambda value, _: _queue(*value))
+    live.part(lambda view: (view.domain, view.queue[:_SHOWN], view.queued), lambda value, _: _queue(*value))
 
 
 def _say_none(none: bool) -> None:
     if none:
-        nothing(
-            "Nobody was asked for labels yet.",
-            "An operator has the learner choose regions: roadshift labels ask --domain NAME --clicks 200",
-        )
+        nothing("Nobody was asked for labels yet.", HOW_TO_ASK)
 
 
 def _progress(visitor: Visitor, progress: LabelProgress) -> None:
@@ -74,11 +81,12 @@ def _progress(visitor: Visitor, progress: LabelProgress) -> None:
             ui.link("Label regions", f"/label?domain={progress.domain}").classes("call")
 
 
-def _queue(queue: tuple[TaskSummary, ...], queued: int) -> None:
+def _queue(domain: str, queue: tuple[TaskSummary, ...], queued: int) -> None:
     if not queue:
         return
-    second_heading(f"The queue: {queued} regions, the open ones first")
-    with ui.element("div").classes("scroll"), ui.element("table"):
+    shown = "" if queued <= len(queue) else f", {len(queue)} of {queued}"
+    second_heading(f"The queue of {domain}, the open ones first{shown}")
+    with ui.element("div").classes("scroll"), ui.element("table").classes("words"):
         table_head("state", "the model says", "score", "answered by", "with", "label", "")
         with ui.element("tbody"):
             for task in queue:

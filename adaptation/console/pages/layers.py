@@ -38,7 +38,7 @@ def layer_sliders(*, compared: bool = False) -> ui.html:
     sliders = [("labels", "labels", 60), ("doubt", "unsure", 0)]
     sliders += [("split", "left, right", 50)] if compared else []
     inputs = "".join(
-        f'<label>{text}<input type="range" min="0" max="100" value="{value}" data-sets="{name}"'
+        f'<label class="{name}s">{text}<input type="range" min="0" max="100" value="{value}" data-sets="{name}"'
         f" oninput=\"this.closest('.sees').style.setProperty('--{name}', this.value / 100)\"></label>"
         for name, text, value in sliders
     )

@@ -7,9 +7,20 @@ from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
-from adaptation.console.pages.shell import heading, nothing, page, second_heading, show_live, table_head, table_row
+from adaptation.console.pages.shell import (
+    EVERY_S,
+    heading,
+    nothing,
+    page,
+    second_heading,
+    show_live,
+    table_head,
+    table_row,
+)
 from adaptation.console.pages.words import clock, gibibytes, lasted, milliseconds, percent, rate
 from adaptation.console.views.now import DomainNow, GatewayNow, NowView, RunningNow, VersionNow
+from adaptation.console.views.troubles import learner_troubles
+from adaptation.service.learner import Learner
 
 _SPARK_W, _SPARK_H = 240, 36
 
@@ -22,11 +33,12 @@ def add_now_page(backstage: Backstage) -> None:
             heading(
                 "Now", f"{learner.root.url}, lease epoch {learner.lease.epoch}, since {clock(learner.started_at)} UTC"
             )
+            _follow_troubles(learner)
             await show_live(backstage.now(), _render)
 
 
 def _render(live: Live[NowView]) -> None:
-    live.part(lambda view: view.troubles, lambda troubles, _: _troubles(troubles))
+    live.part(lambda view: view.troubles, _troubles)
     live.part(lambda view: (view.running, view.queued), lambda value, _: _running(*value))
     second_heading("Domains")
     live.part(lambda view: tuple(domain.name for domain in view.domains), _domains, "cards")
@@ -34,7 +46,14 @@ def _render(live: Live[NowView]) -> None:
     live.part(lambda view: tuple(gateway.name for gateway in view.gateways), _gateways, "cards")
 
 
-def _troubles(troubles: tuple[str, ...]) -> None:
+def _follow_troubles(learner: Learner) -> None:
+    """Apart from the view, which cannot be made while the root is away."""
+    live = Live(learner_troubles(learner))
+    live.part(lambda troubles: troubles, _troubles)
+    ui.timer(EVERY_S, lambda: live.update(learner_troubles(learner)))
+
+
+def _troubles(troubles: tuple[str, ...], _: object) -> None:
     for trouble in troubles:
         with ui.element("div").classes("trouble").props("role=alert"):
             ui.label(trouble)
@@ -68,7 +87,7 @@ def _domain(name: str, place: int, live: Live[NowView]) -> None:
 
     with ui.element("div").classes("between"):
         ui.label(name).classes("strong")
-        live.part(lambda view: mine(view).drift, lambda why, _: _drift(why))
+        live.part(lambda view: bool(mine(view).drift), lambda drifted, _: _drifted() if drifted else None)
     with ui.element("div").classes("between"):
         live.text(lambda view: f"version {mine(view).serving}", "big")
         live.text(lambda view: _before(mine(view)), "soft")
@@ -77,14 +96,16 @@ def _domain(name: str, place: int, live: Live[NowView]) -> None:
         _figure("frames", live, lambda view: rate(mine(view).frames_per_s))
         _figure("p99", live, lambda view: milliseconds(mine(view).p99_s))
         _figure("confidence", live, lambda view: percent(mine(view).confidence, 1))
+    live.text(lambda view: mine(view).drift, "warn-text small")
+    live.text(lambda view: mine(view).not_known, "soft small")
     live.part(lambda view: mine(view).confidence_curve, lambda curve, _: _spark(curve))
     live.part(lambda view: (mine(view).prior, mine(view).frozen), lambda value, _: _prior(name, *value))
 
 
 def _before(domain: DomainNow) -> str:
     if domain.follows_default:
-        return "as the default"
-    return "" if domain.previous is None else f"before: {domain.previous}"
+        return "follows the default"
+    return "" if domain.previous is None else f"rolls back to version {domain.previous}"
 
 
 def _figure(name: str, live: Live[NowView], get: Callable[[NowView], str]) -> None:
@@ -95,16 +116,14 @@ def _figure(name: str, live: Live[NowView], get: Callable[[NowView], str]) -> No
             live.text(get)
 
 
-def _drift(why: str) -> None:
-    if why:
-        ui.label("drifted").classes("badge warn").tooltip(why)
+def _drifted() -> None:
+    ui.label("drifted").classes("badge warn")
 
 
 def _spark(curve: tuple[float | None, ...]) -> None:
     """The confidence of the last half hour, between the lowest and the highest of it."""
     known = [value for value in curve if value is not None]
     if len(known) < 2:
-        ui.label("no curve yet: too few frames in the last half hour").classes("soft small")
         return
     low, high = min(known), max(known)
     step, span = _SPARK_W / (len(curve) - 1), max(high - low, 0.02)

@@ -1,5 +1,6 @@
 """Prior: how often each class is seen here, how sure that is, and what of it is served."""
 
+from contextlib import suppress
 from functools import partial
 
 from fastapi import Request
@@ -9,25 +10,41 @@ from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
 from adaptation.console.pages.charts import class_color, prior_options, seen_options
 from adaptation.console.pages.orders import agreed, given
-from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live, table_head
+from adaptation.console.pages.shell import (
+    PATIENCE_S,
+    choice,
+    heading,
+    nothing,
+    page,
+    say_unknown_domain,
+    second_heading,
+    show_live,
+    table_head,
+)
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.sessions import Visitor
-from adaptation.console.views.prior import ClassPrior, PriorView
-from exchange.plan_changes import DEFAULT
+from adaptation.console.views.prior import ClassPrior, PriorView, newest_estimated_domain
+from exchange.records import RecordError
+from exchange.storage import StorageError
 
 _MOST_LINES = 6
 
 
 def add_prior_page(backstage: Backstage) -> None:
-    @ui.page("/prior")
-    async def prior(request: Request, domain: str = DEFAULT) -> None:
+    @ui.page("/prior", response_timeout=PATIENCE_S)
+    async def prior(request: Request, domain: str = "") -> None:
         with page(request, "/prior", "Prior") as visitor:
             heading("Prior", "how often frames hold a class here, and what of that is added to the network's word")
-            await show_live(backstage.prior(domain), partial(_render, backstage, visitor))
+            chosen = domain
+            if not chosen:
+                with suppress(RecordError, StorageError):  # which the view below tells
+                    chosen = await backstage.read(partial(newest_estimated_domain, backstage.root))
+            await show_live(backstage.prior(chosen), partial(_render, backstage, visitor, domain))
 
 
-def _render(backstage: Backstage, visitor: Visitor, live: Live[PriorView]) -> None:
+def _render(backstage: Backstage, visitor: Visitor, asked: str, live: Live[PriorView]) -> None:
     view = live.view
+    say_unknown_domain(asked, view.domain)
     with ui.element("div").classes("controls"):
         chosen = choice("domain", view.domains, view.domain)
         chosen.on_value_change(lambda event: ui.navigate.to(f"/prior?domain={event.value}"))
@@ -118,8 +135,8 @@ def _buttons(backstage: Backstage, visitor: Visitor, domain: str, frozen: bool) 
             order = partial(operations.reset_prior, domain, by=visitor.name, why=why)
             await given(backstage, visitor, order, f"the prior of {domain} begins anew")
 
-    ui.button(_verb(frozen), on_click=freeze).props("outline no-caps")
-    ui.button("Reset", on_click=reset).props("outline no-caps")
+    ui.button(f"{_verb(frozen)}…", on_click=freeze).props("outline no-caps")
+    ui.button("Reset…", on_click=reset).props("outline no-caps")
 
 
 def _verb(frozen: bool) -> str:

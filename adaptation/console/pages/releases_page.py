@@ -55,14 +55,13 @@ class _Releases:
         with ui.element("div").classes("line between wrap"):
             with ui.element("div"):
                 ui.label(domain.name).classes("strong")
-                before = f"before: {domain.previous}, " if domain.previous else ""
-                ui.label(f"version {domain.serving}; {before}anchor: {domain.anchor}").classes("soft")
+                back = domain.not_back or f"rolls back to version {domain.previous}"
+                reset = domain.not_reset or f"its anchor is version {domain.anchor}"
+                ui.label(f"version {domain.serving}; {back}; {reset}").classes("soft")
             if self._visitor.may_operate:
                 with ui.element("div").classes("buttons"):
-                    back = _button("Roll back", partial(self._roll_back, domain), f"roll back {domain.name}")
-                    back.set_enabled(domain.previous is not None)
-                    reset = _button("Reset", partial(self._reset, domain), f"reset {domain.name}")
-                    reset.set_enabled(domain.serving != domain.anchor)
+                    _button("Roll back…", partial(self._roll_back, domain), f"roll back {domain.name}", domain.not_back)
+                    _button("Reset…", partial(self._reset, domain), f"reset {domain.name}", domain.not_reset)
 
     def _release(self, node: ReleaseNode) -> None:
         depth = min(node.depth, _DEEPEST)
@@ -72,7 +71,9 @@ class _Releases:
                     ui.label(f"version {node.version}").classes("strong")
                     with ui.element("div").classes("chips"):
                         for role in node.roles:
-                            ui.label(role).classes("badge good" if role.startswith("serves") else "badge")
+                            ui.label(role.text).classes("badge good" if role.serves else "badge").props["title"] = (
+                                role.meaning
+                            )
                         if node.pinned:
                             ui.label("pinned").classes("badge quiet")
                         if not node.stored:
@@ -90,7 +91,8 @@ class _Releases:
                     ui.link("its round", f"/rounds/{node.round_id}")
                 if self._visitor.may_operate and node.stored:
                     _button("Promote…", partial(self._promote, node), f"promote version {node.version}")
-                    _button("Unpin" if node.pinned else "Pin", partial(self._pin, node), f"pin version {node.version}")
+                    pin = "Unpin" if node.pinned else "Pin"
+                    _button(f"{pin}…", partial(self._pin, node), f"{pin.lower()} version {node.version}")
 
     async def _roll_back(self, domain: ServedDomain) -> None:
         await self._serve_otherwise(
@@ -175,10 +177,11 @@ async def _where(node: ReleaseNode, domains: list[str]) -> tuple[str, bool] | No
     return answer if isinstance(answer, tuple) else None
 
 
-def _button(text: str, act: Callable[[], object], described: str) -> ui.button:
-    return (
-        ui.button(text, on_click=act).props(f'outline dense no-caps aria-label="{described}"').classes("small-button")
-    )
+def _button(text: str, act: Callable[[], object], described: str, not_now: str = "") -> None:
+    """`not_now` says why it cannot be pressed."""
+    button = ui.button(text, on_click=act).props("outline dense no-caps").classes("small-button")
+    button.props["aria-label"] = f"{described}: {not_now}" if not_now else described
+    button.set_enabled(not not_now)
 
 
 def _say_none(none: bool) -> None:

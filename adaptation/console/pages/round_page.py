@@ -11,7 +11,16 @@ from adaptation.console.live import Live
 from adaptation.console.pages.charts import curve_options
 from adaptation.console.pages.orders import agreed, given, in_one_line
 from adaptation.console.pages.rounds_page import phase_badge
-from adaptation.console.pages.shell import PATIENCE_S, heading, nothing, page, second_heading, show_live, table_head
+from adaptation.console.pages.shell import (
+    PATIENCE_S,
+    heading,
+    not_there,
+    nothing,
+    page,
+    second_heading,
+    show_live,
+    table_head,
+)
 from adaptation.console.pages.words import clock, lasted
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import PATH, Curve, GateRow, ReportPictures, RoundDetail, pictures_of, read_page
@@ -27,9 +36,9 @@ def add_round_page(backstage: Backstage) -> None:
             try:
                 await backstage.read(partial(read_round, backstage.root, round_id))
             except (NoSuchRound, RecordError) as error:
-                nothing("There is no such round.", in_one_line(error))
+                not_there(404, "There is no such round.", in_one_line(error))
             except StorageError as error:
-                nothing("This round cannot be read just now.", in_one_line(error))
+                not_there(503, "This round cannot be read just now.", in_one_line(error))
             else:
                 await show_live(backstage.round(round_id), partial(_render, backstage, visitor))
 
@@ -105,7 +114,7 @@ def _cancel_button(backstage: Backstage, visitor: Visitor, live: Live[RoundDetai
             order = partial(backstage.learner.operations.cancel_round, view.line.id, by=visitor.name)
             await given(backstage, visitor, order, "the round is being cancelled")
 
-    ui.button("Cancel the round", on_click=cancel).props("outline no-caps color=negative")
+    ui.button("Cancel the round…", on_click=cancel).props("outline no-caps color=negative")
 
 
 def _curves(steps: tuple[str, ...], live: Live[RoundDetail]) -> None:

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
-from adaptation.console.pages.orders import given, refused
+from adaptation.console.pages.orders import agreed, given, refused
 from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live
 from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
-from adaptation.console.views.rounds import RoundLine, RoundsView
+from adaptation.console.views.rounds import RoundLine, RoundsView, effect_of_start
 from adaptation.service.round_runner import FEWEST_FRAMES
 from adaptation.service.round_state import MOST_MINUTES, Phase
 from adaptation.service.round_state import Request as Asked
@@ -37,15 +37,13 @@ def _render(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> N
         second_heading("Start one")
         _form(backstage, visitor, live)
     second_heading("There were")
-    live.part(lambda view: not view.rounds, lambda none, _: _say_none(none))
+    live.part(lambda view: not view.rounds, lambda none, _: _say_none(visitor) if none else None)
     live.rows(lambda view: view.rounds, lambda line: line.id, _line, "lines")
 
 
-def _say_none(none: bool) -> None:
-    if none:
-        nothing(
-            "No round yet.", "Start one above, or let drift start them: roadshift trigger set --domain NAME --drift"
-        )
+def _say_none(visitor: Visitor) -> None:
+    first = "Start one above" if visitor.may_operate else "An operator starts one here"
+    nothing("No round yet.", f"{first}, or lets drift start them: roadshift trigger set --domain NAME --drift")
 
 
 def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> None:
@@ -58,26 +56,23 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
         minutes = ui.number("minutes (the recipe's own if empty)", min=0.1, max=MOST_MINUTES)
         minutes.props("outlined dense").classes("choice")
         force = ui.checkbox("whatever the gate says")
-        why = ui.input("why").props("outlined dense maxlength=500").classes("choice")
-        why.bind_visibility_from(force, "value")
 
         async def start() -> None:
-            if force.value and not why.value.strip():
-                why.props("error").props('error-message="Say why: the audit keeps it"')
-                return
             try:
-                asked = Asked(
-                    domain=domain.value, recipe=recipe.value, minutes=minutes.value or None, force=bool(force.value)
-                )
+                asked = Asked(domain=domain.value, recipe=recipe.value, minutes=minutes.value, force=force.value)
             except ValidationError as error:
                 refused(error)
                 return
-            order = partial(backstage.learner.operations.start_round, asked, by=visitor.name, why=why.value.strip())
+            effect = effect_of_start(live.view, asked)
+            why = await agreed(f"Start a round in {asked.domain}?", effect, "Start it", needs_why=asked.force)
+            if why is None:
+                return
+            order = partial(backstage.learner.operations.start_round, asked, by=visitor.name, why=why)
             state = await given(backstage, visitor, order, f"a round in {asked.domain} is queued")
             if state is not None:
                 ui.navigate.to(f"/rounds/{state.id}")
 
-        ui.button("Start the round", on_click=start).props("unelevated no-caps")
+        ui.button("Start the round…", on_click=start).props("unelevated no-caps")
 
 
 def _named(captured: dict[str, int]) -> dict[str, str]:

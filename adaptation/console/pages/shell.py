@@ -16,7 +16,7 @@ from adaptation.console.sessions import Visitor
 
 View = TypeVar("View")
 Value = TypeVar("Value")
-_EVERY_S = 1.0
+EVERY_S = 1.0
 PATIENCE_S = 10.0
 """Of pages that must read something before they know what they are; by then storage has failed, and they say so."""
 _PLACES = (
@@ -62,11 +62,26 @@ def second_heading(text: str) -> None:
         ui.label(text)
 
 
-def nothing(what: str, do: str) -> None:
+def nothing(what: str, do: str) -> ui.element:
     """An empty place, and what fills it."""
-    with ui.element("div").classes("nothing"):
+    with ui.element("div").classes("nothing") as box:
         ui.label(what).classes("strong")
         ui.label(do).classes("soft")
+    return box
+
+
+def not_there(status: int, what: str, do: str) -> None:
+    """The whole of a page that has nothing to show, answered with an HTTP status."""
+    ui.context.client.status_code = status
+    with nothing(what, do):
+        ui.link("Back to what is served now", "/")
+
+
+def say_unknown_domain(asked: str, shown: str) -> None:
+    """Where the address names a domain that is not there, and another is shown instead."""
+    if asked and asked != shown:
+        instead = f"; this is {shown}" if shown else ""
+        ui.label(f"There is no domain {asked[:64]!r} here{instead}.").classes("warn-text").props("role=status")
 
 
 def table_head(*names: str) -> None:
@@ -114,7 +129,7 @@ async def show_live(look: Look[View], render: Callable[[Live[View]], None]) -> N
         show(await look.now())
 
     show(seen)
-    ui.timer(_EVERY_S, follow, immediate=False)
+    ui.timer(EVERY_S, follow, immediate=False)
 
 
 def _say_trouble(trouble: str, at: datetime | None) -> None:
@@ -123,7 +138,7 @@ def _say_trouble(trouble: str, at: datetime | None) -> None:
     with ui.element("div").classes("trouble").props("role=alert"):
         ui.label(trouble).classes("strong")
         shown = f"What is shown is of {clock(at)} UTC. " if at is not None else ""
-        ui.label(f"{shown}The page goes on by itself once the storage root answers again.")
+        ui.label(f"{shown}The page goes on by itself once this is mended.")
 
 
 def _who(visitor: Visitor, request: Request) -> None:

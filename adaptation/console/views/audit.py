@@ -3,11 +3,16 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pydantic import JsonValue
+
 from exchange.audit import FAILED, AuditEntry, read_audit
+from exchange.plan_changes import DEFAULT
 from exchange.storage import StorageRoot
 
 BACK = timedelta(days=30)
 MOST_SHOWN = 300
+_CHANGE_WHAT_IS_SERVED = {"promote", "rollback", "reset", "try", "drop-candidate"}
+"""Without a domain these are about the default."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class AuditLine:
     domain: str
     round_id: str | None
     why: str
+    details: tuple[tuple[str, str], ...]
+    """Whatever else the entry tells, by name."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,28 @@ class AuditReader:
 
 
 def _line(entry: AuditEntry) -> AuditLine:
+    what = entry.what.removesuffix(FAILED)
     return AuditLine(
         at=entry.at,
         who=entry.who,
-        what=entry.what.removesuffix(FAILED).replace("-", " "),
+        what=what.replace("-", " "),
         failed=entry.what.endswith(FAILED),
         forced=entry.forced,
         version=entry.version,
-        domain=entry.domain or "",
+        domain=entry.domain or (DEFAULT if what in _CHANGE_WHAT_IS_SERVED else ""),
         round_id=entry.round_id,
         why=entry.why,
+        details=tuple((name.replace("_", " "), _in_words(value)) for name, value in entry.details.items()),
     )
+
+
+def _in_words(value: JsonValue) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_in_words, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_in_words(inner)}" for name, inner in value.items()) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

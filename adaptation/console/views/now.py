@@ -2,26 +2,27 @@
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 
+from adaptation.console.views.domain_figures import (
+    CURVE_OVER,
+    candidate_in_words,
+    confidence_curve,
+    moved_classes,
+    p99_of_domain,
+)
 from adaptation.console.views.reading import Reading
 from adaptation.service.domain_sight import DomainSights, drift
 from adaptation.service.round_state import Phase, RoundState, read_progress
 from adaptation.service.triggers import read_triggers
 from exchange.gateways import Heartbeat, VersionHealth
-from exchange.label_space import CLASS_NAMES
 from exchange.plan_changes import DEFAULT, follows_default
-from exchange.presence import PresenceRows
 from exchange.priors import read_priors
-from exchange.serving_plan import Candidate, DomainPlan, ServingPlan
+from exchange.serving_plan import ServingPlan
 
 RATE_OVER_S = 20.0
-CURVE_OVER = timedelta(minutes=30)
-CURVE_POINTS = 60
-_LEAST_SHOWN_RATIO = 0.05
-_MOST_SHOWN_RATIOS = 3
 _SIGHTS_EVERY = 5
 
 
@@ -42,6 +43,9 @@ class DomainNow:
     """Over the last half hour, the oldest first; None where nobody drove."""
     frames_per_s: float
     p99_s: float | None
+    """Of the version that serves, where it answers no other domain; None where that is not known."""
+    not_known: str
+    """Why figures are None; empty where none is."""
     drift: str
     """Why the domain counts as drifted; empty where it does not."""
 
@@ -94,6 +98,7 @@ class NowView:
     running: RunningNow | None
     queued: int
     troubles: tuple[str, ...]
+    """Of gateways and of what is stored."""
 
 
 class NowReader:
@@ -136,6 +141,8 @@ class NowReader:
         rows = rows[rows.version_N == served.serving]
         now_s = datetime.now(UTC).timestamp()
         last_N = rows.mean_confidence_N[-64:]
+        others = [other for other in self._reading.domains(plan) if other != name and self._has(other, served.serving)]
+        p99_s, not_known = p99_of_domain(beats, served.serving, bool(len(rows)), others)
         return DomainNow(
             name=name,
             serving=served.serving,
@@ -147,9 +154,14 @@ class NowReader:
             confidence=round(float(last_N.astype(np.float64).mean()), 3) if len(last_N) else None,
             confidence_curve=confidence_curve(rows, now_s),
             frames_per_s=round(float((rows.captured_s_N > now_s - RATE_OVER_S).sum()) / RATE_OVER_S, 1),
-            p99_s=slowest_p99_s(beats, served.serving),
+            p99_s=p99_s,
+            not_known=not_known,
             drift=self._drifts.get(name, ""),
         )
+
+    def _has(self, domain: str, version: int) -> bool:
+        """Whether the version has answered frames of the domain of late."""
+        return bool((self._reading.rows(domain).version_N == version).any())
 
     def _gateway(self, beat: Heartbeat, plan: ServingPlan | None, alive: set[str]) -> GatewayNow:
         is_alive = beat.gateway in alive
@@ -201,8 +213,7 @@ class NowReader:
         )
 
     def _troubles(self, gateways: tuple[GatewayNow, ...]) -> list[str]:
-        troubles = [f"{duty}: {why}" for duty, why in sorted(self._reading.learner.troubles.items())]
-        troubles += [f"lost: {why}" for _, why in sorted(self._reading.book.damaged.items())]
+        troubles = [f"lost: {why}" for _, why in sorted(self._reading.book.damaged.items())]
         troubles += [
             f"gateway {gateway.name}: version {each.version}: {each.trouble}"
             for gateway in gateways
@@ -211,37 +222,6 @@ class NowReader:
             if each.trouble
         ]
         return troubles
-
-
-def candidate_in_words(candidate: Candidate | None) -> str:
-    if candidate is None:
-        return ""
-    if candidate.share > 0:
-        return f"version {candidate.version} answers {100 * candidate.share:.0f} % of the drives"
-    return f"version {candidate.version} as a shadow of {100 * candidate.shadow_share:.0f} % of the frames"
-
-
-def moved_classes(served: DomainPlan) -> tuple[tuple[str, float], ...]:
-    """The classes whose ratio counts most for the version that serves."""
-    ratio_K = served.log_prior_ratio.get(served.serving, ())
-    moved = [(CLASS_NAMES[k], round(value, 2)) for k, value in enumerate(ratio_K) if abs(value) >= _LEAST_SHOWN_RATIO]
-    return tuple(sorted(moved, key=lambda each: -abs(each[1]))[:_MOST_SHOWN_RATIOS])
-
-
-def confidence_curve(rows: PresenceRows, now_s: float) -> tuple[float | None, ...]:
-    """Means over equal stretches of time that end now."""
-    begins_s = now_s - CURVE_OVER.total_seconds()
-    place_N = ((rows.captured_s_N - begins_s) / CURVE_OVER.total_seconds() * CURVE_POINTS).astype(int)
-    inside_N = (place_N >= 0) & (place_N < CURVE_POINTS)
-    frames_P = np.bincount(place_N[inside_N], minlength=CURVE_POINTS)
-    sums_P = np.bincount(place_N[inside_N], rows.mean_confidence_N[inside_N].astype(float), CURVE_POINTS)
-    return tuple(round(s / n, 3) if n else None for s, n in zip(sums_P.tolist(), frames_P.tolist(), strict=True))
-
-
-def slowest_p99_s(beats: list[Heartbeat], version: int) -> float | None:
-    """From arrival to answer, of the gateways that serve a version."""
-    found = [beat.versions[version].p99_s for beat in beats if version in beat.versions]
-    return max((value for value in found if value is not None), default=None)
 
 
 def _version(number: int, health: VersionHealth) -> VersionNow:

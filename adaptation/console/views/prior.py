@@ -10,8 +10,9 @@ from adaptation.live_prior.estimate import WINDOW_S
 from exchange.label_space import CLASS_NAMES
 from exchange.plan_changes import DEFAULT
 from exchange.presence import PresenceRows
-from exchange.priors import read_prior
+from exchange.priors import read_prior, read_priors
 from exchange.releases import Manifest
+from exchange.storage import StorageRoot
 
 BINS = 36
 _FEWEST_IN_A_BIN = 4
@@ -51,6 +52,12 @@ class PriorView:
     """Ends of equal stretches of time."""
     seen: tuple[tuple[float | None, ...], ...]
     """For each class, the share of frames that held it in each stretch; None where too few were served."""
+
+
+def newest_estimated_domain(root: StorageRoot) -> str:
+    """The domain whose prior was estimated last; the default where none was. Raises RecordError or StorageError."""
+    estimated = [(e.estimated_at, record.domain) for record in read_priors(root) for e in record.estimates.values()]
+    return max(estimated)[1] if estimated else DEFAULT
 
 
 def prior_view(reading: Reading, domain: str) -> PriorView:

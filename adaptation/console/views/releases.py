@@ -1,14 +1,25 @@
 """Releases by descent, and in words what an order would change before it is given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
+from adaptation.console.views.domain_figures import candidate_in_words
 from adaptation.console.views.reading import Reading
-from adaptation.publishing.listing import list_releases, release_facts
-from exchange.ledger import read_ledger
-from exchange.plan_changes import DEFAULT, PlanRefused, promoted, rolled_back, served_with
+from adaptation.publishing.listing import ReleaseRow, list_releases, release_facts
+from exchange.ledger import LedgerEntry, read_ledger
+from exchange.plan_changes import DEFAULT, PlanRefused, follows_default, promoted, rolled_back, served_with
+from exchange.releases import Manifest
 from exchange.serving_plan import PlanContent, ServingPlan
+
+
+class Role(NamedTuple):
+    """What a release is to a domain."""
+
+    text: str
+    meaning: str
+    serves: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class ReleaseNode:
     published_by: str
     round_id: str | None
     recipe: str
-    roles: tuple[str, ...]
+    roles: tuple[Role, ...]
     pinned: bool
     stored: bool
     facts: tuple[tuple[str, str], ...]
@@ -34,6 +45,16 @@ class ServedDomain:
     serving: int
     previous: int | None
     anchor: int
+
+    @property
+    def not_back(self) -> str:
+        """Why it cannot be rolled back; empty where it can."""
+        return "" if self.previous is not None else "no version before it to roll back to"
+
+    @property
+    def not_reset(self) -> str:
+        """Why there is nothing to reset; empty where there is."""
+        return "" if self.serving != self.anchor else "it is its own anchor, so there is nothing to reset"
 
 
 @dataclass(frozen=True)
@@ -48,30 +69,60 @@ class ReleasesView:
 def releases_view(reading: Reading) -> ReleasesView:
     """Raises RecordError, ReleaseError or StorageError."""
     plan = reading.plan()
-    rows, entries = list_releases(reading.root), read_ledger(reading.root)
-    manifests = {entry.version: reading.manifest(entry.version) for entry in entries}
+    rows = list_releases(reading.root)
+    entries = {entry.version: entry for entry in read_ledger(reading.root)}
+    roles = [] if plan is None else list(roles_of(plan, reading.domains(plan)))
+    manifests = {row.version: reading.manifest(row.version) for row in rows}
     parents = {version: manifest.parent for version, manifest in manifests.items()}
     found = {
-        row.version: ReleaseNode(
-            version=row.version,
-            depth=0,
-            origin=row.origin,
-            published_at=row.published_at,
-            published_by=row.published_by,
-            round_id=row.round_id if row.origin == "round" else None,
-            recipe=manifests[row.version].recipe or "",
-            roles=row.roles,
-            pinned=row.pinned,
-            stored=row.stored,
-            facts=tuple(release_facts(entry, manifests[row.version], row).items()),
+        row.version: _node(
+            entries[row.version],
+            manifests[row.version],
+            row,
+            tuple(role for version, role in roles if version == row.version),
         )
-        for row, entry in zip(rows, entries, strict=True)
+        for row in rows
     }
     return ReleasesView(
         releases=tuple(replace(found[version], depth=depth) for version, depth in by_descent(parents)),
         domains=() if plan is None else tuple(_served(reading, plan, name) for name in reading.domains(plan)),
         gateways=len(reading.learner.gateways.alive()),
     )
+
+
+def _node(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow, roles: tuple[Role, ...]) -> ReleaseNode:
+    told = "\n".join(f"{role.text}: {role.meaning}" for role in roles)
+    facts = release_facts(entry, manifest, row) | {"what it is to whom": told or "nothing"}
+    return ReleaseNode(
+        version=row.version,
+        depth=0,
+        origin=row.origin,
+        published_at=row.published_at,
+        published_by=row.published_by,
+        round_id=row.round_id if row.origin == "round" else None,
+        recipe=manifest.recipe or "",
+        roles=roles,
+        pinned=row.pinned,
+        stored=row.stored,
+        facts=tuple(facts.items()),
+    )
+
+
+def roles_of(plan: ServingPlan, domains: Sequence[str]) -> Iterator[tuple[int, Role]]:
+    """Versions with what they are to each of the domains; those that follow the default are told together."""
+    own = [name for name in domains if name != DEFAULT and not follows_default(plan, name)]
+    others = ", ".join(name for name in domains if name != DEFAULT and name not in own)
+    text = f"serves by default{': ' if others else ''}{others}"
+    yield plan.default.serving, Role(text, "all domains that have no version of their own", serves=True)
+    for name in own:
+        yield plan.of(name).serving, Role(f"serves {name}", f"{name} has a version of its own", serves=True)
+    for name in (DEFAULT, *own):
+        served, shown = plan.of(name), "the default" if name == DEFAULT else name
+        if served.previous is not None:
+            meaning = f"it served before version {served.serving}, and is served again after a rollback"
+            yield served.previous, Role(f"{shown} rolls back to it", meaning)
+        if served.candidate is not None:
+            yield served.candidate.version, Role(f"tried in {shown}", candidate_in_words(served.candidate))
 
 
 def by_descent(parents: Mapping[int, int | None]) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,16 @@ from adaptation.console.views.reading import Reading
 from adaptation.gate.verdict import Check, Verdict
 from adaptation.service.captured_snapshot import captured_since
 from adaptation.service.round_files import PAGE_FILE, VERDICT_FILE
-from adaptation.service.round_state import Phase, Progress, RoundState, read_progress, read_round, round_key
+from adaptation.service.round_runner import FEWEST_FRAMES
+from adaptation.service.round_state import (
+    Phase,
+    Progress,
+    Request,
+    RoundState,
+    read_progress,
+    read_round,
+    round_key,
+)
 from exchange.locations import ROUNDS
 from exchange.storage import StorageRoot
 
@@ -89,6 +98,23 @@ def rounds_view(reading: Reading) -> RoundsView:
         captured=tuple(captured.items()),
         recipes=(settings.recipe, *others),
     )
+
+
+def effect_of_start(view: RoundsView, asked: Request) -> str:
+    """What a round would do that is about to be asked for."""
+    frames = dict(view.captured).get(asked.domain, 0)
+    minutes = "as long as the recipe says" if asked.minutes is None else f"for {asked.minutes:g} minutes"
+    gate = "whatever the gate says" if asked.force else "if the gate lets it pass"
+    effect = (
+        f"{asked.domain}: the learner's machine learns by the recipe {asked.recipe}, {minutes}, from what was kept by"
+        f" chance of {frames:,} captured frames and what people labelled; what comes out is tried by the gateways"
+        f" {gate}, and served if they find no fault"
+    )
+    if frames < FEWEST_FRAMES:
+        needs = f"a round needs {FEWEST_FRAMES}, and fails unless more come first"
+        effect = f"{asked.domain}: there are {frames} captured frames; {needs}"
+    before = sum(not line.phase.is_final for line in view.rounds)
+    return f"{effect}. It waits for {before} before it." if before else f"{effect}."
 
 
 def round_detail(reading: Reading, round_id: str) -> RoundDetail:
