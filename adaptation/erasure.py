@@ -9,6 +9,7 @@ import typer
 from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.erasures import Erased, erase_stored, request_erasure
 from exchange.gateways import read_heartbeats
+from exchange.plain_words import counted
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.records import RecordError
 from exchange.storage import StorageError, StorageRoot, open_root
@@ -35,7 +36,8 @@ def erase(
     except (PseudonymKeyError, RecordError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"erased {erased.frames} frames and {erased.presence_rows} presence rows of {pseudonym}")
+    rows = counted(erased.presence_rows, "presence row")
+    typer.echo(f"erased {counted(erased.frames, 'frame')} and {rows} of {pseudonym}")
     if silent:
         typer.echo(
             f"not heard of: {', '.join(silent)}; what they hold goes when they start again, and then erase once more",

@@ -18,6 +18,7 @@ from clients.segment_files import segment_files
 from clients.simulated_city import DOMAINS
 from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
 from clients.simulated_city.drive import check_drive
+from exchange.plain_words import counted
 
 FRAMES_PER_DRIVE = 20
 _MOST_PIXELS = 1 << 24
@@ -64,7 +65,9 @@ def simulate(
         raise typer.BadParameter(str(error)) from error
     drives = drives or math.ceil(frames / FRAMES_PER_DRIVE)
     if drives > frames:
-        raise typer.BadParameter(f"{frames} frames cannot come from {drives} drives", param_hint="--drives")
+        raise typer.BadParameter(
+            f"{counted(frames, 'frame')} cannot come from {counted(drives, 'drive')}", param_hint="--drives"
+        )
     occupied = out / "leftImg8bit" / split.value / city_name(domain)
     if occupied.exists() and any(occupied.iterdir()):
         raise typer.BadParameter(f"{occupied} already holds files: name another folder", param_hint="--out")
@@ -76,7 +79,7 @@ def simulate(
                 pass
         except OSError as error:
             raise typer.BadParameter(f"{error}: name a folder that can be written", param_hint="--out") from error
-    typer.echo(f"{frames} frames of {drives} drives in {out}")
+    typer.echo(f"{counted(frames, 'frame')} of {counted(drives, 'drive')} in {out}")
 
 
 def segment(

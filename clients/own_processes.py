@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from exchange.logs import fatal_in
+
 ROADSHIFT = str(Path(sys.executable).with_name("roadshift"))
 GATEWAY_READY = re.compile(r"serving on port (\d+)")
 LEARNER_READY = re.compile(r"operations on port (\d+)")
@@ -27,7 +29,7 @@ class Ended(NamedTuple):
     code: int
     output: str
     error: str
-    """The last line that begins with "error:", without that; empty where there is none."""
+    """What ended it in its own words, else its last line on stderr; empty where there is none."""
 
 
 @contextmanager
@@ -62,9 +64,9 @@ def run_roadshift(*arguments: str | Path) -> Ended:
         [ROADSHIFT, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
         env={**os.environ, "COLUMNS": str(shutil.get_terminal_size().columns)},
     )  # fmt: skip
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    last = (errors or ended.stderr.strip().splitlines() or [""])[-1]
-    return Ended(ended.returncode, ended.stdout, last.removeprefix("error: "))
+    lines = ended.stderr.strip().splitlines()
+    last = [*lines[-1:], *filter(None, map(fatal_in, lines))]
+    return Ended(ended.returncode, ended.stdout, last[-1] if last else "")
 
 
 def must_run(*arguments: str | Path) -> str:
@@ -93,7 +95,6 @@ def _wait_for_port(process: subprocess.Popen[bytes], ready: re.Pattern[str], log
         if found := ready.search(text):
             return int(found[1])
         if process.poll() is not None:
-            errors = (line for line in text.splitlines() if line.startswith("error: "))
-            raise DemoError(next(errors, text[-500:]).removeprefix("error: "))
+            raise DemoError(next(filter(None, map(fatal_in, text.splitlines())), text[-500:]))
         time.sleep(0.05)
     raise DemoError(f"it did not start within {_START_TIMEOUT_S:.0f} s; its log is {log}")

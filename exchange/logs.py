@@ -4,12 +4,17 @@
      "message": "...", "request_id": "9f0c...", "exception": "Traceback ..."}
 
 The ids follow the call, task or thread that logs: `request_id` of a caller's request, `round_id` of a round.
+
+As JSON, stderr holds nothing else: warnings, tracebacks and the error that ends a process (level CRITICAL) are objects,
+too. What is announced to whoever started a process, such as its ports, is on stdout, in plain lines of either format.
 """
 
 import json
 import logging
 import os
 import re
+import sys
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +27,11 @@ from exchange.listening import StartupError
 
 VARIABLE = "ROADSHIFT_LOG_FORMAT"
 TEXT, JSON = "text", "json"
+LOG_JSON_HELP = "Log JSON: every line on stderr is an object; ports are announced on stdout, in plain lines."
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_ending = logging.getLogger("roadshift")
 _ids: ContextVar[Mapping[str, str]] = ContextVar("ids of what is worked on", default=MappingProxyType({}))
 
 
@@ -41,6 +48,38 @@ def configure_logs(*, as_json: bool = False) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if wanted == JSON else logging.Formatter(_TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    if wanted == JSON:
+        logging.captureWarnings(capture=True)
+        sys.excepthook = lambda *error: _ending.critical("a defect ended the process", exc_info=error)
+        threading.excepthook = lambda ended: _ending.critical(
+            "a defect ended a thread", exc_info=ended.exc_value or ended.exc_type()
+        )
+
+
+def logs_json() -> bool:
+    """What `configure_logs` found, or what a process was started with."""
+    return os.environ.get(VARIABLE) == JSON
+
+
+def tell_fatal(message: str) -> None:
+    """The last words of a process that cannot go on, on stderr: "error: ...", or an object of level CRITICAL."""
+    if logs_json():
+        _ending.critical("%s", message)
+    else:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+
+
+def fatal_in(line: str) -> str | None:
+    """The message, where a line is what `tell_fatal` writes."""
+    if line.startswith("error: "):
+        return line.removeprefix("error: ")
+    if not line.startswith("{"):
+        return None
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return None
+    return str(told.get("message")) if told.get("level") == "CRITICAL" else None
 
 
 def request_id(metadata: Iterable[tuple[str, Any]] | None) -> str:

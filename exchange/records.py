@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from exchange.label_space import NUM_CLASSES
+from exchange.plain_words import refusal_of
 
 RecordType = TypeVar("RecordType", bound="Record")
 
@@ -28,9 +29,7 @@ class Record(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "it"
-            raise RecordError(f"{key} is no {cls.__name__} that this version knows: {place}: {first['msg']}") from error
+            raise RecordError(f"{key} is no {cls.__name__} that this version knows: {refusal_of(error)}") from error
 
 
 def _one_for_each_class(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
+from exchange.plain_words import refusal_of
 
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -111,9 +112,7 @@ def read_manifest(release_dir: Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise ReleaseError(f"{path} is missing: {release_dir} is no complete release; export it again") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ReleaseError(f"{path} is not a release manifest of format 1: {where} {first['msg']}".rstrip()) from error
+        raise ReleaseError(f"{path} is not a release manifest of format 1: {refusal_of(error)}") from error
 
 
 def verify_release(release_dir: Path) -> Manifest:

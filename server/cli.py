@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from exchange.listening import StartupError
-from exchange.logs import configure_logs
+from exchange.logs import LOG_JSON_HELP, configure_logs, logs_json, tell_fatal
+from exchange.plain_words import refusal_of
 from server import assembly
 from server.errors import InvalidRequest
 from server.next_steps import next_steps
@@ -43,7 +44,7 @@ def serve(
     yield_file: Annotated[Path | None, _option("Where to say that a frame is inferred (engine_busy in it).")] = None,
     frames_at_once: Annotated[int | None, _option("Frames that share the cores, 1 or 2; what suits if absent.")] = None,
     fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON_HELP)] = False,
 ) -> None:
     """Serve frames over gRPC until SIGTERM or Ctrl-C; what was admitted by then is still answered.
 
@@ -60,8 +61,7 @@ def serve(
     except SettingsError as error:
         raise _failure(f"{error}: a list is written as JSON, such as '[\"zurich-night\"]'") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _failure(refusal_of(error)) from error
     except (StartupError, InvalidRequest) as error:
         raise _failure(str(error)) from error
 
@@ -71,9 +71,10 @@ def _announce(settings: GatewaySettings, gateway: assembly.Gateway) -> None:
     typer.echo(f"serving on {settings.listen}" if unix else f"serving on port {gateway.port}")
     if gateway.metrics_port:
         typer.echo(f"metrics on port {gateway.metrics_port}")
-    typer.echo("\n".join(["", *next_steps(settings, gateway.port, gateway.metrics_port)]))
+    if not logs_json():  # then a person reads it
+        typer.echo("\n".join(["", *next_steps(settings, gateway.port, gateway.metrics_port)]))
 
 
 def _failure(message: str) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
+    tell_fatal(message)
     return typer.Exit(1)

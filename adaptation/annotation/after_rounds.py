@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from adaptation.annotation.asking import ask_for_regions
 from adaptation.service.round_state import Phase, RoundBook, RoundState
+from exchange.audit import LEARNER
 from exchange.locations import region_batch_key
 from exchange.regions import TooManyBatches, new_batch_id
 from exchange.storage import StorageRoot
 
-WHO = "learner"
 _ASKED_WITHIN = timedelta(hours=1)
 """Of the promotion: a learner that was away longer asks for nothing."""
 _log = logging.getLogger(__name__)
@@ -40,6 +40,6 @@ class AsksAfterRounds:
         if self._root.read_if_any(region_batch_key(domain, batch_id)) is not None:
             return
         try:
-            ask_for_regions(self._root, domain, by=WHO, clicks=self._clicks, batch_id=batch_id)
+            ask_for_regions(self._root, domain, by=LEARNER, clicks=self._clicks, batch_id=batch_id)
         except TooManyBatches as error:
             _log.warning("no regions after round %s: %s", state.id, error)

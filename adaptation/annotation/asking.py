@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from adaptation.annotation.batch_reader import BatchReader
 from adaptation.annotation.progress import progress_of
@@ -66,7 +66,10 @@ def ask_for_regions(
         random_seed=random_seed,
         double_share=double_share,
     )
-    with audited(root, AuditEntry(who=by, what="ask-labels", domain=domain, details={"clicks": clicks})):
+    told: dict[str, JsonValue] = {"batch": batch.id, "clicks": clicks, "double_share": double_share}
+    if minutes > 0:
+        told["minutes"] = minutes
+    with audited(root, AuditEntry(who=by, what="ask-labels", domain=domain, details=told)):
         create_batch(root, batch)
     return batch
 

@@ -29,6 +29,7 @@ from adaptation.terminal import fail, say
 from exchange.frame_fitting import fit_frame
 from exchange.label_space import CLASS_NAMES
 from exchange.networks import whole_frame_windows
+from exchange.plain_words import counted
 from exchange.releases import Engine, Precision, ReleaseError, verify_release
 
 _ERRORS = (CheckpointError, DataError, ReleaseError, TensorRTError, ValueError)
@@ -121,7 +122,7 @@ def parity_table(parity: Parity) -> Table:
     table.add_row("largest logit error", "-" if parity.logit_error is None else f"{parity.logit_error:.2g}", "")
     table.add_row("largest confidence error", f"{parity.confidence_error} of 255", "")
     table.add_row("largest statistics error", f"{parity.statistics_error:.2g}", "")
-    table.caption = f"{parity.frames} frames, {parity.precision}: {'passes' if parity.passes else 'FAILS'}"
+    table.caption = f"{counted(parity.frames, 'frame')}, {parity.precision}: {'passes' if parity.passes else 'FAILS'}"
     return table
 
 

@@ -20,6 +20,7 @@ from exchange.audit import user_at_host
 from exchange.label_space import CLASS_NAMES
 from exchange.lease import LeaseHeld, LeaseLost, holding
 from exchange.locations import DomainName
+from exchange.plain_words import counted
 from exchange.priors import LiveEstimate, PriorRecord, read_priors
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
@@ -110,7 +111,7 @@ def _checked(domain: str) -> str:
 def _table(record: PriorRecord, version: int, made: LiveEstimate, plan: ServingPlan | None) -> Table:
     served = plan.of(record.domain) if plan else None
     title = (
-        f"{record.domain}, version {version}: {made.frames} frames, worth {made.effective_frames:.0f} "
+        f"{record.domain}, version {version}: {counted(made.frames, 'frame')}, worth {made.effective_frames:.0f} "
         f"(by {made.resampled}){', frozen' if record.frozen else ''}; served: {served.prior_id if served else 'none'}"
     )
     table = Table(title=title)

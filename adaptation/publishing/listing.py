@@ -93,13 +93,15 @@ def release_facts(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> di
 
 
 def audit_table(entries: list[AuditEntry]) -> Table:
-    table = Table("when", "who", "what", "release", "round", "domain", "why")
+    """Which release, round and domain an entry is about, and its details, are in one column: few have all of them."""
+    table = Table("when", "who", "what", "about", "why")
     for entry in entries:
         what = f"{entry.what} (forced)" if entry.forced else entry.what
-        version = "" if entry.version is None else str(entry.version)
-        when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
-        which = (version, entry.round_id or "", entry.domain or "")
-        table.add_row(when, escape(entry.who), what, *which, escape(entry.why))
+        named = {"domain": entry.domain, "release": entry.version, "round": entry.round_id}
+        about = [f"{name} {value}" for name, value in named.items() if value is not None]
+        about += [f"{name}: {value}" for name, value in entry.facts]
+        cells = (f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.who, what, "\n".join(about), entry.why)
+        table.add_row(*map(escape, cells))
     return table
 
 

@@ -14,7 +14,8 @@ from adaptation.service.serving_operations import serve
 from adaptation.service.settings import LearnerSettings
 from exchange.lease import LeaseHeld, LeaseLost
 from exchange.listening import StartupError
-from exchange.logs import configure_logs
+from exchange.logs import LOG_JSON_HELP, configure_logs, tell_fatal
+from exchange.plain_words import refusal_of
 from exchange.plan_changes import PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
@@ -62,7 +63,7 @@ def learner(
     tls_client_ca: Annotated[Path | None, _option("Ask callers for a certificate of this authority, PEM.")] = None,
     token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
     insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON_HELP)] = False,
 ) -> None:
     """Keep a fleet adapted: priors, rounds of learning, rollouts. One for each root, until SIGTERM or Ctrl-C."""
     options = {name: value for name, value in locals().items() if value is not None and name != "log_json"}
@@ -74,8 +75,7 @@ def learner(
         configure_logs(as_json=log_json)
         serve(LearnerSettings.model_validate(options), on_ready=_announce)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _failure(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _failure(refusal_of(error)) from error
     except (StartupError, LeaseHeld, LeaseLost, PlanRefused, RecordError, ReleaseError, StorageError) as error:
         raise _failure(str(error)) from error
 
@@ -88,5 +88,5 @@ def _announce(learner: Learner, port: int, console_port: int | None) -> None:
 
 
 def _failure(message: str) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
+    tell_fatal(message)
     return typer.Exit(1)

@@ -19,12 +19,13 @@ from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
 from adaptation.service.round_files import VERDICT_FILE
 from adaptation.service.round_state import NoSuchRound, Phase, RoundId, RoundState, read_progress, read_round, round_key
 from adaptation.service.triggers import read_triggers
-from exchange.callers import Callers, Role, RoleMissing, UnknownCaller
+from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
 from exchange.lease import LeaseLost
 from exchange.ledger import collected_versions, read_ledger
 from exchange.locations import DomainName
 from exchange.logs import REQUEST_ID_KEY, request_id, working_on
 from exchange.pins import read_pins
+from exchange.plain_words import refusal_of
 from exchange.plan_changes import PlanRefused
 from exchange.priors import read_prior
 from exchange.records import RecordError
@@ -53,6 +54,7 @@ _STATUS: dict[type[Exception], grpc.StatusCode] = {
     RecordError: grpc.StatusCode.DATA_LOSS,
     UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,
     RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
+    NameTaken: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
 
@@ -67,7 +69,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def StartRound(self, request: pb.StartRoundRequest, context: grpc.ServicerContext) -> pb.Round:  # noqa: N802
         with self._answering(context):
-            asked, by = converters.round_request(request), self._who(context, request.by)
+            asked, by = converters.round_request(request), self._callers.who(context, request.by)
             key, why = request.idempotency_key, request.why
             return self._message(self._learner.operations.start_round(asked, by=by, key=key, why=why))
 
@@ -92,7 +94,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def CancelRound(self, request: pb.CancelRoundRequest, context: grpc.ServicerContext) -> pb.Round:  # noqa: N802
         with self._answering(context):
-            by = self._who(context, request.by)
+            by = self._callers.who(context, request.by)
             return self._message(self._learner.operations.cancel_round(_round_id(request.id), by=by))
 
     def ListReleases(self, request: pb.ListReleasesRequest, context: grpc.ServicerContext) -> pb.ListReleasesResponse:  # noqa: N802
@@ -117,7 +119,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def Pin(self, request: pb.PinRequest, context: grpc.ServicerContext) -> pb.PinResponse:  # noqa: N802
         with self._answering(context):
-            by = self._who(context, request.by)
+            by = self._callers.who(context, request.by)
             pinned = self._learner.operations.pin(_version(request.version), pinned=request.pinned, by=by)
             return pb.PinResponse(pinned=pinned)
 
@@ -128,7 +130,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
     def SetTrigger(self, request: pb.SetTriggerRequest, context: grpc.ServicerContext) -> pb.Trigger:  # noqa: N802
         with self._answering(context):
             domain, rule = _domain(request.trigger.domain), converters.trigger_rule(request.trigger)
-            rule = self._learner.operations.set_trigger(domain, rule, by=self._who(context, request.by))
+            rule = self._learner.operations.set_trigger(domain, rule, by=self._callers.who(context, request.by))
             return converters.trigger_message(domain, rule)
 
     def GetStatus(self, request: pb.GetStatusRequest, context: grpc.ServicerContext) -> pb.LearnerStatus:  # noqa: N802
@@ -180,11 +182,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def _order(self, context: grpc.ServicerContext, request: pb.PromoteRequest | pb.RollbackRequest) -> Order:
         domain = converters.domain_or_default(request.domain)
-        return Order(self._who(context, request.by), None if domain is None else _domain(domain), request.why)
-
-    def _who(self, context: grpc.ServicerContext, claimed: str) -> str:
-        """A certificate's word before the caller's."""
-        return (self._callers.name(context) or claimed or "operator")[:256]
+        return Order(self._callers.who(context, request.by), None if domain is None else _domain(domain), request.why)
 
     @contextmanager
     def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
@@ -204,10 +202,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
 
 def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return " ".join(str(error).split())
+    return refusal_of(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
 
 
 def _round_id(text: str) -> str:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from adaptation.publishing.deciding import Order, roll_back
-from adaptation.service.rollouts import WHO, engine_trouble
+from adaptation.service.rollouts import engine_trouble
 from adaptation.service.settings import RolloutSettings
-from exchange.audit import FAILED, read_audit
+from exchange.audit import FAILED, LEARNER, read_audit
 from exchange.gateways import Heartbeat
 from exchange.lease import Lease
 from exchange.plan_changes import DEFAULT, follows_default
@@ -75,7 +75,7 @@ class PromotedWatch:
                 watch.promoted_at = None
             elif why := self._failing(watch, plan.previous) or self._collapsed(domain, plan, watch.promoted_at):
                 _log.warning("release %d is rolled back in %s: %s", plan.serving, domain, why)
-                order = Order(WHO, None if domain == DEFAULT else domain, f"after its promotion: {why}")
+                order = Order(LEARNER, None if domain == DEFAULT else domain, f"after its promotion: {why}")
                 roll_back(self._root, self._lease, order)
                 self.rolled_back += 1
 

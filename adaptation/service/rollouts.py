@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptation.service.settings import RolloutSettings
-from exchange.audit import AuditEntry, audited
+from exchange.audit import LEARNER, AuditEntry, audited
 from exchange.failpoints import failpoint
 from exchange.gateways import Heartbeat, VersionHealth
 from exchange.lease import Lease
@@ -22,7 +22,6 @@ from exchange.plan_changes import DEFAULT, apply_change, candidate_dropped, foll
 from exchange.serving_plan import Candidate, DomainPlan, PlanContent, ServingPlan, read_plan
 from exchange.storage import StorageRoot
 
-WHO = "learner"
 PROMOTE, TRY, DROP = "promote", "try", "drop-candidate"
 OUTCOMES = (PROMOTE, DROP)
 MOST_ERROR_SHARE = 0.02
@@ -178,7 +177,7 @@ class Rollouts:
             return None if present is None or present.candidate != candidate else change(content)
 
         failpoint(f"rollout.before-{what}")
-        entry = AuditEntry(who=WHO, what=what, version=candidate.version, domain=domain, why=why[:2000])
+        entry = AuditEntry(who=LEARNER, what=what, version=candidate.version, domain=domain, why=why[:2000])
         with audited(self._root, entry):
             failpoint(f"rollout.audited-{what}")
             apply_change(self._root, self._lease, unless_gone)

@@ -10,6 +10,7 @@ from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
 from adaptation.service.job import Source
 from exchange.listening import StartupError
+from exchange.plain_words import refusal_of
 from exchange.regions import MOST_TASKS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -112,7 +113,4 @@ def _read(path: Path, kind: type[Model], what: str) -> Model:
     except OSError as error:
         raise StartupError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise StartupError(
-            f"{path} does not hold {what}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        raise StartupError(f"{path} does not hold {what}: {refusal_of(error)}") from error

@@ -23,7 +23,10 @@ def test_minutes_become_clicks_at_peoples_own_pace(root: StorageRoot, clock: Clo
         desk.submit(task.id, "anna", ROAD)
     assert seconds_a_click(root, "sim-dusk") == pytest.approx(3)
     assert ask_for_regions(root, "sim-dusk", by="chief", minutes=10).clicks == 200
-    assert [entry.what for entry in read_audit(root)] == ["ask-labels"] * 2
+    told = read_audit(root)
+    assert [entry.what for entry in told] == ["ask-labels"] * 2
+    assert {**told[-1].details, "batch": ""} == {"batch": "", "clicks": 200, "double_share": 0.2, "minutes": 10}
+    assert told[-1].details["batch"] in {batch.id for batch in read_batches(root, "sim-dusk")}
 
 
 @pytest.mark.parametrize(

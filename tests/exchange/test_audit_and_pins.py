@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from exchange.audit import AuditEntry, audited, read_audit, record, user_at_host
+from exchange.locations import audit_key
 from exchange.pins import read_pins, set_pin
 from exchange.storage import StorageRoot, open_root
 
@@ -39,6 +40,18 @@ def test_an_entry_without_sense_is_none() -> None:
     with pytest.raises(ValidationError):
         entry(0, what="Promoted everything!")
     assert "@" in user_at_host()
+
+
+def test_details_are_bounded_where_they_are_written_and_not_where_they_are_read(root: StorageRoot) -> None:
+    many = {f"name{number}": "x" * 5000 for number in range(1000)}
+    record(root, AuditEntry(who="eva", what="import-labels", details={"answers": 3, "long": list(range(1000)), **many}))
+    (told,) = read_audit(root)
+    assert told.details["answers"] == 3
+    assert str(told.details["long"]).startswith("[0, 1, 2")
+    assert len(told.model_dump_json()) < 10_000
+    old = entry(0).model_copy(update={"details": many})
+    root.create(audit_key(NOON, "0" * 8), old.encode())
+    assert read_audit(root)[0] == old
 
 
 def test_pins_are_set_and_let_go(root: StorageRoot) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from adaptation.erasure import erase_vehicle
 from adaptation.publishing.collecting import collect, find_rubbish
@@ -38,8 +39,12 @@ def test_an_erasure_is_told_by_its_pseudonym(root: StorageRoot) -> None:
     assert (entry.who, entry.what, entry.details) == (user_at_host(), "erase", {"vehicle": "0123456789abcdef"})
 
 
-def test_a_table_names_round_release_and_domain() -> None:
-    entry = AuditEntry(who="eva", what="force-gate", version=3, domain="sim-dusk", round_id="0" * 16, forced=True)
+def test_a_table_names_round_release_domain_and_details() -> None:
+    details: dict[str, JsonValue] = {"annotator": "anna", "classes": {"car": 2, "road": 1}, "no_one": []}
+    entry = AuditEntry(
+        who="eva", what="force-gate", version=3, domain="sim-dusk", round_id="0" * 16, forced=True, details=details
+    )
     table = audit_table([entry])
     cells = [next(iter(column.cells)) for column in table.columns]
-    assert cells[1:] == ["eva", "force-gate (forced)", "3", "0" * 16, "sim-dusk", ""]
+    about = f"domain sim-dusk\nrelease 3\nround {'0' * 16}\nannotator: anna\nclasses: car 2, road 1\nno one: none"
+    assert cells[1:] == ["eva", "force-gate (forced)", about, ""]

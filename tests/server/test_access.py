@@ -88,7 +88,9 @@ async def test_a_stream_needs_the_role_too(start_gateway: StartGateway, tmp_path
     assert refused("roadshift_refused_total", {"reason": "unauthenticated"}) == 1
 
 
-@pytest.mark.parametrize("line", ["driver secret", "vehicle", "vehicle two secrets"])
+@pytest.mark.parametrize(
+    "line", ["driver secret", "vehicle", "vehicle two secrets", "vehicle secret #", "vehicle secret # a/b"]
+)
 def test_a_token_file_that_is_not_understood_stops_the_start(tmp_path: Path, line: str) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"vehicle secret\n{line}\n")

@@ -1,0 +1,65 @@
+"""What people are told, in their own words: counts with the right plural, and why values were refused."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+_MOST_SHOWN = 64
+_INSIDE_A_TYPE = re.compile(r"constrained-\w+|function-.*|.*\[.*\]")
+"""Of a place: which of several types was tried, such as literal[255]."""
+_WHAT_TO_DO = {
+    "missing": "it is missing: give it",
+    "extra_forbidden": "nothing of this name is known: leave it out, or look at how it is spelled",
+    "json_invalid": "this is no whole JSON ({error})",
+    "json_type": "this is no JSON text",
+    "model_type": "give an object with named values",
+    "dict_type": "give an object with named values",
+    "tuple_type": "give a list",
+    "list_type": "give a list",
+    "int_type": "{shown} is no whole number",
+    "int_parsing": "{shown} is no whole number",
+    "int_from_float": "{shown} is no whole number",
+    "float_type": "{shown} is no number",
+    "float_parsing": "{shown} is no number",
+    "finite_number": "{shown} is not finite",
+    "bool_type": "{shown} is neither true nor false",
+    "bool_parsing": "{shown} is neither true nor false",
+    "string_type": "{shown} is no text",
+    "path_type": "{shown} is no path",
+    "literal_error": "{shown} is not known: give {expected}",
+    "enum": "{shown} is not known: give {expected}",
+    "greater_than": "{shown} is too small: give more than {gt}",
+    "greater_than_equal": "{shown} is too small: give {ge} or more",
+    "less_than": "{shown} is too large: give less than {lt}",
+    "less_than_equal": "{shown} is too large: give {le} or less",
+    "string_pattern_mismatch": "{shown} does not fit: give what matches {pattern}",
+    "string_too_long": "it is longer than {max_length} letters",
+    "string_too_short": "it is shorter than {min_length} letters",
+    "too_long": "it has more than {max_length} entries",
+    "too_short": "it has fewer than {min_length} entries",
+    "value_error": "{error}",
+    "datetime_parsing": "{shown} is no time such as 2026-03-01T12:00:00Z",
+    "datetime_from_date_parsing": "{shown} is no time such as 2026-03-01T12:00:00Z",
+}
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Such as "1 answer" and "2 answers"; `plural` where an s does not make it."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def refusal_of(error: ValidationError) -> str:
+    """The first thing that is wrong: where, and what to do about it, in one line; never the library's own words."""
+    first = error.errors()[0]
+    bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in first.get("ctx", {}).items()}
+    words: Mapping[str, Any] = {**bounds, "shown": _shown(first["input"])}
+    told = _WHAT_TO_DO.get(first["type"], "{shown} is not what belongs there").format_map(words)
+    place = ".".join(str(part) for part in first["loc"] if not _INSIDE_A_TYPE.fullmatch(str(part)))
+    return " ".join(f"{place}: {told}".split()) if place else " ".join(told.split())
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
