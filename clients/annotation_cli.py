@@ -2,9 +2,8 @@
 
 import getpass
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,28 +14,23 @@ from rich.table import Table
 from roadshift.v1 import annotation_pb2 as pb
 
 from clients.annotation import AnnotationClient
-from clients.annotation_files.answers import Import, answer_of, sort_answers, take
+from clients.annotation_files.answers import Import
 from clients.annotation_files.asked_frames import asked_frames
-from clients.annotation_files.cityscapes import read_cityscapes, write_cityscapes
-from clients.annotation_files.cvat import Shape, read_cvat, write_cvat
-from clients.annotation_files.refusals import FileRefused
+from clients.annotation_files.cityscapes import write_cityscapes
+from clients.annotation_files.cvat import write_cvat
+from clients.annotation_files.importing import Form, Meant, moment_of, read_answers, take_audited, undo_audited
+from clients.annotation_files.refusals import FileRefused, Refusal, some_of
 from clients.client import RequestFailed
 from clients.operations import DEFAULT_LEARNER
 from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.calling import Connection
 from exchange.locations import DomainName
+from exchange.plain_words import counted
 from exchange.records import RecordError
 from exchange.regions import Annotator, NoSuchBatch, drop_batch, read_batches
-from exchange.storage import StorageError, StorageRoot, open_root
+from exchange.storage import StorageError, open_root
 
 label_commands = typer.Typer(no_args_is_help=True, help="Regions that people label: ask, see how far, out and back.")
-
-
-class Form(StrEnum):
-    """What a folder of labels is like."""
-
-    CVAT = "cvat"
-    CITYSCAPES = "cityscapes"
 
 
 _Server = Annotated[
@@ -90,7 +84,7 @@ def export_them(
             raise _failure(f"nobody was asked about regions of {domain}: roadshift labels ask --domain {domain}")
         frames = asked_frames(opened, name, batches)
         regions = write_cvat(out, frames) if form is Form.CVAT else write_cityscapes(out, name, frames)
-    typer.echo(f"{out}: {regions} regions of {domain}")
+    typer.echo(f"{out}: {counted(regions, 'region')} of {domain}")
 
 
 @label_commands.command("import")
@@ -109,25 +103,41 @@ def import_them(
         raise _failure(f"{folder} does not exist: give what roadshift labels export wrote")
     with _answering(root):
         opened, name = open_root(root), _domain(domain)
-        who = _checked(annotator or f"{getpass.getuser()}@{socket.gethostname()}")
-        found = _read(opened, name, folder, form, who)
-        _tell_refused(found)
+        who = _annotator(annotator or f"{getpass.getuser()}@{socket.gethostname()}")
+        found = read_answers(opened, name, folder, form, who)
+        _tell_refused(found.refused)
+        _tell_unanswered(found)
         if found.refused and not take_valid:
-            typer.echo(
-                f"nothing was taken: put right what was refused, or take the other {len(found.new)} answers by"
-                " --take-valid",
-                err=True,
-            )
-            raise typer.Exit(1)
+            raise _nothing_taken(found)
         if not (found.new or found.refused or found.known):
             raise _failure(f"nothing is labelled in {folder}: set classes or paint them, then import it again")
-        details: dict[str, JsonValue] = {"answers": len(found.new), "refused": len(found.refused), "annotator": who}
-        with audited(opened, AuditEntry(who=user_at_host(), what="import-labels", domain=name, details=details)):
-            taken = take(opened, name, found.new, who)
-        _tell_refused(taken)
-    typer.echo(f"{len(taken.new)} answers of {who} taken, {found.known} were there before")
+        taken = take_audited(opened, name, found, who, f"{form} {folder}"[:256])
+    _tell_refused(taken.refused)
+    before = f"{found.known} {'was' if found.known == 1 else 'were'} there before"
+    typer.echo(f"{counted(taken.answers, 'answer')} of {who} taken, {before}")
+    if taken.answers:
+        typer.echo(f"roadshift labels undo-import {taken.import_id} --domain {domain} takes them back")
     if taken.refused:
         raise typer.Exit(1)
+
+
+@label_commands.command()
+def undo_import(
+    domain: _Domain,
+    root: _Root,
+    import_id: Annotated[str, typer.Argument(help="As import told it, and roadshift audit tells it.")] = "",
+    annotator: Annotated[str, typer.Option(help="All that was ever imported in this name, if no id is given.")] = "",
+) -> None:
+    """Take imported answers back: their regions wait for people again; what people said at the desk stays."""
+    if not (import_id or annotator):
+        raise _failure("say which: an import's id, or --annotator NAME for all imports in a name")
+    with _answering(root):
+        opened, name = open_root(root), _domain(domain)
+        at = moment_of(import_id) if import_id else None
+        undone = undo_audited(opened, name, Meant(at, _annotator(annotator) if annotator else ""))
+    if undone is None:
+        raise _failure(f"no answer in {domain} is of such an import: roadshift audit tells which there were")
+    typer.echo(f"{undone} taken back: their regions wait again; rounds that have begun keep what they copied")
 
 
 @label_commands.command()
@@ -139,25 +149,35 @@ def drop(
     """Delete a batch of regions with what people said in it."""
     with _answering(root):
         opened, name = open_root(root), _domain(domain)
-        entry = AuditEntry(who=user_at_host(), what="drop-labels", domain=name, details={"batch": batch})
-        with audited(opened, entry):
+        held = next((each for each in read_batches(opened, name) if each.id == batch), None)
+        if held is None:
+            raise NoSuchBatch(f"there is no batch {batch} in {domain}: roadshift labels progress names them")
+        opinions = [opinion for task in held.tasks for opinion in task.opinions]
+        told: dict[str, JsonValue] = {"batch": batch, "regions": len(held.tasks), "answers": len(opinions)}
+        told["annotators"] = [*sorted({opinion.annotator for opinion in opinions})]
+        with audited(opened, AuditEntry(who=user_at_host(), what="drop-labels", domain=name, details=told)):
             drop_batch(opened, name, batch)
-    typer.echo(f"batch {batch} of {domain} is gone")
+    lost = f"{counted(len(held.tasks), 'region')} and {counted(len(opinions), 'answer')}"
+    typer.echo(f"batch {batch} of {domain} is gone, with {lost}")
 
 
-def _read(root: StorageRoot, domain: str, folder: Path, form: Form, annotator: str) -> Import:
-    known = {frame.sha256: frame.regions for frame in asked_frames(root, domain, read_batches(root, domain))}
-    if form is Form.CITYSCAPES:
-        return sort_answers(read_cityscapes(folder, domain, known), known, annotator)
-    sizes = {sha256: regions[0].task.size_hw for sha256, regions in known.items()}
-    shapes = read_cvat(folder, sizes)
-    said = (answer_of(each, known[each.frame_sha256]) if isinstance(each, Shape) else each for each in shapes)
-    return sort_answers((each for each in said if each is not None), known, annotator)
+def _nothing_taken(found: Import) -> typer.Exit:
+    others = f", or take the other {counted(len(found.new), 'answer')} by --take-valid" if found.new else ""
+    places = counted(len(found.refused), "place")
+    typer.echo(f"nothing was taken: put right what was refused in {places}{others}", err=True)
+    return typer.Exit(1)
 
 
-def _tell_refused(found: Import) -> None:
-    for refusal in found.refused:
+def _tell_refused(refused: Sequence[Refusal]) -> None:
+    for refusal in refused:
         typer.echo(f"refused: {refusal.place}: {refusal.why}", err=True)
+
+
+def _tell_unanswered(found: Import) -> None:
+    if found.unanswered:
+        frames = [frame for frame, _ in found.unanswered]
+        regions = counted(sum(count for _, count in found.unanswered), "region")
+        typer.echo(f"no answer in it for {regions} in {counted(len(frames), 'frame')}: {some_of(frames)}", err=True)
 
 
 def _progress_table(found: pb.LabelProgress) -> Table:
@@ -171,7 +191,7 @@ def _progress_table(found: pb.LabelProgress) -> Table:
     table.add_row("agreement", f"{agreement} of {found.answered_twice} that two people saw{disputed}")
     table.add_row("held out", f"{found.held_out}, {found.sentinel_share:.0%}: they judge releases and train nothing")
     for batch in found.batches:
-        told = f"{batch.regions} regions, {batch.open} open" if batch.phase == "open" else batch.phase
+        told = f"{counted(batch.regions, 'region')}, {batch.open} open" if batch.phase == "open" else batch.phase
         table.add_row(f"batch {batch.id}", f"{told}: {batch.reason}" if batch.reason else told)
     return table
 
@@ -194,7 +214,7 @@ def _domain(text: str) -> str:
         raise ValueError(f"{text[:64]!r} is no domain name: such as sim-dusk") from None
 
 
-def _checked(annotator: str) -> str:
+def _annotator(annotator: str) -> str:
     try:
         return TypeAdapter[str](Annotator).validate_python(annotator)
     except ValidationError:

@@ -1,12 +1,14 @@
 """Answers that a file gives: which region each is for, and what becomes of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from clients.annotation_files.asked_frames import AskedRegion
 from clients.annotation_files.cvat import Shape, name_of
 from clients.annotation_files.refusals import Refusal
+from exchange.plain_words import counted
 from exchange.regions import NoSuchBatch, Opinion, RegionBatch, RegionTask, change_batch
 from exchange.storage import StorageRoot
 
@@ -28,6 +30,8 @@ class Import(NamedTuple):
     known: int
     """Answers that count already."""
     refused: tuple[Refusal, ...]
+    unanswered: tuple[tuple[str, int], ...]
+    """Frames of which it leaves regions unanswered that wait for this annotator, and how many."""
 
 
 def answer(place: str, region: AskedRegion, label: int) -> Answer:
@@ -69,11 +73,21 @@ def sort_answers(
             already += 1
         else:
             new.append(first)
-    return Import(tuple(new), already, tuple(refused))
+    waiting = Counter(
+        task.frame_sha256
+        for key, task in tasks.items()
+        if key not in by_region and not task.is_closed and annotator not in {each.annotator for each in task.opinions}
+    )
+    return Import(tuple(new), already, tuple(refused), tuple(waiting.items()))
 
 
-def take(root: StorageRoot, domain: str, answers: Iterable[Answer], annotator: str) -> Import:
-    """Writes the answers, a batch at a time; what somebody else answered meanwhile is refused.
+def take(
+    root: StorageRoot, domain: str, answers: Iterable[Answer], annotator: str, at: datetime
+) -> tuple[list[Answer], list[Refusal]]:
+    """Writes the answers, a batch at a time: those that were taken, and what somebody else answered meanwhile.
+
+    Args:
+        at: of all of them; by it they are found again (`undoing`).
 
     Raises:
         RecordError, StorageError: a batch cannot be read or written; those before are taken.
@@ -93,7 +107,7 @@ def take(root: StorageRoot, domain: str, answers: Iterable[Answer], annotator: s
             for each in of_batch:
                 task = batch.task(each.number)
                 if task is not None and _why_not(task, each.label, annotator) is None:
-                    batch = batch.with_task(_answered(task, each.label, annotator))
+                    batch = batch.with_task(_answered(task, each.label, annotator, at))
                     out.append(each)
             return batch
 
@@ -104,13 +118,13 @@ def take(root: StorageRoot, domain: str, answers: Iterable[Answer], annotator: s
             continue
         taken += written
         refused += [Refusal(e.place, "somebody else answered meanwhile") for e in of_batch if e not in written]
-    return Import(tuple(taken), 0, tuple(refused))
+    return taken, refused
 
 
-def _answered(task: RegionTask, label: int, annotator: str) -> RegionTask:
+def _answered(task: RegionTask, label: int, annotator: str, at: datetime) -> RegionTask:
     if _says(task, label, annotator):
         return task
-    opinion = Opinion(annotator=annotator, label=label, at=datetime.now(UTC))
+    opinion = Opinion(annotator=annotator, label=label, at=at)
     leases = tuple(lease for lease in task.leases if lease.annotator != annotator)
     return task.model_copy(update={"opinions": (*task.opinions, opinion), "leases": leases})
 
@@ -128,12 +142,16 @@ def _why_not(task: RegionTask, label: int, annotator: str) -> str | None:
         return f"{task.skipped.annotator} took the region out"
     for opinion in task.opinions:
         if opinion.annotator == annotator:
-            return f"{annotator} called it {name_of(opinion.label)} before: take that back first (undo)"
-    return f"it is {name_of(task.label)} by {len(task.opinions)} people already" if task.is_closed else None
+            return f"{annotator} called it {name_of(opinion.label)} before: take that back first"
+    return (
+        f"it is {name_of(task.label)} by {counted(len(task.opinions), 'person', 'people')} already"
+        if task.is_closed
+        else None
+    )
 
 
 def _overlap(shape: Shape, region: AskedRegion) -> float:
     """Intersection over union."""
     box = region.task.box
-    both = int(shape.inside_HW[box.top : box.bottom, box.left : box.right][region.segment_hw].sum())
-    return both / max(int(shape.inside_HW.sum()) + int(region.segment_hw.sum()) - both, 1)
+    both = int(shape.inside_HW[box.top : box.bottom, box.left : box.right][region.task.segment_hw].sum())
+    return both / max(int(shape.inside_HW.sum()) + int(region.task.segment_hw.sum()) - both, 1)

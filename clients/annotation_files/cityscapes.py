@@ -4,26 +4,35 @@
     labels/<sha256>.png          train ids where a region is labelled, 255 elsewhere
     regions.json                 every region: frame, box, class, who said so, model version, score
 
-Who labels sets a region's `class` in the list, or paints the pixels that the model took for `predicted`, or both alike.
+Who labels sets a region's `class` in the list, or paints the region's pixels, or both alike.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
-from clients.annotation_files.refusals import FileRefused, Refusal
+from clients.annotation_files.refusals import FileRefused, Refusal, some_of
 from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import DomainName
-from exchange.regions import MOST_BATCHES, MOST_TASKS, Box, Label, Sha256, TrainId
+from exchange.plain_words import counted, refusal_of
+from exchange.regions import MOST_BATCHES, MOST_TASKS, UNSURE, Box, Sha256, TrainId
+from exchange.segments import MOST_RUNS
 
 IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
 _MOST_BYTES = 256 << 20
+
+
+def _a_label(number: int) -> int:
+    if not (0 <= number < NUM_CLASSES or number == UNSURE):
+        raise ValueError(f"{number} is no class: give a train id from 0 to {NUM_CLASSES - 1}, or {UNSURE} for unsure")
+    return number
 
 
 class ListedRegion(BaseModel):
@@ -31,17 +40,21 @@ class ListedRegion(BaseModel):
 
     frame_sha256: Sha256
     box: Box
+    runs: tuple[int, ...] = Field(max_length=MOST_RUNS)
+    """Of the pixels outside and inside of the region, in turn, row by row through its box."""
     predicted: TrainId
-    """The class that the model took the asked pixels of the box for."""
-    label: Label | None = Field(validation_alias="class", serialization_alias="class")
+    """The class that the model took most of them for."""
+    label: Annotated[int, AfterValidator(_a_label)] | None = Field(
+        validation_alias="class", serialization_alias="class"
+    )
     """255 where people are unsure; None where nobody has said anything."""
     annotators: tuple[str, ...] = ()
     model_version: int
     score: float
 
     @property
-    def key(self) -> tuple[str, Box, int, int]:
-        return self.frame_sha256, self.box, self.predicted, self.model_version
+    def key(self) -> tuple[str, Box, tuple[int, ...], int, int]:
+        return self.frame_sha256, self.box, self.runs, self.predicted, self.model_version
 
 
 class RegionList(BaseModel):
@@ -83,11 +96,19 @@ def read_cityscapes(
     by_frame: dict[str, list[ListedRegion]] = {}
     for region in listed.regions:
         by_frame.setdefault(region.frame_sha256, []).append(region)
-    for file in sorted((folder / LABELS).glob("*.png")):
-        if file.stem not in by_frame:
-            yield Refusal(f"{LABELS}/{file.name}", f"{REGIONS} lists no region of it: list what was labelled")
+    painted = {file.stem: file for file in sorted((folder / LABELS).glob("*.png"))}
+    for sha256 in sorted(painted.keys() - by_frame.keys()):
+        yield Refusal(f"{LABELS}/{sha256}.png", f"{REGIONS} lists no region of it: list what was labelled")
+    missing = [sha256 for sha256 in by_frame if painted and sha256 in known.keys() - painted.keys()]
+    if missing:
+        yield Refusal(
+            f"{LABELS}/",
+            f"the PNG of {len(missing)} of {counted(len(by_frame), 'frame')} is missing ({some_of(missing)}): put them"
+            " there, or take all PNGs away where the classes of the list alone count",
+        )
     for sha256, regions in by_frame.items():
-        yield from _of_frame(folder / LABELS / f"{sha256}.png", regions, known.get(sha256, ()))
+        if sha256 not in missing:
+            yield from _of_frame(folder / LABELS / f"{sha256}.png", regions, known.get(sha256, ()))
 
 
 def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, ...]) -> Iterator[Answer | Refusal]:
@@ -111,7 +132,7 @@ def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, 
         if found is None:
             yield Refusal(
                 f"{REGIONS}, frame {region.frame_sha256}, box {tuple(region.box)}",
-                "no such region was asked about: leave frame, box, predicted and model_version as they were exported",
+                "no such region was asked about: leave all but the class as it was exported",
             )
             continue
         said = _said(region, found, labels_HW)
@@ -123,9 +144,9 @@ def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, 
         rest_HW = labels_HW != IGNORE_ID
         for asked in (by_key[each.key] for each in listed if each.key in by_key):
             box = asked.task.box
-            rest_HW[box.top : box.bottom, box.left : box.right] &= ~asked.segment_hw
+            rest_HW[box.top : box.bottom, box.left : box.right] &= ~asked.task.segment_hw
         if rest_HW.any():
-            yield Refusal(place, f"{int(rest_HW.sum())} pixels are labelled where nothing was asked")
+            yield Refusal(place, f"{counted(int(rest_HW.sum()), 'labelled pixel')} where nothing was asked about")
 
 
 def _said(listed: ListedRegion, known: AskedRegion, labels_HW: NDArray[np.uint8] | None) -> int | Refusal | None:
@@ -133,7 +154,7 @@ def _said(listed: ListedRegion, known: AskedRegion, labels_HW: NDArray[np.uint8]
     painted = None
     if labels_HW is not None:
         box = known.task.box
-        ids = np.unique(labels_HW[box.top : box.bottom, box.left : box.right][known.segment_hw])
+        ids = np.unique(labels_HW[box.top : box.bottom, box.left : box.right][known.task.segment_hw])
         if len(ids) > 1:
             return Refusal(_place(listed), "its pixels have several labels: a region gets one, or class 255")
         painted = None if len(ids) == 0 or ids[0] == IGNORE_ID else int(ids[0])
@@ -151,6 +172,7 @@ def _listed(region: AskedRegion) -> ListedRegion:
     return ListedRegion(
         frame_sha256=task.frame_sha256,
         box=task.box,
+        runs=task.runs,
         predicted=task.predicted,
         label=task.label,
         annotators=tuple(opinion.annotator for opinion in task.opinions),
@@ -168,9 +190,7 @@ def _read_list(folder: Path, domain: str) -> RegionList:
     try:
         listed = RegionList.model_validate_json(path.read_bytes(), strict=True)  # true is no class
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "all of it"
-        raise FileRefused(f"{path}: {place}: {first['msg']}") from error
+        raise FileRefused(f"{path}: {refusal_of(error)}") from error
     if listed.domain != domain:
         raise FileRefused(f"{path} is of {listed.domain}: give --domain {listed.domain}")
     return listed

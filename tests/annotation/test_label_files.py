@@ -171,7 +171,7 @@ def test_cityscapes_there_and_back(root: StorageRoot, batch_of_four: str, tmp_pa
     folder = exported(root, tmp_path / "out", "cityscapes")
     listed = json.loads((folder / "regions.json").read_text())["regions"]
     assert set(listed[0]) == {
-        "frame_sha256", "box", "predicted", "class", "annotators", "model_version", "score",
+        "frame_sha256", "box", "runs", "predicted", "class", "annotators", "model_version", "score",
     }  # fmt: skip
     changed_list(folder, 0, **{"class": CAR})
     changed_list(folder, 3, **{"class": UNSURE})
@@ -196,8 +196,8 @@ def test_cityscapes_there_and_back(root: StorageRoot, batch_of_four: str, tmp_pa
         ({"class": CAR, "box": [1, 9, 0, 8]}, "no such region"),
         ({"class": CAR, "model_version": 7}, "no such region"),
         ({"class": CAR, "frame_sha256": "0" * 64}, "no such region"),
-        ({"class": 19}, "regions.0.class"),
-        ({"class": True}, "regions.0.class"),
+        ({"class": 19}, "regions.0.class: 19 is no class: give a train id from 0 to 18, or 255 for unsure"),
+        ({"class": True}, "regions.0.class: True is no whole number"),
         ({"class": "3"}, "regions.0.class"),
         ({"class": CAR, "note": "x"}, "regions.0.note"),
     ],
@@ -216,7 +216,7 @@ def test_a_list_that_does_not_match_is_refused(
 @pytest.mark.parametrize(
     ("place", "value", "why"),
     [
-        (np.s_[0:4, 0:4], CAR, "pixels are labelled where nothing was asked"),
+        (np.s_[0:4, 0:4], CAR, "labelled pixels where nothing was asked about"),
         (np.s_[28:30, 0:8], CAR, "its pixels have several labels"),
         (np.s_[28:32, 0:8], 33, "it holds 33"),
         (np.s_[28:32, 8:16], CAR, "its class is 1 and its pixels are 13"),
@@ -262,13 +262,13 @@ def test_what_is_not_there_is_told(root: StorageRoot, batch_of_four: str, tmp_pa
 
 
 def test_a_second_opinion_from_a_file_waits_for_a_third(root: StorageRoot, tmp_path: Path) -> None:
-    leave_batch(root, [asked_frame(0)], 1, people=2)
+    leave_batch(root, [asked_frame(0)], 1, people=2, clicks=3)
     folder = exported(root, tmp_path / "out", "cvat")
     for annotator, label in (("anna", "car"), ("ben", "truck"), ("ben", "road")):
         changed_xml(folder, {0: {"label": label}})
         options = ("--domain", "sim-dusk", "--root", root.url, "--annotator", annotator)
         result = run("import", str(folder), *options)
-    assert "ben called it truck before" in result.output
+    assert "ben called it truck before: take that back first" in result.output
     (batch,) = read_batches(root, "sim-dusk")
     assert [(opinion.annotator, opinion.seconds) for opinion in batch.tasks[0].opinions] == [
         ("anna", None),
