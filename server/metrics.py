@@ -167,7 +167,7 @@ def _version_families(versions: Mapping[int, VersionHealth]) -> Iterable[Metric]
     seconds = GaugeMetricFamily(
         "roadshift_version_duration_seconds",
         "Of a version's last frames, from arrival to answer, and in the engine alone.",
-        labels=("version", "part", "quantile"),
+        labels=("version", "part", "percentile"),
     )
     disagreement = GaugeMetricFamily(
         "roadshift_version_disagreement_ratio",
@@ -179,13 +179,13 @@ def _version_families(versions: Mapping[int, VersionHealth]) -> Iterable[Metric]
         errors.add_metric((version,), health.errors)
         shadows.add_metric((version,), health.shadow_frames)
         trouble.add_metric((version,), health.trouble is not None)
-        for part, quantile, value in (
-            ("total", "0.5", health.p50_s),
-            ("total", "0.99", health.p99_s),
-            ("engine", "0.99", health.engine_p99_s),
+        for part, percentile, value in (
+            ("total", "50", health.p50_s),
+            ("total", "99", health.p99_s),
+            ("engine", "99", health.engine_p99_s),
         ):
             if value is not None:
-                seconds.add_metric((version, part, quantile), value)
+                seconds.add_metric((version, part, percentile), value)
         for name, share in zip(CLASS_NAMES, health.disagreement or (), strict=False):
             disagreement.add_metric((version, name), share)
     return errors, shadows, trouble, seconds, disagreement

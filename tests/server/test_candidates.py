@@ -246,7 +246,7 @@ async def test_prometheus_shows_drops_and_each_version(serve: Callable[..., Any]
     assert value("roadshift_version_trouble", {"version": "1"}) == 0
     assert value("roadshift_version_disagreement_ratio", {"version": "2", "class_name": "road"}) == 1
     assert value("roadshift_version_disagreement_ratio", {"version": "1", "class_name": "road"}) is None
-    assert value("roadshift_version_duration_seconds", {"version": "1", "part": "total", "quantile": "0.99"})
+    assert value("roadshift_version_duration_seconds", {"version": "1", "part": "total", "percentile": "99"})
     assert value("roadshift_engine_busy_seconds_total") > 0
 
 
