@@ -7,7 +7,6 @@ written to benchmarks/results after each call.
 """
 
 import argparse
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +18,17 @@ from benchmarks.adaptation.cells import Bench, Cell, run_cell
 from benchmarks.adaptation.protocol import Protocol, open_protocol
 from benchmarks.adaptation.rows import ROWS
 from benchmarks.adaptation.summary import class_table, summarize, verdicts
+from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from exchange.networks import NetworkConfig
 
-_SETTINGS_FILE = "settings.json"
+_DECIDING = ("data", "start", "source_iterations", "iterations", "most_frames", "target", "miniature")
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
-    _keep_settings(options)
+    keep_settings(options, _DECIDING)
     bench = _bench(options, open_protocol(options.data, options.work / "data", options.target))
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for row in options.rows:
@@ -89,18 +89,6 @@ def _miniature(start: TrainingConfig) -> tuple[TrainingConfig, RoundConfig]:
     )
 
 
-def _keep_settings(options: argparse.Namespace) -> None:
-    """Cells of different settings are not mixed in one table."""
-    deciding = ("data", "start", "source_iterations", "iterations", "most_frames", "target", "miniature")
-    settings = {name: str(getattr(options, name)) for name in deciding}
-    path = options.work / _SETTINGS_FILE
-    if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
-    known = json.loads(path.read_text())
-    if differing := [f"--{name.replace('_', '-')}" for name in deciding if known.get(name, "None") != settings[name]]:
-        raise SystemExit(f"{options.work} holds cells of another {', '.join(differing)}: name another --work")
-
-
 def _report(options: argparse.Namespace, protocol: Protocol) -> None:
     """Tells all finished cells below --work, those of earlier calls too."""
     cells = [Cell.read(path) for path in sorted(options.work.glob("cells/*/cell.json"))]
@@ -109,7 +97,7 @@ def _report(options: argparse.Namespace, protocol: Protocol) -> None:
     print_table(f"Adaptation, mIoU %, {options.data}", [_printable(row) for row in rows])
     print_table(f"IoU % by class, {splits[0]}", [_printable(row) for row in classes])
     by_row = {row["row"]: {name: value for name, value in _measured(row).items() if name != "row"} for row in classes}
-    settings = json.loads((options.work / _SETTINGS_FILE).read_text()) | {
+    settings = keep_settings(options, _DECIDING) | {
         "frame_size": protocol.frame_size,
         "scored_frames": {name: len(split.scored) for name, split in protocol.splits.items()},
         "seeds": sorted({cell.seed for cell in cells}),

@@ -7,7 +7,6 @@ under --work stay, so that a call goes on where one was cut off.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -19,10 +18,11 @@ from rich.progress import Progress
 from benchmarks.annotation.arm import AfterRound, Arm, Choice, dusk_scores, recipe
 from benchmarks.gate.candidates import make_incumbent
 from benchmarks.gate.city import City, render_city
+from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
 
 STARTER = Path("model_repository/starter")
-_SETTINGS_FILE = "settings.json"
+_DECIDING = ("rows", "frames", "held_out", "start_iterations", "iterations", "clicks", "mistakes")
 _TOLD = {"clicks": "clicks", "pixels": "labelled_pixels", "right": "right", "corrected": "corrected_pixels"}
 Results = dict[Choice, list[list[AfterRound]]]
 """By choice, then seed, then round."""
@@ -31,7 +31,7 @@ Results = dict[Choice, list[list[AfterRound]]]
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     options.work.mkdir(parents=True, exist_ok=True)
-    _keep_settings(options)
+    keep_settings(options, _DECIDING)
     torch.set_num_threads(options.threads)
     with Progress() as progress:
         city = _city(options, progress)
@@ -105,24 +105,13 @@ def _report(options: argparse.Namespace, city: City, start: Path, results: Resul
         [{name: row.get(name, "-") for name in rows[-1]} for row in rows],
     )
     settings = {
-        **json.loads((options.work / _SETTINGS_FILE).read_text()),
+        **keep_settings(options, _DECIDING),
         "seeds": options.seeds,
         "recipe": recipe(city.size_hw, options.iterations).model_dump(mode="json"),
         "start_iou_by_class": start_by_class,
         "results": {choice: [[e.model_dump() for e in seed] for seed in seeds] for choice, seeds in results.items()},
     }
     print(write_report("annotation", rows, settings, options.results))
-
-
-def _keep_settings(options: argparse.Namespace) -> None:
-    """Rounds of different settings are not mixed in one table."""
-    deciding = ("rows", "frames", "held_out", "start_iterations", "iterations", "clicks", "mistakes")
-    settings = {name: str(getattr(options, name)) for name in deciding}
-    path = options.work / _SETTINGS_FILE
-    if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
-    if json.loads(path.read_text()) != settings:
-        raise SystemExit(f"{options.work} holds rounds of other settings: name another --work")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,6 @@ finished is kept below --work, so that a run that was cut off goes on.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,17 +25,18 @@ from adaptation.gate.limits import GateLimits
 from benchmarks.gate.candidates import PLANS, make_candidates, make_incumbent
 from benchmarks.gate.city import City, render_city
 from benchmarks.gate.outcomes import Outcome, build_release, measure_candidate, write_truth
+from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from server.settings import STARTER_RELEASE
 
-_SETTINGS_FILE = "settings.json"
+_DECIDING = ("release", "rows", "frames", "held_out", "incumbent_iterations", "seed")
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    _keep_settings(options)
+    keep_settings(options, _DECIDING)
     with Progress() as progress:
         outcomes = _outcomes(options, progress)
     _report(options, outcomes)
@@ -112,7 +112,7 @@ def _report(options: argparse.Namespace, outcomes: list[Outcome]) -> None:
     table = confusion_table(outcomes)
     print_table("The gate against the truth", table)
     settings = {
-        **json.loads((options.work / _SETTINGS_FILE).read_text()),
+        **keep_settings(options, _DECIDING),
         "limits": GateLimits().model_dump(),
         "incumbent": {"target mIoU": 100 * outcomes[0].true_iou[0], "accuracy": 100 * outcomes[0].true_accuracy[0]},
         "estimates": figures,
@@ -122,17 +122,6 @@ def _report(options: argparse.Namespace, outcomes: list[Outcome]) -> None:
         },
     }
     print(write_report("gate", rows, settings, options.results))
-
-
-def _keep_settings(options: argparse.Namespace) -> None:
-    """Candidates of different settings are not mixed in one table."""
-    deciding = ("release", "rows", "frames", "held_out", "incumbent_iterations", "seed")
-    settings = {name: str(getattr(options, name)) for name in deciding}
-    path = options.work / _SETTINGS_FILE
-    if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n")
-    if json.loads(path.read_text()) != settings:
-        raise SystemExit(f"{options.work} holds candidates of other settings: name another --work")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -108,7 +108,7 @@ def test_cells_of_other_settings_are_not_mixed(camvid: Path, tmp_path: Path) -> 
         json.dumps({"data": str(camvid), "source_iterations": "7", "iterations": "None", "most_frames": "60"})[:-1]
         + ', "target": "sim-dusk", "miniature": "False"}'
     )
-    with pytest.raises(SystemExit, match="cells of another --source-iterations"):
+    with pytest.raises(SystemExit, match="begun with another --source-iterations"):
         main(["--data", str(camvid), "--work", str(tmp_path)])
 
 
