@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from exchange.listening import StartupError
 from exchange.records import RecordError
-from exchange.releases import Manifest, ReleaseError, verify_release
+from exchange.releases import Manifest, ReleaseError, read_manifest, verify_release
 from exchange.serving_plan import ServingPlan
 from exchange.storage import StorageError
 from server.background_call import in_background
@@ -45,7 +45,11 @@ async def started_engine(
     if settings.fake:
         if settings.triton is not None:
             raise StartupError("--fake labels without an engine: leave out either --fake or --triton")
-        yield StartedEngine(FakeSegmenter(latency_s=settings.fake_latency_s, by_release=True), 1)
+        try:
+            size_hw = read_manifest(settings.release).frame_size
+        except ReleaseError as error:
+            raise StartupError(str(error)) from error
+        yield StartedEngine(FakeSegmenter(size_hw, latency_s=settings.fake_latency_s, by_release=True), 1)
         return
     triton, version, unpublished = await _start(settings, releases, plan)
     try:

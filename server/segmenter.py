@@ -5,7 +5,6 @@ CONFIDENCE, PRESENCE and MEAN_PROBABILITY out.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.releases import MANIFEST_NAME, file_sha256, hash_files, read_manifest
+from exchange.releases import read_manifest
 from server.cannot_load import CannotLoad
 from server.errors import ServingError, VersionUnavailable
+from server.fake_marks import mark_of, marked
 
 _HANG_PAUSE_S = 0.005
 
@@ -112,6 +112,8 @@ class FakeBehavior:
     """Loaded, but does not answer, as while an engine is being brought back."""
     class_shift: int = 0
     """Added to each class, modulo their number: the version labels every pixel otherwise."""
+    mark: int = 0
+    """Likewise, where `fake_marks` has its squares: the version agrees with others about nearly all pixels."""
     load_failure: str = ""
     """Why it cannot be loaded."""
     load_s: float = 0.0
@@ -122,8 +124,9 @@ class FakeSegmenter:
 
     One frame at a time, as one engine would. `latency_s` is added to every frame; while `gate` is clear, frames wait
     inside `infer`; `failure`, when set, is raised in place of an answer; `versions` may be changed at any time, and
-    `behaviors` says how single ones differ. With `by_release` they do from the start: a version that is loaded shifts
-    the classes by `class_shift_of` its release, so that each answer shows which release gave it, and that it was whole.
+    `behaviors` says how single ones differ. With `by_release` they do from the start: a version that is loaded marks
+    its answers by `mark_of` its release, so that each shows which release gave it, and that it was whole. The version
+    that it starts with bears no mark.
     """
 
     LOGIT = 4.0
@@ -155,13 +158,13 @@ class FakeSegmenter:
         return 0
 
     async def load(self, version: int, release_dir: Path) -> None:
-        """Takes the release's frame size, and its class shift where that is asked for; its engine plays no part."""
+        """Takes the release's frame size, and its mark where that is asked for; its engine plays no part."""
         behavior = self._behavior(version)
         await asyncio.sleep(behavior.load_s)
         if behavior.load_failure:
             raise CannotLoad(behavior.load_failure)
         if self._by_release and version not in self.versions:
-            behavior.class_shift = await asyncio.to_thread(class_shift_of, release_dir)
+            behavior.mark = await asyncio.to_thread(mark_of, release_dir)
         self.versions.setdefault(version, read_manifest(release_dir).frame_size)
 
     async def drop(self, version: int) -> None:
@@ -196,15 +199,8 @@ class FakeSegmenter:
             if (failure := self.failure or behavior.failure) is not None:
                 raise failure
             output = await asyncio.to_thread(label_by_nearest_color, frame_HW3, log_prior_ratio_K, valid_hw, self.LOGIT)
-            return replace(
-                output, labels_HW=(output.labels_HW + np.uint8(behavior.class_shift)) % np.uint8(NUM_CLASSES)
-            )
-
-
-def class_shift_of(release_dir: Path) -> int:
-    """0 to 18, from every byte of a release."""
-    digests = f"{hash_files(release_dir)} {file_sha256(release_dir / MANIFEST_NAME)}"
-    return int.from_bytes(hashlib.sha256(digests.encode()).digest()) % NUM_CLASSES
+            labels_HW = (output.labels_HW + np.uint8(behavior.class_shift)) % np.uint8(NUM_CLASSES)
+            return replace(output, labels_HW=marked(labels_HW, behavior.mark))
 
 
 def label_by_nearest_color(

@@ -12,12 +12,13 @@ from benchmarks.faults.gray_engine import logits_of
 from benchmarks.faults.small_parts import shift_of
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
 from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
-from server.segmenter import FakeSegmenter, class_shift_of
+from server.fake_marks import mark_of
+from server.segmenter import FakeSegmenter
 
 BORN_WITH = 1
-"""The version of a gateway's own release, before there is a plan; that of the fake shifts no class."""
-LabelsOf = Callable[[int, int, NDArray[np.float32]], set[int]]
-"""By version, class of the frame's colour, and log prior ratio."""
+"""The version of a gateway's own release, before there is a plan; that of the fake bears no mark."""
+LabelsOf = Callable[[int, int, NDArray[np.float32]], set[frozenset[int]]]
+"""Each answer's labels that may be, by version, class of the frame's colour, and log prior ratio."""
 _SAME_LOGIT = 1e-3
 LAG_S = 20.0
 """So long a gateway may serve a plan that another has followed: while it loads, or its storage is away."""
@@ -53,12 +54,13 @@ def _wrong(answer: Answer, plans: Mapping[int, ServingPlan], versions: Collectio
         return f"version {answer.version} with prior {answer.prior_id} in {answer.domain or 'default'}: in no plan"
     ratios = (plan.log_prior_ratio.get(answer.version, (0.0,) * NUM_CLASSES) for plan in allowed)
     expected = {
-        label
+        labels
         for ratio in ratios
-        for label in labels_of(answer.version, answer.color_class, np.array(ratio, np.float32))
+        for labels in labels_of(answer.version, answer.color_class, np.array(ratio, np.float32))
     }
-    if len(answer.labels) != 1 or not answer.labels <= expected:
-        return f"version {answer.version} labelled a frame of one class {sorted(answer.labels)}, not {expected}"
+    if answer.labels not in expected:
+        either = " or ".join(sorted(str(sorted(labels)) for labels in expected))
+        return f"version {answer.version} labelled a frame of one colour {sorted(answer.labels)}, not {either}"
     return ""
 
 
@@ -90,21 +92,22 @@ def _some_are_missing(answer: Answer, plans: Mapping[int, ServingPlan]) -> bool:
 
 def fake_labels(releases: Mapping[int, Path]) -> LabelsOf:
     """What the fake says of a frame that is all of one class's colour."""
-    shifts = {version: class_shift_of(folder) for version, folder in releases.items()} | {BORN_WITH: 0}
+    marks = {version: mark_of(folder) for version, folder in releases.items()} | {BORN_WITH: 0}
 
-    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[int]:
+    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[frozenset[int]]:
         logits_K = FakeSegmenter.LOGIT * np.eye(NUM_CLASSES)[color_class] + ratio_K
-        return {(int(logits_K.argmax()) + shifts[version]) % NUM_CLASSES}
+        label = int(logits_K.argmax())
+        return {frozenset({label, (label + marks[version]) % NUM_CLASSES})}
 
     return labels
 
 
 def gray_labels(releases: Mapping[int, Path]) -> LabelsOf:
-    """What `gray_engine` says of it; two labels where float32 cannot tell."""
+    """What `gray_engine` says of it; either of two labels where float32 cannot tell."""
     shifts = {version: shift_of(folder) for version, folder in releases.items()}
 
-    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[int]:
+    def labels(version: int, color_class: int, ratio_K: NDArray[np.float32]) -> set[frozenset[int]]:
         logits_K = logits_of(PALETTE_RGB[color_class], shifts[version]) + ratio_K
-        return set(np.flatnonzero(logits_K >= logits_K.max() - _SAME_LOGIT).tolist())
+        return {frozenset({label}) for label in np.flatnonzero(logits_K >= logits_K.max() - _SAME_LOGIT).tolist()}
 
     return labels

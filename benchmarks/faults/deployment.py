@@ -29,7 +29,7 @@ DOMAIN = "sim-dusk"
 _FLEET = (DOMAIN, "", DOMAIN, DOMAIN)
 _FAST_ROLLOUT = ("--shadow-s", "0.3", "--bake-s", "0.3", "--fewest-frames", "1", "--share", "0.5")
 _NO_SHADOWS = ("--shadow-share", "0")
-"""The fake's releases disagree in every class, on purpose: as shadows they would be dropped for a collapse."""
+"""The gray engine's releases disagree in every class: as shadows they would be dropped for a collapse."""
 _LONG_ROLLOUT = ("--shadow-s", "120")
 _GATEWAY_FAILPOINTS, _COMMAND_FAILPOINTS = ("spool.",), ("reset.", "gc.")
 
@@ -118,8 +118,9 @@ class Deployment:
         if not key.exists():
             key.write_text("0f" * 32 + "\n")
             key.chmod(0o600)
-        engine = ["--fake"] if self.plan.engine == "fake" else ["--release", str(self.starter), "--frames-at-once", "1"]
-        command = ["serve", *engine, "--listen", f"127.0.0.1:{port}", "--metrics", "", "--root", self.url]
+        engine = ["--fake"] if self.plan.engine == "fake" else ["--frames-at-once", "1"]
+        command = ["serve", *engine, "--release", str(self.starter), "--root", self.url]
+        command += ["--listen", f"127.0.0.1:{port}", "--metrics", ""]
         command += ["--gateway", name, "--run-dir", str(self.run_dir(name)), "--domain", DOMAIN]
         command += ["--pseudonym-key", str(key)]
         is_struck = self.plan.kind == "failpoint" and self.plan.what.startswith(_GATEWAY_FAILPOINTS)
@@ -130,7 +131,8 @@ class Deployment:
         command = ["learner", "--fake", "--own-machine", "--standby", "--root", self.url, "--source", str(self.source)]
         command += ["--release", str(self.starter), "--run-dir", str(self.folder / self._learner_folder(start))]
         command += ["--listen", f"127.0.0.1:{self.learner_port}", "--metrics", "", "--lease-s", str(self.plan.lease_s)]
-        return [*command, *_FAST_ROLLOUT, *_NO_SHADOWS, *(_LONG_ROLLOUT if self.plan.round == "withdrawn" else ())]
+        command += [*_FAST_ROLLOUT, *(_NO_SHADOWS if self.plan.engine == "triton" else ())]
+        return [*command, *(_LONG_ROLLOUT if self.plan.round == "withdrawn" else ())]
 
     def _learner_folder(self, start: int) -> str:
         return f"learner-{start}" if self.plan.moves else "learner"

@@ -1,5 +1,6 @@
 """The story, chapter by chapter: what is served goes down at dusk, is learnt from, judged, tried, promoted, undone."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -51,10 +52,12 @@ class Budget(NamedTuple):
     """Of the network that is taught by labels of dusk."""
     rollout: tuple[float, float, int]
     """Seconds as a shadow, seconds with a share of the frames, and frames answered at least."""
+    judged_frames: int
+    """Of dusk, by the gate."""
 
 
-WHOLE = Budget(Scale(48, 12, 24, 32), 12, 6, 2.0, 20.0, 60, (5.0, 10.0, 12))
-SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, (0.5, 0.5, 2))
+WHOLE = Budget(Scale(48, 12, 24, 32), 12, 6, 2.0, 20.0, 60, (5.0, 10.0, 12), 32)
+SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, (0.5, 0.5, 2), 16)
 
 
 @dataclass
@@ -117,12 +120,14 @@ class Story:
     def _learner(self) -> list[str]:
         shadow_s, bake_s, frames = self.budget.rollout
         starter = Path(__file__).parents[2] / "model_repository" / "starter"
-        fake = ["--fake", "--shadow-share", "0"] if self.fake else []  # the fake's versions agree about nothing
+        limits = self.out / "gate_limits.json"
+        limits.write_text(json.dumps({"target_frames": self.budget.judged_frames}))
         return [
             "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(starter),
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
-            "--fewest-frames", str(frames), "--metrics", "", *fake,
+            "--fewest-frames", str(frames), "--gate-limits", str(limits), "--metrics", "",
+            *(["--fake"] if self.fake else []),
         ]  # fmt: skip
 
     def _serve(self) -> list[str]:

@@ -20,10 +20,9 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from adaptation.service.fake_worker import ENDLESS, REFUSED
 from exchange.gateways import read_heartbeats
-from exchange.ledger import fetch_release, publish
+from exchange.ledger import publish
 from exchange.regions import Box, RegionBatch, RegionTask, create_batch, new_batch_id
 from exchange.storage import StorageRoot, open_root
-from server.segmenter import class_shift_of
 from tests.service.learner_rig import ROOT_FOLDER, LearnerProcess, leave_frames, phase_reached, until
 
 DOMAINS = ("sim-day", "sim-dusk")
@@ -59,9 +58,12 @@ def running_deployment(folder: Path, source: Path, release: Path) -> Iterator[De
     for domain in ("sim-dusk", "sim-fog"):
         leave_frames(root, domain, 12)
     _ask_people(root)
-    options = ("--release", str(release), "--fake", "--shadow-s", "600", "--shadow-share", "1")
-    options += ("--metrics", "127.0.0.1:0", "--yield-file", str(folder / "gateway" / "engine_busy"), "--log-json")
-    with LearnerProcess(url, source, folder, *options) as learner, _gateway(folder, url) as (gateway, ports):
+    options = ["--release", str(release), "--fake", "--shadow-s", "600", "--shadow-share", "1"]
+    options += ["--metrics", "127.0.0.1:0", "--yield-file", str(folder / "gateway" / "engine_busy"), "--log-json"]
+    with (
+        LearnerProcess(url, source, folder, *options) as learner,
+        running_gateway(folder, url, release) as (gateway, ports),
+    ):
         metrics = re.search(r"metrics on port (\d+)", learner.said())
         assert metrics is not None
         with _vehicles(ports[0]):
@@ -70,10 +72,10 @@ def running_deployment(folder: Path, source: Path, release: Path) -> Iterator[De
 
 
 @contextmanager
-def _gateway(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], tuple[int, int]]]:
+def running_gateway(folder: Path, url: str, release: Path) -> Iterator[tuple[subprocess.Popen[bytes], tuple[int, int]]]:
     command = [sys.executable, "-c", "import cli; cli.main()", "serve", "--fake", "--root", url, "--gateway", "gw-a"]
     command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--run-dir", str(folder / "gateway")]
-    command += [f"--domain={domain}" for domain in DOMAINS]
+    command += ["--release", str(release), *(f"--domain={domain}" for domain in DOMAINS)]
     log = folder / "gateway.log"
     with log.open("wb") as file:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "ROADSHIFT_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
@@ -93,7 +95,7 @@ def _gateway(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], 
 
 @contextmanager
 def _vehicles(port: int) -> Iterator[None]:
-    """One sends nonsense now and then; all end when the gateway does."""
+    """They show noise, and one sends nonsense now and then; all end when the gateway does."""
     stop = threading.Event()
 
     def drive(stub: pb_grpc.SegmentationStub) -> None:
@@ -125,7 +127,7 @@ def _give_orders(root: StorageRoot, learner: LearnerProcess, release: Path) -> N
     stub = learner.stub()
     refused = stub.StartRound(operations.StartRoundRequest(domain="sim-fog", seed=REFUSED, by="test"))
     until(phase_reached(root, refused.id, "rejected"), "the gate's refusal")
-    version = _publish_one_that_agrees(root, release)
+    version = publish(root, release, by="test", origin="added").version
     stub.Promote(operations.PromoteRequest(version=version, domain="sim-dusk", by="test"))
     until(lambda: any(version in beat.versions for beat in read_heartbeats(root)), "loading the candidate")
     learning = stub.StartRound(operations.StartRoundRequest(domain="sim-dusk", seed=ENDLESS, by="test"))
@@ -133,19 +135,11 @@ def _give_orders(root: StorageRoot, learner: LearnerProcess, release: Path) -> N
     until(phase_reached(root, learning.id, "learning"), "learning")
 
 
-def _publish_one_that_agrees(root: StorageRoot, release: Path) -> int:
-    """The fake's labels follow from a release's bytes, and a candidate that labels all otherwise is dropped."""
-    while True:
-        version = publish(root, release, by="test", origin="added").version
-        if class_shift_of(fetch_release(root, version, release.parent / "fetched")) == 0:
-            return version
-
-
 def _ask_people(root: StorageRoot) -> None:
     now = datetime.now(UTC)
     task = RegionTask(
-        frame_sha256="0" * 64, vehicle="v1", drive="v1-d", size_hw=(64, 96), box=Box(0, 8, 0, 8), predicted=0,
-        model_version=1, score=1.0,
+        frame_sha256="0" * 64, vehicle="v1", drive="v1-d", size_hw=(64, 96), box=Box(0, 8, 0, 8), runs=(0, 64),
+        predicted=0, model_version=1, score=1.0,
     )  # fmt: skip
     create_batch(
         root,
