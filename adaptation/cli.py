@@ -20,6 +20,7 @@ from adaptation.networks import official_checkpoints
 from adaptation.networks.checkpoints import CheckpointError
 from adaptation.rounds.learning import Numbers
 from adaptation.rounds.recipes import RECIPES as ROUND_RECIPES
+from adaptation.rounds.recipes import RoundConfig
 from adaptation.rounds.report import PAGE_FILE, Report
 from adaptation.rounds.run import adapt as run_round
 from adaptation.rounds.steps import RoundError
@@ -157,20 +158,12 @@ def adapt(
 
     Runs in one process, or in several under torchrun; on a GPU where there is one.
     """
-    if recipe not in ROUND_RECIPES:
-        fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
     if classes not in SCORED_CLASSES:
         fail(f"there is no class subset {classes}: choose one of {', '.join(SCORED_CLASSES)}")
     start = release or network
     if start is None or (release and network):
         fail("give --release or --network, one of the two")
-    if minutes is not None and (iterations is not None or minutes <= 0):
-        fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
-    config = ROUND_RECIPES[recipe]()
-    if minutes is not None:
-        config = config.with_budget(minutes, "minutes")
-    elif iterations is not None:
-        config = config.with_budget(iterations, "iterations")
+    config = _round_config(recipe, minutes, iterations)
     try:
         round_ = Round(
             config,
@@ -199,6 +192,17 @@ def adapt(
         Console().print(scores_table(evaluation.scores_after))
     result = out / ("release" if export else "network")
     say(f"{result} holds the adapted {result.name}, {report / PAGE_FILE} the report")
+
+
+def _round_config(recipe: str, minutes: float | None, iterations: int | None) -> RoundConfig:
+    if recipe not in ROUND_RECIPES:
+        fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
+    if minutes is not None and (iterations is not None or minutes <= 0):
+        fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
+    config = ROUND_RECIPES[recipe]()
+    if minutes is not None:
+        return config.with_budget(minutes, "minutes")
+    return config if iterations is None else config.with_budget(iterations, "iterations")
 
 
 def import_checkpoint(

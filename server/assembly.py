@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppres
 from typing import Literal
 
 import cv2
+import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
@@ -92,8 +93,17 @@ class Gateway:
         self.metrics.registry.register(
             GatewayState(self.admission, self.router, segmenter, self.vitals, link, settings.run_dir)
         )
-        handler = FrameHandler(
-            segmenter=segmenter,
+        handler = self._frame_handler(link)
+        self._health = HealthReport(handler, _SERVICES)
+        self._server = self._grpc_server(handler)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop_metrics: Callable[[], None] = lambda: None
+        self.port = 0
+        self.metrics_port = 0
+
+    def _frame_handler(self, link: RootLink | None) -> FrameHandler:
+        return FrameHandler(
+            segmenter=self._engine.segmenter,
             router=self.router,
             admission=self.admission,
             workers=self._workers,
@@ -103,15 +113,16 @@ class Gateway:
             inferring=nullcontext if self._busy is None else self._busy.inferring,
             recorders=(self._counts, self._shadows, *((link,) if link else ())),
             tracing=self._tracing,
-            max_frame_pixels=settings.max_frame_pixels,
+            max_frame_pixels=self._settings.max_frame_pixels,
         )
+
+    def _grpc_server(self, handler: FrameHandler) -> grpc.aio.Server:
+        settings, server = self._settings, new_server(self._settings)
         access = Access(
             client_certificates=settings.tls_client_ca is not None,
             token_file=settings.token_file,
             metrics=self.metrics,
         )
-        self._health = HealthReport(handler, _SERVICES)
-        self._server = new_server(settings)
         segmentation = SegmentationServicer(
             handler,
             access,
@@ -119,16 +130,11 @@ class Gateway:
             stream_idle_s=settings.stream_idle_s,
             open_streams=OpenStreams(at_most=settings.streams, at_most_per_vehicle=settings.streams_per_vehicle),
         )
-        segmentation_pb2_grpc.add_SegmentationServicer_to_server(segmentation, self._server)
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(KserveServicer(handler, access), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)
-        reflection.enable_server_reflection(
-            (*_SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server
-        )
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stop_metrics: Callable[[], None] = lambda: None
-        self.port = 0
-        self.metrics_port = 0
+        segmentation_pb2_grpc.add_SegmentationServicer_to_server(segmentation, server)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(KserveServicer(handler, access), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        reflection.enable_server_reflection((*_SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
+        return server
 
     async def start(self) -> None:
         """Opens the ports and answers.
