@@ -36,7 +36,7 @@ def serve(
     tls_certificate: Annotated[Path | None, _option("Server certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, _option("Its key, PEM.")] = None,
     tls_client_ca: Annotated[Path | None, _option("Ask callers for a certificate of this authority, PEM.")] = None,
-    token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
+    token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line; '# NAME' may follow.")] = None,
     insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
     triton: Annotated[str | None, _option("Address of an external Triton; embedded if absent.")] = None,
     triton_repository: Annotated[Path | None, _option("Model repository that the external Triton reads.")] = None,

@@ -61,7 +61,7 @@ def learner(
     tls_certificate: Annotated[Path | None, _option("Server certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, _option("Its key, PEM.")] = None,
     tls_client_ca: Annotated[Path | None, _option("Ask callers for a certificate of this authority, PEM.")] = None,
-    token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line.")] = None,
+    token_file: Annotated[Path | None, _option("Bearer tokens, one 'ROLE TOKEN' a line; '# NAME' may follow.")] = None,
     insecure: Annotated[bool | None, _option("Listen beyond loopback without TLS.")] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON_HELP)] = False,
 ) -> None:

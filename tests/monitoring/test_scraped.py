@@ -159,6 +159,27 @@ def all_answered(monitoring: Monitoring, asked: list[str]) -> None:
     assert silent == []
 
 
+def test_as_json_stderr_holds_objects_alone_and_stdout_the_announcements(deployment: Deployment) -> None:
+    gateway_log = deployment.learner.log.with_name("gateway.log").read_text()
+    for both_streams, announced in ((gateway_log, 2), (deployment.learner.said(), 2)):
+        lines = both_streams.splitlines()
+        plain = [line for line in lines if not line.startswith("{")]
+        assert len(plain) == announced, plain
+        assert all(re.fullmatch(r"\w+ on port \d+|learning for .*", line) for line in plain), plain
+        assert all(json.loads(line)["level"] for line in lines if line not in plain)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed: make setup-system")
+def test_promtool_has_nothing_to_say_of_what_is_exported(deployment: Deployment) -> None:
+    until(lambda: 'percentile="99"' in read_url(f"http://{deployment.gateway_metrics}/metrics"), "a version's p99")
+    for place in (deployment.gateway_metrics, deployment.learner_metrics):
+        told = subprocess.run(
+            ["promtool", "check", "metrics"],
+            input=read_url(f"http://{place}/metrics"), capture_output=True, text=True,
+        )  # fmt: skip
+        assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
 def test_every_metric_that_is_asked_for_is_exported(deployment: Deployment) -> None:
     asked = {name for expression in expressions() for name in _METRIC.findall(expression)}
     assert "roadshift_lease_held" in asked
