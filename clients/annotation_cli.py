@@ -116,7 +116,7 @@ def import_them(
     before = f"{found.known} {'was' if found.known == 1 else 'were'} there before"
     typer.echo(f"{counted(taken.answers, 'answer')} of {who} taken, {before}")
     if taken.answers:
-        typer.echo(f"roadshift labels undo-import {taken.import_id} --domain {domain} takes them back")
+        typer.echo(f"roadshift labels undo-import {taken.import_id} --domain {domain} --root {root} takes them back")
     if taken.refused:
         raise typer.Exit(1)
 
