@@ -103,13 +103,7 @@ class Callers:
         Raises:
             NameTaken: the claim is such a name.
         """
-        claimed = " ".join("".join(letter for letter in claimed if letter.isprintable()).split())[:_LONGEST_CLAIM]
-        if _OF_THE_LEARNER.fullmatch(claimed):
-            raise NameTaken(f"{claimed!r} is what the learner itself is called: give your own name")
-        shown = self.name(context) or next(map(self.name_of_token, _bearer_tokens(context)), "")
-        if not shown:
-            return claimed or "operator"
-        return f"{shown} (says {claimed})" if claimed and claimed != shown else shown
+        return told(self.name(context) or next(map(self.name_of_token, _bearer_tokens(context)), ""), claimed)
 
     def name_of_token(self, token: str) -> str:
         """That of the file, or one that is made of role and token; empty for a token that is not known."""
@@ -129,6 +123,16 @@ class Callers:
             return []
         names = context.auth_context().get("x509_common_name", ())
         return [name.decode(errors="replace") for name in names if isinstance(name, bytes)]
+
+
+def told(shown: str, claimed: str) -> str:
+    """As `Callers.who`; `shown` is of a certificate or token, empty where neither is asked for. Raises NameTaken."""
+    claimed = " ".join("".join(letter for letter in claimed if letter.isprintable()).split())[:_LONGEST_CLAIM]
+    if _OF_THE_LEARNER.fullmatch(claimed):
+        raise NameTaken(f"{claimed!r} is what the learner itself is called: give your own name")
+    if not shown:
+        return claimed or "operator"
+    return f"{shown} (says {claimed})" if claimed and claimed != shown else shown
 
 
 def _bearer_tokens(context: Context) -> Iterator[str]:

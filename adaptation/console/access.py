@@ -5,6 +5,7 @@ the same address without the token. Pages of other sites reach nothing here: nei
 is another) nor by a name that they let point to this machine.
 """
 
+from dataclasses import replace
 from html import escape
 from importlib import resources
 from urllib.parse import urlencode, urlsplit
@@ -14,7 +15,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaptation.console.sessions import LASTS_S, NOBODY, Sessions, Visitor, cleaned_name
+from adaptation.console.sessions import LASTS_S, Sessions, Visitor, cleaned_name
 from exchange.callers import Callers, Role
 from exchange.listening import is_loopback
 
@@ -82,9 +83,9 @@ class Access:
         if self._callers.are_open:
             return Visitor(chosen or "operator", frozenset(Role))
         if names:
-            return Visitor(names[0], Callers.roles_of_names(names))
+            return Visitor(names[0], Callers.roles_of_names(names), names[0])
         visitor = self._sessions.opened(connection.cookies.get(SESSION_COOKIE, ""))
-        return Visitor(chosen or visitor.name, visitor.roles)
+        return replace(visitor, name=chosen or visitor.name)
 
     async def _answer(self, request: Request, visitor: Visitor) -> Response | None:
         """What needs no page of the console; None for all else."""
@@ -104,18 +105,18 @@ class Access:
         return None
 
     def _logged_in(self, name: str, token: str, address: str) -> Response:
-        visitor = Visitor(name, self._callers.roles_of_token(token))
-        if visitor == Visitor(name, NOBODY.roles):
+        shown = self._callers.name_of_token(token)
+        visitor = Visitor(name or shown, self._callers.roles_of_token(token), shown)
+        if not visitor.roles:
             return _login_page("This token is not known: is it a whole one of the learner's token file?", address, 401)
         if not visitor.may_look:
             return _login_page(
                 "This token is a vehicle's: ask for an operator's, a viewer's or an annotator's.", "/", 403
             )
-        known_as = Visitor(name or self._sessions.name_of_token(token, visitor.roles), visitor.roles)
         answer = RedirectResponse(address, 303)
         answer.delete_cookie(NAME_COOKIE)  # of whoever used this browser before
         answer.set_cookie(
-            SESSION_COOKIE, self._sessions.sealed(known_as), LASTS_S, httponly=True, samesite="lax", secure=self._tls
+            SESSION_COOKIE, self._sessions.sealed(visitor), LASTS_S, httponly=True, samesite="lax", secure=self._tls
         )
         return answer
 

@@ -9,6 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from adaptation.annotation.surroundings import Surroundings
 from adaptation.data.captured_images import decode_rgb
 from exchange.frames import CapturedFrame
 from exchange.label_images import decode_index_png
@@ -17,6 +18,7 @@ from exchange.label_space import IGNORE_ID, NUM_CLASSES, PALETTE_RGB
 WIDEST_PX = 2048
 _JPEG_QUALITY = 82
 _DOUBT_RGB = (255, 64, 160)
+_DIM = 0.45
 
 
 def frame_jpeg(frame: CapturedFrame, width: int) -> bytes:
@@ -53,6 +55,23 @@ def doubt_overlay(confidence_png: bytes, width: int) -> bytes:
     confidence_HW = _narrowed(decode_index_png(confidence_png), width, cv2.INTER_AREA)
     alpha = np.clip(np.round(1.4 * (255 - np.arange(256))), 0, 255).astype(np.uint8)
     return _indexed_png(confidence_HW, bytes(_DOUBT_RGB) * 256, alpha.tobytes())
+
+
+def region_picture(seen: Surroundings, width: int) -> NDArray[np.uint8]:
+    """The crop enlarged, its surroundings dimmed, what is asked about outlined, uint8 [H, W, 3]."""
+    rows, columns = seen.rgb_HW3.shape[:2]
+    scale = width / columns
+    size = (width, max(1, round(rows * scale)))
+    large = cv2.resize(seen.rgb_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    box = np.zeros((rows, columns), np.uint8)
+    box[seen.box.top : seen.box.bottom, seen.box.left : seen.box.right] = 1
+    inside = cv2.resize(box, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    segment = cv2.resize(seen.segment_HW.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    large[~inside] = (large[~inside] * (1 - _DIM)).astype(np.uint8)
+    outlines, _ = cv2.findContours(segment, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(large, outlines, -1, (0, 0, 0), 4)
+    cv2.drawContours(large, outlines, -1, (255, 255, 255), 2)
+    return np.asarray(large, dtype=np.uint8)
 
 
 def _narrowed(image: NDArray[np.uint8], width: int, how: int) -> NDArray[np.uint8]:

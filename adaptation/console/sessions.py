@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange.callers import Role
+from exchange.callers import Role, told
 
 LASTS_S = 12 * 3600
 LONGEST_NAME = 64
@@ -23,8 +23,14 @@ class Visitor:
     """Somebody with a browser."""
 
     name: str
-    """For the audit."""
+    """What they are called here, and kept with their labels."""
     roles: frozenset[Role]
+    shown: str = ""
+    """By their certificate or token; empty where neither is asked for."""
+
+    def who(self) -> str:
+        """For the audit. Raises NameTaken."""
+        return told(self.shown, self.name)
 
     @property
     def may_look(self) -> bool:
@@ -47,11 +53,12 @@ class Sessions:
 
     def __init__(self, token_file: Path | None) -> None:
         secret = b"" if token_file is None else token_file.read_bytes()
-        self._key = hashlib.sha256(b"roadshift console\0" + secret).digest()
+        self._key = hashlib.sha256(b"roadshift console 2\0" + secret).digest()
 
     def sealed(self, visitor: Visitor, now_s: float | None = None) -> str:
         until_s = int((time.time() if now_s is None else now_s) + LASTS_S)
-        content = {"name": visitor.name, "roles": sorted(role.value for role in visitor.roles), "until_s": until_s}
+        roles = sorted(role.value for role in visitor.roles)
+        content = {"name": visitor.name, "roles": roles, "shown": visitor.shown, "until_s": until_s}
         encoded = base64.urlsafe_b64encode(json.dumps(content).encode())
         return f"{encoded.decode()}.{self._signature(encoded)}"
 
@@ -63,12 +70,7 @@ class Sessions:
         content = json.loads(base64.urlsafe_b64decode(encoded))
         if content["until_s"] < (time.time() if now_s is None else now_s):
             return NOBODY
-        return Visitor(content["name"], frozenset(map(Role, content["roles"])))
-
-    def name_of_token(self, token: str, roles: frozenset[Role]) -> str:
-        """For who gives none: another one for each token, which it does not tell."""
-        role = min(role.value for role in roles & _LOOKERS)
-        return f"{role}-{self._signature(token.encode())[:6]}"
+        return Visitor(content["name"], frozenset(map(Role, content["roles"])), content["shown"])
 
     def _signature(self, encoded: bytes) -> str:
         return hmac.new(self._key, encoded, hashlib.sha256).hexdigest()

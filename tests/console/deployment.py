@@ -20,6 +20,7 @@ from exchange.label_space import NUM_CLASSES
 from exchange.locations import ShardName, presence_key
 from exchange.presence import PresenceRow, PresenceRows
 from exchange.regions import Box, RegionBatch, RegionTask, create_batch, keep_frame, new_batch_id
+from exchange.segments import run_lengths
 from exchange.storage import StorageRoot
 from server.segmenter import label_by_nearest_color
 from tests.service.learner_rig import ROOT_FOLDER, until
@@ -99,6 +100,7 @@ def leave_regions(root: StorageRoot, frames: list[CapturedFrame], a_frame: int) 
         for index in range(a_frame):
             top, left = rows // 2 - 12, 24 + (columns - 80) * index // a_frame
             inside = labels_HW[top : top + 32, left : left + 32]
+            predicted = int(np.bincount(inside.ravel()).argmax())
             tasks.append(
                 RegionTask(
                     number=len(tasks),
@@ -107,7 +109,8 @@ def leave_regions(root: StorageRoot, frames: list[CapturedFrame], a_frame: int) 
                     drive=frame.metadata.drive,
                     size_hw=frame.metadata.size_hw,
                     box=Box(top, top + 32, left, left + 32),
-                    predicted=int(np.bincount(inside.ravel()).argmax()),
+                    runs=run_lengths(inside == predicted),
+                    predicted=predicted,
                     model_version=frame.metadata.model_version,
                     score=1 / (len(tasks) + 2),
                 )

@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from adaptation.console.access import Access, visitor_of
 from adaptation.console.sessions import LASTS_S, NOBODY, Sessions, Visitor, cleaned_name
-from exchange.callers import Callers, Role
+from exchange.callers import Callers, NameTaken, Role
 
-OPERATOR = Visitor("ann", frozenset({Role.OPERATOR}))
+OPERATOR = Visitor("ann", frozenset({Role.OPERATOR}), "operator-3fa9c1")
 Open = Callable[..., httpx.AsyncClient]
 
 
@@ -92,6 +92,14 @@ async def test_a_link_with_a_token_sets_the_cookie_and_loses_the_token(opened: O
     named = await client.post("/name", data={"name": "ann", "next": "/"})
     assert named.text == f"ann:{role}:"
     assert (await client.get(f"/?token={token}")).text == f"{name}:{role}:"  # perhaps somebody else by now
+
+
+def test_a_name_that_is_claimed_is_told_beside_what_a_token_shows() -> None:
+    assert Visitor("ann", frozenset(), "operator-3fa9c1").who() == "operator-3fa9c1 (says ann)"
+    assert Visitor("operator-3fa9c1", frozenset(), "operator-3fa9c1").who() == "operator-3fa9c1"
+    assert Visitor("ann", frozenset()).who() == "ann"
+    with pytest.raises(NameTaken, match="give your own name"):
+        Visitor("drift trigger", frozenset(), "operator-3fa9c1").who()
 
 
 async def test_a_vehicle_sees_nothing(opened: Open) -> None:

@@ -12,10 +12,12 @@ from adaptation.service.fake_worker import ENDLESS
 from adaptation.service.round_state import Phase, RoundBook, read_round
 from exchange.audit import read_audit
 from exchange.label_space import CLASS_NAMES
+from exchange.ledger import publish
 from exchange.regions import read_batches
 from exchange.serving_plan import DomainPlan, read_plan
 from tests.console.browsing import PATIENCE_MS, WITHIN_S, Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
+from tests.console.deployment import STARTER
 
 PLACES = ("/", "/frames", "/rounds", "/releases", "/prior?domain=sim-dusk", "/labels", "/label", "/audit")
 
@@ -69,8 +71,8 @@ def test_every_page_is_there_in_two_seconds_and_fits_a_phone(visit: Visit, place
         ("/rounds/0123456789abcdef", 404, "There is no such round"),
         ("/report/0123456789abcdef", 404, "This round has no report"),
         ("/frame?shard=frames/a/b/c&key=d", 404, "This frame is gone"),
-        ("/frame?shard=frames/a/b/c", 422, "key: Field required"),
-        ("/frames?most=little", 422, "most: Input should be a valid number"),
+        ("/frame?shard=frames/a/b/c", 422, "key: it is missing."),
+        ("/frames?most=little", 422, "most: 'little' does not belong there."),
     ],
 )
 def test_an_address_where_nothing_is_says_so_and_leads_back(visit: Visit, place: str, status: int, says: str) -> None:
@@ -146,6 +148,32 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     started = page.locator(".line", has_text="recipe").first
     expect(started).to_contain_text("to watch it")
     expect(started).to_contain_text("tiny")
+
+
+def test_a_release_is_served_at_once_only_with_a_reason(visit: Visit, deployed: Deployed) -> None:
+    page, version = visit.page, publish(deployed.root, STARTER, by="ann", origin="added", parent=1).version
+    before = served(deployed, "sim-day").serving
+    visit.go("/releases")
+    page.locator("summary", has_text=f"version {version}").click()
+    page.get_by_label(f"promote version {version}").click()
+    page.locator(".ask .choice").click()
+    page.get_by_role("option", name="sim-day").click()
+    page.get_by_role("radio", name="serve it at once, untried").click()
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".effect")).to_have_text(
+        f"sim-day: version {version} is served in place of {before}, on 1 gateway, at once and untried"
+    )
+    page.get_by_role("button", name="Serve it at once").click()
+    expect(page.get_by_role("alertdialog")).to_contain_text("Say why: the audit keeps it")
+    assert served(deployed, "sim-day").serving == before
+    page.locator(".ask input").fill("to see it")
+    page.keyboard.press("Enter")
+    expect(page.locator(".q-notification")).to_contain_text(f"version {version} is served in sim-day")
+    assert served(deployed, "sim-day").serving == version
+    page.get_by_label("roll back sim-day").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Roll back").click()
+    expect(page.locator(".q-notification", has_text="sim-day is rolled back")).to_be_visible()
+    assert served(deployed, "sim-day").serving == before
 
 
 def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed) -> None:

@@ -308,7 +308,7 @@ def test_the_audit_newest_first_with_what_failed(root: StorageRoot) -> None:
     assert line.domain == "default", "what changes what is served, and names no domain"
     assert line.details == (
         ("recipe", "tiny"),
-        ("minutes", "–"),
+        ("minutes", "none"),
         ("force", "no"),
         ("releases", "2, 3"),
         ("parity frames", "12"),

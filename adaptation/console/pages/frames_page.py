@@ -28,6 +28,9 @@ def add_frames_page(backstage: Backstage) -> None:
 
 
 def _controls(domain: str, domains: tuple[str, ...], chosen: FrameFilter) -> None:
+    if not domains:
+        return
+
     def go(**changed: object) -> None:
         asked = {"domain": domain, "train_id": chosen.train_id, "most": chosen.most_confidence} | changed
         ui.navigate.to("/frames?" + "&".join(f"{name}={value}" for name, value in asked.items() if value is not None))

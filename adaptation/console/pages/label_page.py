@@ -2,33 +2,34 @@
 
 import asyncio
 import base64
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 
-import cv2
-import numpy as np
 from fastapi import Request
 from nicegui import ui
 from nicegui.events import KeyEventArguments
-from numpy.typing import NDArray
 
-from adaptation.annotation.desk import LeasedTask
-from adaptation.annotation.surroundings import Surroundings
+from adaptation.annotation.desk import BadLabel, LeasedTask
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.charts import class_color
-from adaptation.console.pages.orders import REFUSALS, in_one_line, refused
+from adaptation.console.pages.orders import REFUSALS, in_one_line
 from adaptation.console.pages.shell import nothing, page
-from adaptation.console.pictures import rgb_jpeg
+from adaptation.console.pictures import region_picture, rgb_jpeg
+from adaptation.console.views.labels import Outlook, outlook, why_none
 from exchange.label_space import CLASS_NAMES
 from exchange.regions import UNSURE
+from exchange.storage import StorageError
 
 KEYS = "1234567890qwertyuio"
 """One for each class, as they lie on the keyboard."""
 UNSURE_KEY, SKIP_KEY, UNDO_KEY = "x", "s", "z"
 _WIDTH_PX = 720
-_DIM = 0.45
+_LOOK_AGAIN_S = 2.0
+_LEFT_AFTER_S = 1.0
+"""A page without a connection counts as closed: what it had taken is its annotator's next page's."""
 
 
 @dataclass(frozen=True)
@@ -41,46 +42,52 @@ class Shown:
 
 
 def add_label_page(backstage: Backstage) -> None:
-    @ui.page("/label")
+    @ui.page("/label", reconnect_timeout=_LEFT_AFTER_S)
     async def label(request: Request, domain: str = "") -> None:
         with page(request, "/labels", "Label") as visitor:
             if not visitor.may_label:
                 nothing("Labelling needs the role annotator.", "Log in with an annotator's token, or an operator's.")
                 return
-            labelling = _Labelling(backstage, visitor.name, domain or None)
+            labelling = _Labelling(backstage, visitor.name, domain)
             labelling.render()
-            ui.timer(0, labelling.advance, once=True)
+            ui.timer(_LOOK_AGAIN_S, labelling.look_again, immediate=True)
+            ui.context.client.on_delete(labelling.close)
 
 
 class _Labelling:
     """For one annotator's page."""
 
-    def __init__(self, backstage: Backstage, annotator: str, domain: str | None) -> None:
+    def __init__(self, backstage: Backstage, annotator: str, domain: str) -> None:
         self._backstage = backstage
         self._annotator = annotator
         self._domain = domain
         self._now: Shown | None = None
-        self._next: Shown | None = None
+        self._ahead: deque[Shown] = deque()
         self._is_busy = False
         self._fetching = asyncio.Lock()
         self._answered = 0
+        self._said_none = ("", "")
 
     def render(self) -> None:
         with ui.element("div").classes("labelling"):
             self._picture = ui.element("div").classes("region")
             with ui.element("div").classes("answers"):
-                self._asked = ui.label().classes("strong").props("role=status")
+                with ui.element("div").classes("between wrap"):
+                    self._asked = ui.label().classes("strong").props("role=status")
+                    self._left = ui.label().classes("badge quiet")
                 self._said = ui.label().classes("soft small").props("role=status")
-                with ui.element("div").classes("classes"):
+                self._choices = ui.element("div").classes("classes")
+                with self._choices:
                     for train_id, name in enumerate(CLASS_NAMES):
                         self._class_button(train_id, name)
                 with ui.element("div").classes("buttons"):
-                    _button("Unsure", UNSURE_KEY, partial(self._answer, UNSURE))
-                    _button("Skip", SKIP_KEY, self._skip)
+                    self._unsure = _button("Unsure", UNSURE_KEY, partial(self._answer, UNSURE))
+                    self._skip_it = _button("Skip", SKIP_KEY, self._skip)
                     _button("Undo", UNDO_KEY, self._undo)
-                ui.label("The outlined part of the marked box is asked about. Skip what nobody should label.").classes(
-                    "soft small"
-                )
+                self._help = ui.label(
+                    "The outlined part of the marked box is asked about. Skip what nobody should label."
+                ).classes("soft small")
+        self._can_answer(False)
         ui.keyboard(self._key, repeating=False, ignore=["input", "select", "textarea"])
 
     def _class_button(self, train_id: int, name: str) -> None:
@@ -117,17 +124,20 @@ class _Labelling:
         if self._now is None or self._is_busy:
             return
         self._is_busy, left, self._now = True, self._now, None
-        if self._next is not None:
-            self._show(self._next)
+        if self._ahead:
+            self._show(self._ahead.popleft())
         try:
             await self._backstage.give(partial(order, left.task))
             self._answered += 1
             self._said.set_text(f"{self._answered} answered; the last: {said}")
+        except StorageError as error:
+            self._show_instead(left)
+            self._said.set_text(f"this answer could not be kept, give it again: {in_one_line(error)}")
         except REFUSALS as error:
             self._said.set_text(f"the last answer did not count: {in_one_line(error)}")
         finally:
             self._is_busy = False
-        await self.advance()
+        await self._advance()
 
     async def _undo(self) -> None:
         if self._is_busy:
@@ -138,80 +148,97 @@ class _Labelling:
             if task is None:
                 self._said.set_text("there is no answer of yours to take back")
                 return
-            shown = await self._backstage.give(partial(self._seen, task))
-            if self._now is not None and self._now is not shown:
-                self._next = self._now
+            self._show_instead(await self._backstage.give(partial(self._seen, task)))
             self._answered = max(self._answered - 1, 0)
             self._said.set_text("the last answer is taken back: answer anew")
-            self._show(shown, keep_next=True)
         except REFUSALS as error:
-            refused(error)
+            self._said.set_text(f"nothing could be taken back: {in_one_line(error)}")
         finally:
             self._is_busy = False
 
-    async def advance(self) -> None:
+    async def look_again(self) -> None:
+        """For what came while there was nothing to label."""
+        if self._now is None and not self._is_busy:
+            await self._advance()
+
+    async def _advance(self) -> None:
         """Sees to it that there is a region to look at, and one after it."""
         try:
             async with self._fetching:
-                if self._now is None:
-                    first = self._next or await self._backstage.give(self._fetched)
-                    if first is None:
-                        self._show_none()
+                while True:
+                    seen, fetched = await self._backstage.give(self._fetched)
+                    self._left.set_text(f"{seen.left} left")
+                    if fetched is not None:
+                        self._ahead.append(fetched)
+                    if self._now is not None:
                         return
-                    self._show(first)
-                if self._next is None:
-                    self._next = await self._backstage.give(self._fetched)
+                    if not self._ahead:
+                        self._show_none(*why_none(seen, self._domain))
+                        return
+                    self._show(self._ahead.popleft())
+        except BadLabel as error:
+            self._show_none(
+                in_one_line(error), "Answers are kept with your name: give yourself another, at the top right."
+            )
         except REFUSALS as error:
-            refused(error)
+            if self._now is None:
+                self._show_none("No region can be fetched just now.", f"{in_one_line(error)}. The page tries again.")
 
-    def _fetched(self) -> Shown | None:
+    def _fetched(self) -> tuple[Outlook, Shown | None]:
         """In a thread."""
-        task = self._backstage.labels.lease(self._annotator, self._domain)
-        if task is None or (self._now is not None and task.id == self._now.task.id):
-            return None
-        return self._seen(task)
+        desk = self._backstage.labels
+        seen = outlook(desk, self._annotator, self._domain)
+        if self._ahead or not seen.domains:
+            return seen, None
+        left = self._backstage.left_lying.take(self._annotator, self._domain)
+        task = left or desk.lease(self._annotator, self._domain or None)
+        here = {shown.task.id for shown in self._taken()}
+        return seen, None if task is None or task.id in here else self._seen(task)
+
+    def _taken(self) -> list[Shown]:
+        return [shown for shown in (self._now, *self._ahead) if shown is not None]
+
+    def close(self) -> None:
+        """Leaves what was taken and not answered to the next page of the same annotator."""
+        for shown in self._taken():
+            self._backstage.left_lying.leave(self._annotator, shown.task)
 
     def _seen(self, task: LeasedTask) -> Shown:
-        jpeg = rgb_jpeg(region_picture(self._backstage.labels.surroundings(task), task.predicted, _WIDTH_PX))
+        jpeg = rgb_jpeg(region_picture(self._backstage.labels.surroundings(task), _WIDTH_PX))
         return Shown(task, f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
 
-    def _show(self, shown: Shown, *, keep_next: bool = False) -> None:
-        self._now = shown
-        if not keep_next:
-            self._next = None
+    def _show_instead(self, shown: Shown) -> None:
+        """And what is shown comes after it."""
+        if self._now is not None:
+            self._ahead.appendleft(self._now)
+        self._show(shown)
+
+    def _show(self, shown: Shown) -> None:
+        self._now, self._said_none = shown, ("", "")
         predicted = CLASS_NAMES[shown.task.predicted]
         self._asked.set_text(f"What is outlined? The model says: {predicted}")
         self._picture.clear()
         with self._picture:
             described = f"a region of {shown.task.domain} that the model takes for {predicted}"
             ui.html(f'<img src="{shown.picture}" alt="{escape(described, quote=True)}">', sanitize=False)
+        self._can_answer(True)
 
-    def _show_none(self) -> None:
-        self._asked.set_text("")
-        self._picture.clear()
-        with self._picture:
-            nothing("Nothing to label just now.", "All regions are answered, or out with others. Come back later.")
+    def _show_none(self, what: str, do: str) -> None:
+        self._can_answer(False)
+        if (what, do) != self._said_none:
+            self._said_none = (what, do)
+            self._picture.clear()
+            with self._picture:
+                nothing(what, do)
 
-
-def region_picture(seen: Surroundings, predicted: int, width: int) -> NDArray[np.uint8]:
-    """The crop enlarged, its surroundings dimmed, what is asked about outlined, uint8 [H, W, 3]."""
-    rows, columns = seen.rgb_HW3.shape[:2]
-    scale = width / columns
-    size = (width, max(1, round(rows * scale)))
-    large = cv2.resize(seen.rgb_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    box = np.zeros((rows, columns), np.uint8)
-    box[seen.box.top : seen.box.bottom, seen.box.left : seen.box.right] = 1
-    inside = cv2.resize(box, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
-    segment = cv2.resize(seen.segment(predicted).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    large[~inside] = (large[~inside] * (1 - _DIM)).astype(np.uint8)
-    outlines, _ = cv2.findContours(segment, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(large, outlines, -1, (0, 0, 0), 4)
-    cv2.drawContours(large, outlines, -1, (255, 255, 255), 2)
-    return np.asarray(large, dtype=np.uint8)
+    def _can_answer(self, can: bool) -> None:
+        for element in (self._asked, self._left, self._choices, self._unsure, self._skip_it, self._help):
+            element.set_visibility(can)
 
 
-def _button(text: str, key: str, act: Callable[[], object]) -> None:
-    with ui.element("button").classes("class").on("click", act):
+def _button(text: str, key: str, act: Callable[[], object]) -> ui.element:
+    with ui.element("button").classes("class").on("click", act) as button:
         ui.label(text)
         with ui.element("kbd"):
             ui.label(key)
+    return button

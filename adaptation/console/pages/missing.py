@@ -24,7 +24,8 @@ def add_missing_page() -> None:
         first = error.errors()[0]
         is_path = first["loc"][0] == "path"
         what = "There is no such page." if is_path else "This address cannot be understood."
-        return _answer(request, 404 if is_path else 422, what, f"{first['loc'][-1]}: {first['msg']}.")
+        why = "it is missing" if first["type"] == "missing" else f"{str(first['input'])[:64]!r} does not belong there"
+        return _answer(request, 404 if is_path else 422, what, f"{first['loc'][-1]}: {why}.")
 
     @app.on_page_exception
     def met_a_defect(error: Exception) -> None:

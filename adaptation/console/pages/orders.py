@@ -1,6 +1,7 @@
 """Orders to the learner: asked once more with what they change, given in a thread, and told how they ended."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from nicegui import ui
@@ -11,7 +12,9 @@ from adaptation.console.backstage import Backstage
 from adaptation.console.sessions import Visitor
 from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
 from adaptation.service.round_state import NoSuchRound
+from exchange.callers import NameTaken
 from exchange.lease import LeaseLost
+from exchange.plain_words import refusal_of
 from exchange.plan_changes import PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
@@ -23,6 +26,7 @@ REFUSALS = (
     KeyUsed,
     LabelError,
     LeaseLost,
+    NameTaken,
     NoSuchRound,
     PlanRefused,
     RecordError,
@@ -35,7 +39,8 @@ REFUSALS = (
 
 async def agreed(title: str, effect: str, action: str, *, needs_why: bool = False) -> str | None:
     """Asks for the go-ahead; returns why, which may be empty, or None."""
-    with ui.dialog() as dialog, ui.card().classes("ask").props("role=alertdialog"):
+    with ui.dialog() as dialog, ui.card().classes("ask").props("role=alertdialog") as card:
+        card.props["aria-label"] = title
         with ui.element("h2"):
             ui.label(title)
         ui.label(effect).classes("effect")
@@ -59,13 +64,13 @@ async def agreed(title: str, effect: str, action: str, *, needs_why: bool = Fals
     return answer if isinstance(answer, str) else None
 
 
-async def given(backstage: Backstage, visitor: Visitor, order: Callable[[], T], done: str) -> T | None:
-    """Gives an order and says so; None where the learner refused it."""
+async def given(backstage: Backstage, visitor: Visitor, order: Callable[[str], T], done: str) -> T | None:
+    """Gives an order, which takes who gives it, and says so; None where the learner refused it."""
     if not visitor.may_operate:
         ui.notify("This needs the role operator.", type="negative")
         return None
     try:
-        result = await backstage.give(order)
+        result = await backstage.give(partial(order, visitor.who()))
     except REFUSALS as error:
         refused(error)
         return None
@@ -78,7 +83,4 @@ def refused(error: Exception) -> None:
 
 
 def in_one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return " ".join(str(error).split())
+    return refusal_of(error) if isinstance(error, ValidationError) else " ".join(str(error).split())

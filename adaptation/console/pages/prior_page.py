@@ -123,17 +123,16 @@ def _buttons(backstage: Backstage, visitor: Visitor, domain: str, frozen: bool) 
         )
         why = await agreed("Let the prior move?" if frozen else "Freeze the prior?", effect, _verb(frozen))
         if why is not None:
-            order = partial(operations.freeze_prior, domain, frozen=not frozen, by=visitor.name, why=why)
-            await given(
-                backstage, visitor, order, f"the prior of {domain} {'moves again' if frozen else 'stays as it is'}"
-            )
+            done = f"the prior of {domain} {'moves again' if frozen else 'stays as it is'}"
+            order = partial(operations.freeze_prior, domain, frozen=not frozen, why=why)
+            await given(backstage, visitor, lambda by: order(by=by), done)
 
     async def reset() -> None:
         effect = f"{domain}: what its frames have shown is forgotten; without adjustment until new ones say enough"
         why = await agreed("Reset the prior?", effect, "Reset the prior")
         if why is not None:
-            order = partial(operations.reset_prior, domain, by=visitor.name, why=why)
-            await given(backstage, visitor, order, f"the prior of {domain} begins anew")
+            order = partial(operations.reset_prior, domain, why=why)
+            await given(backstage, visitor, lambda by: order(by=by), f"the prior of {domain} begins anew")
 
     ui.button(f"{_verb(frozen)}…", on_click=freeze).props("outline no-caps")
     ui.button("Reset…", on_click=reset).props("outline no-caps")

@@ -99,7 +99,8 @@ class _Releases:
             f"Roll {domain.name} back?",
             lambda plan: effect_of_rollback(plan, domain.name, self._live.view.gateways),
             "Roll back",
-            lambda why: self._backstage.learner.operations.roll_back(self._order(domain.name, why)),
+            domain.name,
+            self._backstage.learner.operations.roll_back,
             f"{domain.name} is rolled back",
         )
 
@@ -108,7 +109,8 @@ class _Releases:
             f"Reset {domain.name} to its anchor?",
             lambda plan: effect_of_reset(plan, domain.name, domain.anchor, self._live.view.gateways),
             "Reset",
-            lambda why: self._backstage.learner.operations.reset(self._order(domain.name, why)),
+            domain.name,
+            self._backstage.learner.operations.reset,
             f"{domain.name} is served with its anchor",
         )
 
@@ -121,7 +123,8 @@ class _Releases:
             f"Promote version {node.version}?",
             lambda plan: effect_of_promotion(plan, node.version, domain, self._live.view.gateways, force=force),
             "Serve it at once" if force else "Let gateways try it",
-            lambda why: self._backstage.learner.operations.promote(node.version, self._order(domain, why), force=force),
+            domain,
+            partial(self._backstage.learner.operations.promote, node.version, force=force),
             f"version {node.version} is {'served' if force else 'a candidate'} in {domain}",
             needs_why=force,
         )
@@ -132,15 +135,16 @@ class _Releases:
             f"version {node.version} is {'never collected' if pinned else 'collected once nothing needs it any more'}"
         )
         if await agreed("Pin it?" if pinned else "Unpin it?", effect, "Pin" if pinned else "Unpin") is not None:
-            pin = partial(self._backstage.learner.operations.pin, node.version, pinned=pinned, by=self._visitor.name)
-            await given(self._backstage, self._visitor, pin, effect)
+            pin = partial(self._backstage.learner.operations.pin, node.version, pinned=pinned)
+            await given(self._backstage, self._visitor, lambda by: pin(by=by), effect)
 
     async def _serve_otherwise(
         self,
         title: str,
         effect_of: Callable[[ServingPlan | None], str],
         action: str,
-        order: Callable[[str], object],
+        domain: str,
+        order: Callable[[Order], object],
         done: str,
         *,
         needs_why: bool = False,
@@ -154,15 +158,13 @@ class _Releases:
             return
         why = await agreed(title, effect, action, needs_why=needs_why)
         if why is not None:
-            await given(self._backstage, self._visitor, partial(order, why), done)
-
-    def _order(self, domain: str, why: str) -> Order:
-        return Order(self._visitor.name, None if domain == DEFAULT else domain, why)
+            place = None if domain == DEFAULT else domain
+            await given(self._backstage, self._visitor, lambda by: order(Order(by, place, why)), done)
 
 
 async def _where(node: ReleaseNode, domains: list[str]) -> tuple[str, bool] | None:
     """Asks for the domain, and whether gateways are to try the release first."""
-    with ui.dialog() as dialog, ui.card().classes("ask"):
+    with ui.dialog() as dialog, ui.card().classes("ask").props("role=dialog aria-label=where"):
         with ui.element("h2"):
             ui.label(f"Where is version {node.version} to serve?")
         domain = choice("domain", domains, domains[0])

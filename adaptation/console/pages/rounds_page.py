@@ -57,7 +57,7 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
         minutes.props("outlined dense").classes("choice")
         force = ui.checkbox("whatever the gate says")
 
-        async def start() -> None:
+        async def ask() -> None:
             try:
                 asked = Asked(domain=domain.value, recipe=recipe.value, minutes=minutes.value, force=force.value)
             except ValidationError as error:
@@ -67,12 +67,13 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
             why = await agreed(f"Start a round in {asked.domain}?", effect, "Start it", needs_why=asked.force)
             if why is None:
                 return
-            order = partial(backstage.learner.operations.start_round, asked, by=visitor.name, why=why)
-            state = await given(backstage, visitor, order, f"a round in {asked.domain} is queued")
+            start = backstage.learner.operations.start_round
+            done = f"a round in {asked.domain} is queued"
+            state = await given(backstage, visitor, lambda by: start(asked, by=by, why=why), done)
             if state is not None:
                 ui.navigate.to(f"/rounds/{state.id}")
 
-        ui.button("Start the round…", on_click=start).props("unelevated no-caps")
+        ui.button("Start the round…", on_click=ask).props("unelevated no-caps")
 
 
 def _named(captured: dict[str, int]) -> dict[str, str]:

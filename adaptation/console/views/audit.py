@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pydantic import JsonValue
-
 from exchange.audit import FAILED, AuditEntry, read_audit
 from exchange.plan_changes import DEFAULT
 from exchange.storage import StorageRoot
@@ -69,17 +67,5 @@ def _line(entry: AuditEntry) -> AuditLine:
         domain=entry.domain or (DEFAULT if what in _CHANGE_WHAT_IS_SERVED else ""),
         round_id=entry.round_id,
         why=entry.why,
-        details=tuple((name.replace("_", " "), _in_words(value)) for name, value in entry.details.items()),
+        details=entry.facts,
     )
-
-
-def _in_words(value: JsonValue) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(_in_words, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {_in_words(inner)}" for name, inner in value.items()) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

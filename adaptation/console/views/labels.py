@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from adaptation.annotation.desk import LEASE_S, LabelDesk
 from adaptation.annotation.progress import LabelProgress, TaskSummary
+from exchange.plain_words import counted
 
 MOST_SHOWN = 200
 HOW_TO_ASK = "An operator has the learner choose regions: roadshift labels ask --domain NAME --clicks 200"
@@ -89,15 +90,11 @@ def why_none(seen: Outlook, domain: str) -> tuple[str, str]:
     if seen.for_others:
         return f"{_regions(seen.for_others)} for somebody else, too.", "You have answered all that you can: thank you."
     if seen.regions:
-        return f"Everything is answered: {_counted(seen.regions)}.", f"Thank you. For more: {HOW_TO_ASK}"
+        return f"Everything is answered: {counted(seen.regions, 'region')}.", f"Thank you. For more: {HOW_TO_ASK}"
     if seen.failed:
         return f"The learner could not choose regions: {seen.failed[-1]}", HOW_TO_ASK
     return "No region is left: their vehicles were erased.", HOW_TO_ASK
 
 
-def _counted(regions: int) -> str:
-    return "1 region" if regions == 1 else f"{regions} regions"
-
-
 def _regions(number: int) -> str:
-    return f"{_counted(number)} {'is' if number == 1 else 'are'}"
+    return f"{counted(number, 'region')} {'is' if number == 1 else 'are'}"
