@@ -27,7 +27,8 @@ from exchange.calling import Connection
 from exchange.locations import DomainName
 from exchange.plain_words import counted
 from exchange.records import RecordError
-from exchange.regions import Annotator, NoSuchBatch, drop_batch, read_batches
+from exchange.region_batches import NoSuchBatch, drop_batch, read_batches
+from exchange.regions import Annotator
 from exchange.storage import StorageError, open_root
 
 label_commands = typer.Typer(no_args_is_help=True, help="Regions that people label: ask, see how far, out and back.")

@@ -16,7 +16,7 @@ from exchange.locations import ERASURES, FRAMES, PRESENCE, ROUND_PAGE, ROUNDS, e
 from exchange.presence import PresenceRows
 from exchange.pseudonyms import vehicle_of_drive
 from exchange.records import Record
-from exchange.regions import NoSuchBatch, change_batch, labelled_domains, read_batches
+from exchange.region_batches import NoSuchBatch, change_batch, labelled_domains, read_batches
 from exchange.storage import ObjectChanged, ObjectMissing, StorageRoot
 
 _ATTEMPTS = 8

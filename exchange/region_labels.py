@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
-from exchange.regions import UNSURE, RegionBatch, RegionTask, read_frame
+from exchange.region_batches import read_frame
+from exchange.regions import UNSURE, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
 
 

@@ -1,4 +1,4 @@
-"""Image regions that people label: asked in batches, leased, labelled or skipped; the learner and its desk meet here.
+"""Image regions that people label: asked in batches, leased, labelled or skipped.
 
 A task is one region and one click: some pixels of a box, of which a person names the class; "unsure" is the ignore id.
 A frame that is asked about is kept beside, one object for each frame and version, for captured shards come and go: its
@@ -6,8 +6,7 @@ label map is that of the version that asked.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, NamedTuple, Self
 
@@ -15,21 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StringConstraints, model_validator
 
-from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import (
-    MAX_DOMAINS,
-    REGIONS,
     DomainName,
-    region_batch_key,
-    region_batches_folder,
-    region_frame_key,
 )
-from exchange.record_changes import change_record
 from exchange.records import Record
 from exchange.segments import MOST_RUNS, segment_of
 from exchange.serving_plan import Version
-from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
 
 UNSURE: Final = IGNORE_ID
 HELD_OUT_SHARE = 0.2
@@ -206,95 +197,9 @@ class RegionBatch(Record):
         return self.model_copy(update={"tasks": tuple(task for task in self.tasks if task.vehicle != vehicle)})
 
 
-class NoSuchBatch(Exception):
-    """The message names it."""
-
-
-class TooManyBatches(Exception):
-    """The message says what to do."""
-
-
 def is_held_out(frame_sha256: str) -> bool:
     """By the frame's bytes alone, so that no label of it is ever on the other side."""
     return int(frame_sha256[:8], 16) < HELD_OUT_SHARE * 2**32
-
-
-def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
-    """Asks the learner for regions; a batch of the same id that is there stays.
-
-    Raises:
-        TooManyBatches; RecordError, StorageError.
-    """
-    domains = labelled_domains(root)
-    if batch.domain not in domains and len(domains) >= MAX_DOMAINS:
-        raise TooManyBatches(f"regions were asked for in {MAX_DOMAINS} domains: drop the batches of another one first")
-    if len(root.list_objects(region_batches_folder(batch.domain))) >= MOST_BATCHES:
-        raise TooManyBatches(
-            f"{batch.domain} has {MOST_BATCHES} batches of regions: export its labels, and drop the oldest batch by"
-            " roadshift labels drop"
-        )
-    with suppress(ObjectExists):
-        root.create(region_batch_key(batch.domain, batch.id), batch.encode())
-
-
-def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
-    """The oldest first. Raises RecordError or StorageError."""
-    found = []
-    for info in root.list_objects(region_batches_folder(domain)):
-        with suppress(ObjectMissing):
-            found.append(RegionBatch.decode(root.read(info.key).data, info.key))
-    return found
-
-
-def labelled_domains(root: StorageRoot) -> list[str]:
-    """Domains in which regions were asked for."""
-    return root.list_folders(REGIONS)
-
-
-def change_batch(
-    root: StorageRoot, domain: str, batch_id: str, change: Callable[[RegionBatch], RegionBatch]
-) -> RegionBatch:
-    """Compare-and-swap; `change` may be called again. Raises NoSuchBatch; RecordError or StorageError."""
-
-    def changed(batch: RegionBatch | None) -> RegionBatch:
-        if batch is None:
-            raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
-        return change(batch)
-
-    return change_record(root, region_batch_key(domain, batch_id), RegionBatch, changed)
-
-
-def keep_frame(root: StorageRoot, domain: str, frame_sha256: str, frame: CapturedFrame) -> None:
-    """Keeps a frame with the label map of its metadata's version, where it is not kept yet."""
-    with suppress(ObjectExists):
-        root.create(
-            region_frame_key(domain, frame_sha256, frame.metadata.model_version), join_shard([encode_members(frame)])
-        )
-
-
-def read_frame(root: StorageRoot, domain: str, task: RegionTask) -> CapturedFrame | None:
-    """The task's frame with the asking version's labels; None where it was erased. Raises RecordError, StorageError."""
-    key = region_frame_key(domain, task.frame_sha256, task.model_version)
-    found = root.read_if_any(key)
-    return None if found is None else next(iter(read_shard(found.data, key)), None)
-
-
-def drop_batch(root: StorageRoot, domain: str, batch_id: str) -> None:
-    """Deletes a batch with what people said in it, and the frames that no other batch of the domain asks about.
-
-    Raises:
-        NoSuchBatch; RecordError, StorageError: call it again.
-    """
-    batches = {batch.id: batch for batch in read_batches(root, domain)}
-    if batch_id not in batches:
-        raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
-    kept, dropped = (
-        {region_frame_key(domain, task.frame_sha256, task.model_version) for task in tasks_of(some)}
-        for some in ([batch for batch in batches.values() if batch.id != batch_id], [batches[batch_id]])
-    )
-    for key in dropped - kept:
-        root.delete(key)
-    root.delete(region_batch_key(domain, batch_id))
 
 
 def new_batch_id(now: datetime, nonce: str) -> str:

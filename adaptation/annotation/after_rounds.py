@@ -7,7 +7,8 @@ from adaptation.annotation.asking import ask_for_regions
 from adaptation.service.round_state import Phase, RoundBook, RoundState
 from exchange.audit import LEARNER
 from exchange.locations import region_batch_key
-from exchange.regions import TooManyBatches, new_batch_id
+from exchange.region_batches import TooManyBatches
+from exchange.regions import new_batch_id
 from exchange.storage import StorageRoot
 
 _ASKED_WITHIN = timedelta(hours=1)

@@ -9,7 +9,8 @@ from adaptation.annotation.batch_reader import BatchReader
 from adaptation.annotation.progress import progress_of
 from exchange.audit import AuditEntry, audited
 from exchange.locations import DomainName
-from exchange.regions import MOST_TASKS, RegionBatch, create_batch, new_batch_id
+from exchange.region_batches import create_batch
+from exchange.regions import MOST_TASKS, RegionBatch, new_batch_id
 from exchange.storage import StorageRoot
 
 SECONDS_A_CLICK = 5.0

@@ -6,32 +6,37 @@ compare-and-swap of the batch's record.
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from adaptation.annotation.batch_reader import BatchReader
+from adaptation.annotation.leased_tasks import (
+    BadLabel,
+    LeasedTask,
+    LeaseGone,
+    NoSuchTask,
+    Place,
+    Submission,
+    leased_task,
+    place_of,
+    task_id_of,
+)
 from adaptation.annotation.progress import LabelProgress, TaskSummary, progress_of, summary
 from adaptation.annotation.surroundings import Surroundings, SurroundingsReader
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import DomainName
+from exchange.plain_words import refusal_of
+from exchange.region_batches import NoSuchBatch, change_batch, labelled_domains
 from exchange.regions import (
     MOST_OPINIONS,
     UNSURE,
     Annotator,
-    BatchId,
-    Box,
-    NoSuchBatch,
     Opinion,
     RegionBatch,
     RegionTask,
     Skip,
     TaskLease,
-    TaskState,
-    change_batch,
-    labelled_domains,
 )
 from exchange.segments import segment_of
 from exchange.storage import StorageRoot
@@ -42,62 +47,6 @@ MOST_HELD = 4
 _LONGEST_WHY = 500
 _ANNOTATOR: TypeAdapter[str] = TypeAdapter(Annotator)
 _DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
-_BATCH: TypeAdapter[str] = TypeAdapter(BatchId)
-
-
-class LabelError(Exception):
-    """The message says what to do."""
-
-
-class NoSuchTask(LabelError):
-    pass
-
-
-class BadLabel(LabelError):
-    """A label, an annotator or a domain that cannot be."""
-
-
-class LeaseGone(LabelError):
-    """The region was never this annotator's, or is somebody else's by now."""
-
-
-@dataclass(frozen=True)
-class LeasedTask:
-    """One region to label by one click."""
-
-    id: str
-    domain: str
-    frame_sha256: str
-    size_hw: tuple[int, int]
-    box: Box
-    """In the frame: rows top to bottom and columns left to right, the last ones excluded."""
-    runs: tuple[int, ...]
-    """Which pixels of the box are asked about (`exchange.segments`)."""
-    predicted: int
-    """The model's class of most of them."""
-    model_version: int
-    score: float
-    leased_until: datetime
-
-
-@dataclass(frozen=True)
-class Submission:
-    task_id: str
-    label: int
-    """The annotator's: a train id, or UNSURE."""
-    state: TaskState
-    """`waiting` where another person is to answer, too."""
-    decided: int | None
-    """What counts, once enough have answered; UNSURE trains nothing."""
-    agreed: bool | None
-    """With the other person; None where there is none yet."""
-    is_held_out: bool
-
-
-class _Place(NamedTuple):
-    domain: str
-    batch_id: str
-    number: int
 
 
 class LabelDesk:
@@ -143,7 +92,7 @@ class LabelDesk:
         """
         if not (label == UNSURE or 0 <= label < NUM_CLASSES):
             raise BadLabel(f"{label} is no label: give a train id from 0 to {NUM_CLASSES - 1}, or {UNSURE} for unsure")
-        place, annotator, now = _place(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+        place, annotator, now = place_of(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
 
         def answered(batch: RegionBatch) -> RegionBatch:
             task = _task(batch, place)
@@ -164,7 +113,7 @@ class LabelDesk:
         Raises:
             BadLabel, NoSuchTask, LeaseGone; RecordError, StorageError.
         """
-        place, annotator, now = _place(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
+        place, annotator, now = place_of(task_id), _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
 
         def skipped(batch: RegionBatch) -> RegionBatch:
             task = _task(batch, place)
@@ -184,7 +133,7 @@ class LabelDesk:
         """
         annotator, now = _checked(_ANNOTATOR, annotator, "annotator's name"), self._clock()
         done = [
-            (at, _Place(batch.domain, batch.id, task.number))
+            (at, Place(batch.domain, batch.id, task.number))
             for batch in self._of(None)
             for task in batch.tasks
             for at in _done_at(task, annotator)
@@ -203,7 +152,7 @@ class LabelDesk:
                 task.model_copy(update={"opinions": kept, "skipped": skipped, "leases": leases[-MOST_OPINIONS:]})
             )
 
-        return _leased(_task(self._change(place, taken_back), place), place, lease)
+        return leased_task(_task(self._change(place, taken_back), place), place, lease)
 
     def queue(self, domain: str) -> list[TaskSummary]:
         """All regions of a domain in the order in which they are asked, with their states.
@@ -213,7 +162,7 @@ class LabelDesk:
         """
         now = self._clock()
         return [
-            summary(_task_id(_Place(domain, batch.id, task.number)), task, now)
+            summary(task_id_of(Place(domain, batch.id, task.number)), task, now)
             for batch in self._of(domain)
             for task in batch.tasks
         ]
@@ -259,12 +208,12 @@ class LabelDesk:
             return batch
 
         change_batch(self._root, batch.domain, batch.id, leased)
-        return next((_leased(task, _Place(batch.domain, batch.id, task.number), lease) for task in found), None)
+        return next((leased_task(task, Place(batch.domain, batch.id, task.number), lease) for task in found), None)
 
     def _new_lease(self, annotator: str, now: datetime) -> TaskLease:
         return TaskLease(annotator=annotator, since=now, until=now + self._lease, call=uuid.uuid4().hex)
 
-    def _change(self, place: _Place, change: Callable[[RegionBatch], RegionBatch]) -> RegionBatch:
+    def _change(self, place: Place, change: Callable[[RegionBatch], RegionBatch]) -> RegionBatch:
         try:
             return change_batch(self._root, place.domain, place.batch_id, change)
         except NoSuchBatch as error:
@@ -275,42 +224,14 @@ def _checked(kind: TypeAdapter[str], text: str, what: str) -> str:
     try:
         return kind.validate_python(text)
     except ValidationError as error:
-        raise BadLabel(f"{text[:64]!r} is no {what}: {error.errors()[0]['msg']}") from None
+        raise BadLabel(f"{text[:64]!r} is no {what}: {refusal_of(error)}") from None
 
 
-def _task_id(place: _Place) -> str:
-    return f"{place.domain}.{place.batch_id}.{place.number}"
-
-
-def _place(task_id: str) -> _Place:
-    domain, _, rest = task_id.partition(".")
-    batch, _, number = rest.partition(".")
-    try:
-        return _Place(_DOMAIN.validate_python(domain), _BATCH.validate_python(batch), int(number))
-    except ValueError:
-        raise NoSuchTask(f"{task_id[:128]!r} is no region's id: lease gives them") from None
-
-
-def _task(batch: RegionBatch, place: _Place) -> RegionTask:
+def _task(batch: RegionBatch, place: Place) -> RegionTask:
     task = batch.task(place.number)
     if task is None:
         raise NoSuchTask(f"batch {batch.id} has no region {place.number}, or it was erased: lease another one")
     return task
-
-
-def _leased(task: RegionTask, place: _Place, lease: TaskLease) -> LeasedTask:
-    return LeasedTask(
-        id=_task_id(place),
-        domain=place.domain,
-        frame_sha256=task.frame_sha256,
-        size_hw=task.size_hw,
-        box=task.box,
-        runs=task.runs,
-        predicted=task.predicted,
-        model_version=task.model_version,
-        score=task.score,
-        leased_until=lease.until,
-    )
 
 
 def _held_by(annotator: str, batches: list[RegionBatch], now: datetime) -> Iterator[LeasedTask]:
@@ -318,7 +239,7 @@ def _held_by(annotator: str, batches: list[RegionBatch], now: datetime) -> Itera
         for task in batch.tasks:
             for lease in task.held(now):
                 if lease.annotator == annotator:
-                    yield _leased(task, _Place(batch.domain, batch.id, task.number), lease)
+                    yield leased_task(task, Place(batch.domain, batch.id, task.number), lease)
 
 
 def _lease_in(task: RegionTask, annotator: str) -> TaskLease:

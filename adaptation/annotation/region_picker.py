@@ -27,7 +27,8 @@ from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.ledger import fetch_release
 from exchange.records import RecordError
-from exchange.regions import RegionBatch, RegionTask, change_batch, keep_frame, labelled_domains, tasks_of
+from exchange.region_batches import change_batch, keep_frame, labelled_domains
+from exchange.regions import RegionBatch, RegionTask, tasks_of
 from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot

@@ -11,13 +11,15 @@ from roadshift.v1 import annotation_pb2 as pb
 from roadshift.v1 import annotation_pb2_grpc as pb_grpc
 
 from adaptation.annotation.asking import DOUBLE_SHARE, BadOrder
-from adaptation.annotation.desk import BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
+from adaptation.annotation.desk import LabelDesk
+from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
 from adaptation.data.captured_images import encode_rgb_png
 from adaptation.service.learner import Learner
 from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
 from exchange.label_images import encode_gray_png
 from exchange.records import RecordError
-from exchange.regions import Box, TooManyBatches
+from exchange.region_batches import TooManyBatches
+from exchange.regions import Box
 from exchange.storage import ObjectChanged, StorageUnavailable
 
 _log = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ from exchange.frames import encode_members, join_shard
 from exchange.label_images import encode_gray_png
 from exchange.locations import FRAMES, DomainName, ShardName
 from exchange.records import Record
+from exchange.region_batches import read_batches
 from exchange.region_labels import region_labels
-from exchange.regions import is_held_out, read_batches
+from exchange.regions import is_held_out
 from exchange.storage import StorageRoot
 
 MOST_FRAMES = 1024

@@ -22,7 +22,7 @@ from adaptation.service.round_runner import RoundRunner
 from adaptation.service.round_state import Request, RoundBook, Trigger
 from adaptation.service.settings import LearnerSettings
 from adaptation.service.triggers import TriggerRule, Triggers
-from exchange.audit import AuditEntry, audited
+from exchange.audit import LEARNER, AuditEntry, audited
 from exchange.failpoints import failpoint
 from exchange.lease import Lease, LeaseLapsed, LeaseLost
 from exchange.ledger import publish, read_ledger
@@ -95,7 +95,7 @@ class Learner:
             _Duty("triggers", triggers.tick, _SOON_S),
             _Duty("metrics", self.metrics.look, _SOON_S),
             _Duty("storage", self.metrics.weigh, _SELDOM_S),
-            _Duty("collection", lambda: collect(root, lease, who=holder, why="hourly"), _HOURLY_S),
+            _Duty("collection", lambda: collect(root, lease, who=LEARNER, why="hourly"), _HOURLY_S),
         ]
 
     def begin(self) -> None:
@@ -116,7 +116,7 @@ class Learner:
             ]
             failpoint("learner.after-first-release")
         version = releases[0].version
-        with audited(self.root, AuditEntry(who=self.holder, what="promote", version=version, why="the first plan")):
+        with audited(self.root, AuditEntry(who=LEARNER, what="promote", version=version, why="the first plan")):
             apply_change(self.root, self.lease, lambda content: content or served_with(None, version, domain=None))
         failpoint("learner.after-first-plan")
 

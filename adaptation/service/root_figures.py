@@ -14,7 +14,8 @@ from exchange.locations import AUDIT, FRAMES, MAX_DOMAINS, PRESENCE, REGIONS, RE
 from exchange.metrics_port import gauge
 from exchange.plan_changes import DEFAULT
 from exchange.priors import LiveEstimate, PriorRecord
-from exchange.regions import TaskState, labelled_domains, read_batches, tasks_of
+from exchange.region_batches import labelled_domains, read_batches
+from exchange.regions import TaskState, tasks_of
 from exchange.serving_plan import ServingPlan
 from exchange.storage import StorageRoot
 

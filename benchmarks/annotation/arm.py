@@ -33,16 +33,9 @@ from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_s
 from exchange.label_images import encode_gray_png
 from exchange.label_space import IGNORE_ID
 from exchange.locations import ShardName
+from exchange.region_batches import create_batch, keep_frame, read_batches
 from exchange.region_labels import region_labels
-from exchange.regions import (
-    RegionBatch,
-    RegionTask,
-    create_batch,
-    keep_frame,
-    new_batch_id,
-    read_batches,
-    tasks_of,
-)
+from exchange.regions import RegionBatch, RegionTask, new_batch_id, tasks_of
 from exchange.storage import StorageRoot, open_root
 
 Choice = Literal["acquisition", "random"]

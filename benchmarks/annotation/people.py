@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from adaptation.annotation.desk import LabelDesk
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.regions import UNSURE, read_batches
+from exchange.region_batches import read_batches
+from exchange.regions import UNSURE
 from exchange.storage import StorageRoot
 
 NAMES = ("anna", "ben", "cleo")

@@ -17,7 +17,8 @@ from clients.annotation_files.cvat import Shape, name_of, read_cvat
 from clients.annotation_files.refusals import FileRefused, Refusal
 from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.plain_words import counted
-from exchange.regions import NoSuchBatch, Opinion, RegionBatch, change_batch, read_batches
+from exchange.region_batches import NoSuchBatch, change_batch, read_batches
+from exchange.regions import Opinion, RegionBatch
 from exchange.storage import StorageRoot
 
 _MOMENT = "%Y%m%dT%H%M%S.%fZ"

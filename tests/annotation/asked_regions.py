@@ -7,7 +7,8 @@ import numpy as np
 
 from exchange.frames import CapturedFrame, FrameMetadata
 from exchange.label_images import encode_gray_png, encode_palette_png
-from exchange.regions import Box, RegionBatch, RegionTask, create_batch, is_held_out, keep_frame, new_batch_id
+from exchange.region_batches import create_batch, keep_frame
+from exchange.regions import Box, RegionBatch, RegionTask, is_held_out, new_batch_id
 from exchange.storage import StorageRoot
 
 SIZE_HW = (64, 96)

@@ -15,7 +15,8 @@ from clients.client import RequestFailed
 from exchange.audit import read_audit
 from exchange.calling import Connection
 from exchange.label_images import decode_index_png
-from exchange.regions import RegionBatch, read_batches
+from exchange.region_batches import read_batches
+from exchange.regions import RegionBatch
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import LearnerProcess, leave_frames, make_hollow_release, until
 

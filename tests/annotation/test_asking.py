@@ -9,7 +9,8 @@ from adaptation.annotation.asking import SECONDS_A_CLICK, BadOrder, ask_for_regi
 from adaptation.annotation.desk import LabelDesk
 from adaptation.service.round_state import Phase, Request, RoundBook, RoundState, state_key
 from exchange.audit import read_audit
-from exchange.regions import MOST_BATCHES, TooManyBatches, read_batches
+from exchange.region_batches import TooManyBatches, read_batches
+from exchange.regions import MOST_BATCHES
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import ROAD, Clock, asked_frame, leave_batch
 

@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from adaptation.annotation.desk import LEASE_S, MOST_HELD, BadLabel, LabelDesk, LeasedTask, LeaseGone, NoSuchTask
-from exchange.regions import UNSURE, read_batches
+from adaptation.annotation.desk import LEASE_S, MOST_HELD, LabelDesk
+from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
+from exchange.region_batches import read_batches
+from exchange.regions import UNSURE
 from exchange.segments import segment_of
 from exchange.storage import StorageRoot, open_root
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, Clock, asked_frame, frame_where, leave_batch

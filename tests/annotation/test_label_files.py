@@ -14,7 +14,8 @@ import cli
 from exchange.audit import read_audit
 from exchange.label_images import decode_index_png, encode_gray_png
 from exchange.label_space import TRAIN_ID
-from exchange.regions import UNSURE, read_batches
+from exchange.region_batches import read_batches
+from exchange.regions import UNSURE
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, asked_frame, leave_batch, sha256_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exchange.audit import read_audit
-from exchange.regions import read_batches
+from exchange.region_batches import read_batches
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import CAR, ROAD, Clock, asked_frame, leave_batch, sha256_of
 from tests.annotation.test_label_files import changed_list, changed_xml, exported, imported, labels, run, tree_of

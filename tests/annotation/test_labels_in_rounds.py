@@ -16,7 +16,8 @@ from exchange.erasures import erase_stored, request_erasure
 from exchange.frames import CapturedFrame, encode_members, join_shard
 from exchange.label_images import decode_index_png
 from exchange.locations import ShardName
-from exchange.regions import UNSURE, read_batches
+from exchange.region_batches import read_batches
+from exchange.regions import UNSURE
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import BEGIN, BUILDING, CAR, ROAD, SIZE_HW, frame_where, leave_batch, sha256_of
 

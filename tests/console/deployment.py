@@ -19,7 +19,8 @@ from exchange.label_images import decode_index_png, encode_gray_png, encode_pale
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import ShardName, presence_key
 from exchange.presence import PresenceRow, PresenceRows
-from exchange.regions import Box, RegionBatch, RegionTask, create_batch, keep_frame, new_batch_id
+from exchange.region_batches import create_batch, keep_frame
+from exchange.regions import Box, RegionBatch, RegionTask, new_batch_id
 from exchange.segments import run_lengths
 from exchange.storage import StorageRoot
 from server.segmenter import label_by_nearest_color

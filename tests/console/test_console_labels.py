@@ -9,7 +9,8 @@ import pytest
 from adaptation.annotation.desk import LabelDesk
 from adaptation.console.left_lying import LeftLying
 from adaptation.console.views.labels import labels_view, outlook, why_none
-from exchange.regions import RegionBatch, create_batch, new_batch_id
+from exchange.region_batches import create_batch
+from exchange.regions import RegionBatch, new_batch_id
 from exchange.storage import StorageRoot, open_root
 from tests.console.deployment import leave_captured, leave_regions
 

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from adaptation.console.access import SESSION_COOKIE
 from adaptation.console.pages.label_page import KEYS
 from exchange.locations import region_batch_key
-from exchange.regions import new_batch_id, read_batches
+from exchange.region_batches import read_batches
+from exchange.regions import new_batch_id
 from exchange.storage import open_root
 from exchange.storage.root import PATIENCE_S
 from tests.console.browsing import WITHIN_S, Visit, visiting

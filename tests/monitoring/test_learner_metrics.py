@@ -29,7 +29,8 @@ from adaptation.service.triggers import Triggers
 from exchange.label_space import CLASS_NAMES
 from exchange.lease import Lease
 from exchange.priors import LiveEstimate, change_prior
-from exchange.regions import Box, Opinion, RegionBatch, RegionTask, create_batch, new_batch_id
+from exchange.region_batches import create_batch
+from exchange.regions import Box, Opinion, RegionBatch, RegionTask, new_batch_id
 from exchange.serving_plan import Candidate, DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import leave_frames

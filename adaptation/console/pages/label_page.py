@@ -12,7 +12,7 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.events import KeyEventArguments
 
-from adaptation.annotation.desk import BadLabel, LeasedTask
+from adaptation.annotation.leased_tasks import BadLabel, LeasedTask
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.charts import class_color
 from adaptation.console.pages.orders import REFUSALS, in_one_line

@@ -7,7 +7,7 @@ from typing import TypeVar
 from nicegui import ui
 from pydantic import ValidationError
 
-from adaptation.annotation.desk import LabelError
+from adaptation.annotation.leased_tasks import LabelError
 from adaptation.console.backstage import Backstage
 from adaptation.console.sessions import Visitor
 from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
@@ -45,7 +45,7 @@ async def agreed(title: str, effect: str, action: str, *, needs_why: bool = Fals
             ui.label(title)
         ui.label(effect).classes("effect")
         why = ui.input("Why" if needs_why else "Why (for the audit, may stay empty)").props(
-            "outlined dense maxlength=500"
+            "outlined dense maxlength=500 autofocus"
         )
         why.classes("wide")
 
@@ -59,9 +59,14 @@ async def agreed(title: str, effect: str, action: str, *, needs_why: bool = Fals
         with ui.element("div").classes("buttons"):
             ui.button("Leave it as it is", on_click=lambda: dialog.submit(None)).props("flat no-caps")
             ui.button(action, on_click=go_ahead).props("unelevated no-caps color=negative")
-    answer = await dialog
-    dialog.delete()
+    answer = await until_closed(dialog)
     return answer if isinstance(answer, str) else None
+
+
+async def until_closed(dialog: ui.dialog) -> object:
+    """What was submitted; the dialog goes once it has given the focus back to where it was."""
+    dialog.on("hide", dialog.delete)
+    return await dialog
 
 
 async def given(backstage: Backstage, visitor: Visitor, order: Callable[[str], T], done: str) -> T | None:

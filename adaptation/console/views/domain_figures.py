@@ -50,7 +50,7 @@ def p99_of_domain(beats: list[Heartbeat], version: int, is_driven: bool, others:
     if not is_driven:
         return None, f"version {version} answered no frame here in the last {CURVE_OVER.seconds // 60} minutes"
     if others:
-        return None, f"p99: version {version} answers {', '.join(others)}, too, and is timed as one, see below"
+        return None, f"p99: version {version} answered {', '.join(others)} of late, too, and is timed as one, see below"
     found = [beat.versions[version].p99_s for beat in beats if version in beat.versions]
     slowest = max((value for value in found if value is not None), default=None)
     return slowest, "" if slowest is not None else f"p99: no gateway that is alive has timed version {version}"

@@ -1,0 +1,96 @@
+"""Batches of regions, and the frames that they ask about, in a storage root; the learner and its desk meet here."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.locations import MAX_DOMAINS, REGIONS, region_batch_key, region_batches_folder, region_frame_key
+from exchange.record_changes import change_record
+from exchange.regions import MOST_BATCHES, RegionBatch, RegionTask, tasks_of
+from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
+
+
+class NoSuchBatch(Exception):
+    """The message names it."""
+
+
+class TooManyBatches(Exception):
+    """The message says what to do."""
+
+
+def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
+    """Asks the learner for regions; a batch of the same id that is there stays.
+
+    Raises:
+        TooManyBatches; RecordError, StorageError.
+    """
+    domains = labelled_domains(root)
+    if batch.domain not in domains and len(domains) >= MAX_DOMAINS:
+        raise TooManyBatches(f"regions were asked for in {MAX_DOMAINS} domains: drop the batches of another one first")
+    if len(root.list_objects(region_batches_folder(batch.domain))) >= MOST_BATCHES:
+        raise TooManyBatches(
+            f"{batch.domain} has {MOST_BATCHES} batches of regions: export its labels, and drop the oldest batch by"
+            " roadshift labels drop"
+        )
+    with suppress(ObjectExists):
+        root.create(region_batch_key(batch.domain, batch.id), batch.encode())
+
+
+def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
+    """The oldest first. Raises RecordError or StorageError."""
+    found = []
+    for info in root.list_objects(region_batches_folder(domain)):
+        with suppress(ObjectMissing):
+            found.append(RegionBatch.decode(root.read(info.key).data, info.key))
+    return found
+
+
+def labelled_domains(root: StorageRoot) -> list[str]:
+    """Domains in which regions were asked for."""
+    return root.list_folders(REGIONS)
+
+
+def change_batch(
+    root: StorageRoot, domain: str, batch_id: str, change: Callable[[RegionBatch], RegionBatch]
+) -> RegionBatch:
+    """Compare-and-swap; `change` may be called again. Raises NoSuchBatch; RecordError or StorageError."""
+
+    def changed(batch: RegionBatch | None) -> RegionBatch:
+        if batch is None:
+            raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
+        return change(batch)
+
+    return change_record(root, region_batch_key(domain, batch_id), RegionBatch, changed)
+
+
+def keep_frame(root: StorageRoot, domain: str, frame_sha256: str, frame: CapturedFrame) -> None:
+    """Keeps a frame with the label map of its metadata's version, where it is not kept yet."""
+    with suppress(ObjectExists):
+        root.create(
+            region_frame_key(domain, frame_sha256, frame.metadata.model_version), join_shard([encode_members(frame)])
+        )
+
+
+def read_frame(root: StorageRoot, domain: str, task: RegionTask) -> CapturedFrame | None:
+    """The task's frame with the asking version's labels; None where it was erased. Raises RecordError, StorageError."""
+    key = region_frame_key(domain, task.frame_sha256, task.model_version)
+    found = root.read_if_any(key)
+    return None if found is None else next(iter(read_shard(found.data, key)), None)
+
+
+def drop_batch(root: StorageRoot, domain: str, batch_id: str) -> None:
+    """Deletes a batch with what people said in it, and the frames that no other batch of the domain asks about.
+
+    Raises:
+        NoSuchBatch; RecordError, StorageError: call it again.
+    """
+    batches = {batch.id: batch for batch in read_batches(root, domain)}
+    if batch_id not in batches:
+        raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
+    kept, dropped = (
+        {region_frame_key(domain, task.frame_sha256, task.model_version) for task in tasks_of(some)}
+        for some in ([batch for batch in batches.values() if batch.id != batch_id], [batches[batch_id]])
+    )
+    for key in dropped - kept:
+        root.delete(key)
+    root.delete(region_batch_key(domain, batch_id))
