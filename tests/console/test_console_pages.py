@@ -13,7 +13,7 @@ from adaptation.service.round_state import Phase, RoundBook, read_round
 from exchange.audit import read_audit
 from exchange.label_space import CLASS_NAMES
 from exchange.ledger import publish
-from exchange.regions import read_batches
+from exchange.region_batches import read_batches
 from exchange.serving_plan import DomainPlan, read_plan
 from tests.console.browsing import PATIENCE_MS, WITHIN_S, Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
@@ -113,11 +113,13 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     page = visit.page
     visit.go("/rounds")
     expect(page.locator(".form")).to_contain_text("sim-dusk: ")
-    page.get_by_role("button", name="Start the round").click()
+    page.get_by_role("button", name="Start the round").press("Enter")
     effect = "sim-dusk: the learner's machine learns by the recipe tiny, as long as the recipe says"
     expect(page.locator(".effect")).to_contain_text(effect)
-    page.get_by_role("button", name="Leave it as it is").click()
+    expect(page.locator(".ask input")).to_be_focused()
+    page.keyboard.press("Escape")
     expect(page.locator(".effect")).to_have_count(0)
+    expect(page.get_by_role("button", name="Start the round")).to_be_focused()
     assert RoundBook(deployed.root).all() == []
     page.get_by_role("button", name="Start the round").click()
     page.locator(".ask input").fill("to watch it")
@@ -181,7 +183,7 @@ def test_a_round_is_cancelled_after_a_question(visit: Visit, deployed: Deployed)
     endless = stub.StartRound(pb.StartRoundRequest(domain="sim-dusk", seed=ENDLESS), metadata=metadata)
     visit.go("/rounds")
     page.get_by_role("button", name="Start the round").click()
-    expect(page.locator(".effect")).to_contain_text("It waits for 1 before it")
+    expect(page.locator(".effect")).to_contain_text("It waits for 1 round before it")
     page.get_by_role("button", name="Start it").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
     round_id = page.url.rpartition("/")[2]

@@ -112,7 +112,7 @@ def test_a_p99_of_several_domains_is_no_ones(reading: Reading) -> None:
     reading.learner.gateways.look()
     _, day, dusk = NowReader(reading).view().domains
     assert (day.p99_s, dusk.p99_s) == (None, None)
-    assert day.not_known == "p99: version 1 answers sim-dusk, too, and is timed as one, see below"
+    assert day.not_known == "p99: version 1 answered sim-dusk of late, too, and is timed as one, see below"
 
 
 def test_the_same_state_is_the_same_view(reading: Reading) -> None:
@@ -180,7 +180,7 @@ def test_a_round_is_told_before_it_is_asked_for(reading: Reading) -> None:
     reading.learner.operations.start_round(asked, by="ann")
     forced = effect_of_start(rounds_view(reading), asked.model_copy(update={"force": True}))
     assert "whatever the gate says" in forced
-    assert forced.endswith("It waits for 1 before it.")
+    assert forced.endswith("It waits for 1 round before it.")
     few = effect_of_start(rounds_view(reading), Request(domain="sim-fog", recipe="cpu_quick"))
     assert few.startswith("sim-fog: there are 0 captured frames; a round needs 8, and fails unless more come first.")
 

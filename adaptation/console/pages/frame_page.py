@@ -91,7 +91,8 @@ def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored
 def _facts(card: FrameCard) -> None:
     second_heading("What it shows")
     answer = f"version {card.version}, prior {card.prior_id}, confidence {percent(card.confidence, 1)}"
-    ui.label(f"{answer}, kept for {card.kept_for}").classes("soft")
+    kept = "by chance" if card.kept_for == "uniform" else f"for {card.kept_for}"
+    ui.label(f"{answer}, kept {kept}").classes("soft")
     with ui.element("div").classes("bars"):
         for train_id, share in card.classes:
             with ui.element("div").classes("bar"):

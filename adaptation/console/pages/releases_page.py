@@ -8,7 +8,7 @@ from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
-from adaptation.console.pages.orders import REFUSALS, agreed, given, refused
+from adaptation.console.pages.orders import REFUSALS, agreed, given, refused, until_closed
 from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live
 from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
@@ -174,8 +174,7 @@ async def _where(node: ReleaseNode, domains: list[str]) -> tuple[str, bool] | No
         with ui.element("div").classes("buttons"):
             ui.button("Leave it as it is", on_click=lambda: dialog.submit(None)).props("flat no-caps")
             ui.button("Next", on_click=lambda: dialog.submit((domain.value, how.value))).props("unelevated no-caps")
-    answer = await dialog
-    dialog.delete()
+    answer = await until_closed(dialog)
     return answer if isinstance(answer, tuple) else None
 
 

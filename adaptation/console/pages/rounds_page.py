@@ -53,8 +53,8 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
         domain = choice("domain", _named(captured), most).props("data-testid=domain")
         live.follow(lambda view: view.captured, lambda now: domain.set_options(_named(dict(now)), value=domain.value))
         recipe = choice("recipe", recipes, recipes[0])
-        minutes = ui.number("minutes (the recipe's own if empty)", min=0.1, max=MOST_MINUTES)
-        minutes.props("outlined dense").classes("choice")
+        minutes = ui.number("minutes", placeholder="the recipe's own", min=0.1, max=MOST_MINUTES)
+        minutes.props("outlined dense stack-label").classes("choice")
         force = ui.checkbox("whatever the gate says")
 
         async def ask() -> None:

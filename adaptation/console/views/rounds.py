@@ -19,6 +19,7 @@ from adaptation.service.round_state import (
     round_key,
 )
 from exchange.locations import ROUNDS
+from exchange.plain_words import counted
 from exchange.storage import StorageRoot
 
 MOST_SHOWN = 40
@@ -114,7 +115,7 @@ def effect_of_start(view: RoundsView, asked: Request) -> str:
         needs = f"a round needs {FEWEST_FRAMES}, and fails unless more come first"
         effect = f"{asked.domain}: there are {frames} captured frames; {needs}"
     before = sum(not line.phase.is_final for line in view.rounds)
-    return f"{effect}. It waits for {before} before it." if before else f"{effect}."
+    return f"{effect}. It waits for {counted(before, 'round')} before it." if before else f"{effect}."
 
 
 def round_detail(reading: Reading, round_id: str) -> RoundDetail:
