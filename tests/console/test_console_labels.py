@@ -73,7 +73,7 @@ def test_the_learner_could_not_choose(root: StorageRoot, desk: LabelDesk) -> Non
 def test_regions_are_out_with_others_or_in_another_page(root: StorageRoot, desk: LabelDesk) -> None:
     ask(root, 3)
     taken = [desk.lease(name) for name in ("ben", "ben", "ann")]
-    assert said(desk, "eve").startswith("3 regions are out with others. What they leave for 5 minutes comes here.")
+    assert said(desk, "eve").startswith("3 regions are out with others. What they do not answer within 5 minutes comes")
     assert said(desk, "ann").startswith("1 region is yours already, in another page or one that was closed.")
     assert (outlook(desk, "ann", "").left, outlook(desk, "ben", "").left) == (1, 2)
     assert taken[2] is not None

@@ -122,7 +122,7 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     expect(page.get_by_role("button", name="Start the round")).to_be_focused()
     assert RoundBook(deployed.root).all() == []
     page.get_by_role("button", name="Start the round").click()
-    page.locator(".ask input").fill("to watch it")
+    page.locator(".ask input").fill("to <b>watch</b> it")
     page.get_by_role("button", name="Start it").click()
     page.wait_for_url(re.compile("/rounds/[0-9a-f]{16}"))
     expect(page.locator(".strip .badge")).to_have_text("promoted", timeout=3 * PATIENCE_MS)
@@ -148,7 +148,7 @@ def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit,
     expect(page.locator(".line").first).to_contain_text("rollback")
     page.get_by_label("who, what, or where").fill("start round")
     started = page.locator(".line", has_text="recipe").first
-    expect(started).to_contain_text("to watch it")
+    expect(started).to_contain_text("to <b>watch</b> it")
     expect(started).to_contain_text("tiny")
 
 

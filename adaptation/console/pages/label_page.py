@@ -176,10 +176,10 @@ class _Labelling:
                         self._show_none(*why_none(seen, self._domain))
                         return
                     self._show(self._ahead.popleft())
-        except BadLabel as error:
-            self._show_none(
-                in_one_line(error), "Answers are kept with your name: give yourself another, at the top right."
-            )
+        except BadLabel:
+            allowed = "letters, digits, spaces and @ . : + -"
+            what = f"Labels cannot be kept under the name {self._annotator!r}."
+            self._show_none(what, f"Give yourself another one, at the top right, of {allowed}")
         except REFUSALS as error:
             if self._now is None:
                 self._show_none("No region can be fetched just now.", f"{in_one_line(error)}. The page tries again.")

@@ -84,7 +84,8 @@ def why_none(seen: Outlook, domain: str) -> tuple[str, str]:
         what = f"{_regions(seen.held)} yours already, in another page or one that was closed."
         return what, f"Go on there, or wait here: after {_LEASED_FOR} without an answer they are given out again."
     if seen.with_others:
-        return f"{_regions(seen.with_others)} out with others.", f"What they leave for {_LEASED_FOR} comes here."
+        do = f"What they do not answer within {_LEASED_FOR} comes here."
+        return f"{_regions(seen.with_others)} out with others.", do
     if seen.picking:
         return "The learner is choosing regions.", "They come here by themselves, as soon as it has them."
     if seen.for_others:
