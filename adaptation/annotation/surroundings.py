@@ -13,9 +13,9 @@ from exchange.locations import region_frame_key
 from exchange.regions import Box
 from exchange.storage import StorageRoot
 
-AROUND = 2.0
+AROUND = 4.0
 """Of the box's sides, to each side."""
-LEAST_AROUND = 64
+LEAST_AROUND = 128
 """Rows and columns, where the frame has them."""
 _FRAMES_KEPT = 8
 

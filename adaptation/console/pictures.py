@@ -18,7 +18,7 @@ from exchange.label_space import IGNORE_ID, NUM_CLASSES, PALETTE_RGB
 WIDEST_PX = 2048
 _JPEG_QUALITY = 82
 _DOUBT_RGB = (255, 64, 160)
-_DIM = 0.45
+_DIM = 0.15
 
 
 def frame_jpeg(frame: CapturedFrame, width: int) -> bytes:
@@ -63,11 +63,8 @@ def region_picture(seen: Surroundings, width: int) -> NDArray[np.uint8]:
     scale = width / columns
     size = (width, max(1, round(rows * scale)))
     large = cv2.resize(seen.rgb_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
-    box = np.zeros((rows, columns), np.uint8)
-    box[seen.box.top : seen.box.bottom, seen.box.left : seen.box.right] = 1
-    inside = cv2.resize(box, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
     segment = cv2.resize(seen.segment_HW.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    large[~inside] = (large[~inside] * (1 - _DIM)).astype(np.uint8)
+    large[segment == 0] = (large[segment == 0] * (1 - _DIM)).astype(np.uint8)
     outlines, _ = cv2.findContours(segment, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(large, outlines, -1, (0, 0, 0), 4)
     cv2.drawContours(large, outlines, -1, (255, 255, 255), 2)
