@@ -85,7 +85,7 @@ class _Labelling:
                     self._skip_it = _button("Skip", SKIP_KEY, self._skip)
                     _button("Undo", UNDO_KEY, self._undo)
                 self._help = ui.label(
-                    "The outlined part of the marked box is asked about. Skip what nobody should label."
+                    "What is outlined is asked about. Skip what nobody should label."
                 ).classes("soft small")
         self._can_answer(False)
         ui.keyboard(self._key, repeating=False, ignore=["input", "select", "textarea"])
