@@ -84,9 +84,9 @@ class _Labelling:
                     self._unsure = _button("Unsure", UNSURE_KEY, partial(self._answer, UNSURE))
                     self._skip_it = _button("Skip", SKIP_KEY, self._skip)
                     _button("Undo", UNDO_KEY, self._undo)
-                self._help = ui.label(
-                    "What is outlined is asked about. Skip what nobody should label."
-                ).classes("soft small")
+                self._help = ui.label("What is outlined is asked about. Skip what nobody should label.").classes(
+                    "soft small"
+                )
         self._can_answer(False)
         ui.keyboard(self._key, repeating=False, ignore=["input", "select", "textarea"])
 

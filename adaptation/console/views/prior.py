@@ -10,8 +10,9 @@ from adaptation.live_prior.estimate import WINDOW_S
 from exchange.label_space import CLASS_NAMES
 from exchange.plan_changes import DEFAULT
 from exchange.presence import PresenceRows
-from exchange.priors import read_prior, read_priors
+from exchange.priors import LiveEstimate, read_prior, read_priors
 from exchange.releases import Manifest
+from exchange.serving_plan import DomainPlan
 from exchange.storage import StorageRoot
 
 BINS = 36
@@ -70,22 +71,6 @@ def prior_view(reading: Reading, domain: str) -> PriorView:
     version = None if served is None else served.serving
     estimate = None if version is None else record.estimates.get(version)
     manifest = None if version is None else reading.manifest(version)
-    classes: tuple[ClassPrior, ...] = ()
-    if estimate is not None and manifest is not None and served is not None:
-        in_plan = served.log_prior_ratio.get(served.serving, (0.0,) * len(CLASS_NAMES))
-        classes = tuple(
-            ClassPrior(
-                train_id=k,
-                name=name,
-                source=None if manifest.source_presence is None else manifest.source_presence[k],
-                estimated=estimate.share[k],
-                low=estimate.low[k],
-                high=estimate.high[k],
-                log_ratio=estimate.log_ratio[k],
-                served=in_plan[k],
-            )
-            for k, name in enumerate(CLASS_NAMES)
-        )
     now = datetime.now(UTC)
     rows = reading.rows(domain, WINDOW)
     chosen = rows[rows.version_N == (version or 0)]
@@ -99,9 +84,26 @@ def prior_view(reading: Reading, domain: str) -> PriorView:
         estimated_at=None if estimate is None else estimate.estimated_at,
         frames=0 if estimate is None else estimate.frames,
         effective_frames=0 if estimate is None else round(estimate.effective_frames),
-        classes=classes,
+        classes=() if estimate is None or served is None or manifest is None else _classes(estimate, served, manifest),
         times=tuple(now - WINDOW + (i + 1) * WINDOW / BINS for i in range(BINS)),
         seen=() if manifest is None else seen_over_time(chosen, manifest, now),
+    )
+
+
+def _classes(estimate: LiveEstimate, served: DomainPlan, manifest: Manifest) -> tuple[ClassPrior, ...]:
+    in_plan = served.log_prior_ratio.get(served.serving, (0.0,) * len(CLASS_NAMES))
+    return tuple(
+        ClassPrior(
+            train_id=k,
+            name=name,
+            source=None if manifest.source_presence is None else manifest.source_presence[k],
+            estimated=estimate.share[k],
+            low=estimate.low[k],
+            high=estimate.high[k],
+            log_ratio=estimate.log_ratio[k],
+            served=in_plan[k],
+        )
+        for k, name in enumerate(CLASS_NAMES)
     )
 
 
