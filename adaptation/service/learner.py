@@ -144,6 +144,8 @@ class Learner:
     def _attend_to_all(self) -> None:
         try:
             for duty in self._duties:
+                if self._stopping:
+                    return
                 self.lease.check()  # a duty waits for a root that is away longer than the lease lasts
                 self._attend_to(duty)
         except LeaseLapsed as error:
