@@ -12,7 +12,7 @@ from exchange.gateways import read_heartbeats
 from exchange.plain_words import counted
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.records import RecordError
-from exchange.storage import StorageError, StorageRoot, open_root
+from exchange.storage import StorageError, StorageRoot, open_known_root
 
 _ALIVE_IF_HEARD_WITHIN_S = 4.0
 _PAUSE_S = 0.5
@@ -32,7 +32,7 @@ def erase(
     """
     try:
         pseudonym = Pseudonyms.from_file(pseudonym_key).vehicle(vehicle)
-        erased, silent = erase_vehicle(open_root(root), pseudonym, wait_s)
+        erased, silent = erase_vehicle(open_known_root(root), pseudonym, wait_s)
     except (PseudonymKeyError, RecordError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -29,7 +29,7 @@ from exchange.plain_words import counted
 from exchange.records import RecordError
 from exchange.region_batches import NoSuchBatch, drop_batch, read_batches
 from exchange.regions import Annotator
-from exchange.storage import StorageError, open_root
+from exchange.storage import StorageError, open_known_root
 
 label_commands = typer.Typer(no_args_is_help=True, help="Regions that people label: ask, see how far, out and back.")
 
@@ -79,7 +79,7 @@ def export_them(
     if out.exists():
         raise _failure(f"{out} exists: name a new folder")
     with _answering(root):
-        opened, name = open_root(root), _domain(domain)
+        opened, name = open_known_root(root), _domain(domain)
         batches = read_batches(opened, name)
         if not batches:
             raise _failure(f"nobody was asked about regions of {domain}: roadshift labels ask --domain {domain}")
@@ -103,7 +103,7 @@ def import_them(
     if not folder.exists():
         raise _failure(f"{folder} does not exist: give what roadshift labels export wrote")
     with _answering(root):
-        opened, name = open_root(root), _domain(domain)
+        opened, name = open_known_root(root), _domain(domain)
         who = _annotator(annotator or f"{getpass.getuser()}@{socket.gethostname()}")
         found = read_answers(opened, name, folder, form, who)
         _tell_refused(found.refused)
@@ -133,7 +133,7 @@ def undo_import(
     if not (import_id or annotator):
         raise _failure("say which: an import's id, or --annotator NAME for all imports in a name")
     with _answering(root):
-        opened, name = open_root(root), _domain(domain)
+        opened, name = open_known_root(root), _domain(domain)
         at = moment_of(import_id) if import_id else None
         undone = undo_audited(opened, name, Meant(at, _annotator(annotator) if annotator else ""))
     if undone is None:
@@ -149,7 +149,7 @@ def drop(
 ) -> None:
     """Delete a batch of regions with what people said in it."""
     with _answering(root):
-        opened, name = open_root(root), _domain(domain)
+        opened, name = open_known_root(root), _domain(domain)
         held = next((each for each in read_batches(opened, name) if each.id == batch), None)
         if held is None:
             raise NoSuchBatch(f"there is no batch {batch} in {domain}: roadshift labels progress names them")

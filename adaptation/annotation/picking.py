@@ -90,12 +90,12 @@ def as_tasks(
     tasks: list[RegionTask] = []
     clicks_left = min(order.clicks, MOST_TASKS)
     if order.double_share:
-        clicks_left -= math.floor(DISPUTE_SHARE * clicks_left)
+        clicks_left -= min(math.ceil(DISPUTE_SHARE * clicks_left), clicks_left - 1)
     for candidate in chosen:
         metadata, region = frames[candidate.sha256].metadata, candidate.region
         twice = _is_for_two(candidate, order.double_share)
         if clicks_left < 1 + twice:
-            break
+            continue
         clicks_left -= 1 + twice
         tasks.append(
             RegionTask(

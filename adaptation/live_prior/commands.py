@@ -25,7 +25,7 @@ from exchange.priors import LiveEstimate, PriorRecord, read_priors
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
 from exchange.serving_plan import ServingPlan, read_plan
-from exchange.storage import StorageError, StorageRoot, open_root
+from exchange.storage import StorageError, StorageRoot, open_known_root
 
 prior = typer.Typer(no_args_is_help=True, help="Show, freeze or reset the domains' live priors.")
 
@@ -98,7 +98,7 @@ def follow(
 
 
 def _root(url: str) -> StorageRoot:
-    return open_root(url, _PATIENCE_S)
+    return open_known_root(url, _PATIENCE_S)
 
 
 def _checked(domain: str) -> str:

@@ -18,7 +18,7 @@ from exchange.plan_changes import DEFAULT, PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
 from exchange.serving_plan import ServingPlan
-from exchange.storage import StorageError, StorageRoot, open_root
+from exchange.storage import StorageError, StorageRoot, open_known_root, open_root
 
 Root = Annotated[str, typer.Option(envvar="ROADSHIFT_ROOT", help="file:///folder or s3://bucket/prefix.")]
 Domain = Annotated[
@@ -65,8 +65,8 @@ def say_served(plan: ServingPlan, domain: str | None) -> None:
     typer.echo(f"{domain or DEFAULT} is served with release {served.serving}: revision {plan.revision}")
 
 
-def open_storage(url: str) -> StorageRoot:
-    return open_root(url, _PATIENCE_S)
+def open_storage(url: str, *, may_be_new: bool = False) -> StorageRoot:
+    return (open_root if may_be_new else open_known_root)(url, _PATIENCE_S)
 
 
 def checked_domain(domain: str | None) -> str | None:

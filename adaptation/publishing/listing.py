@@ -95,6 +95,8 @@ def release_facts(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> di
 def audit_table(entries: list[AuditEntry]) -> Table:
     """Which release, round and domain an entry is about, and its details, are in one column: few have all of them."""
     table = Table("when", "who", "what", "about", "why")
+    for column in table.columns:
+        column.overflow = "fold"  # ids are whole
     for entry in entries:
         what = f"{entry.what} (forced)" if entry.forced else entry.what
         named = {"domain": entry.domain, "release": entry.version, "round": entry.round_id}

@@ -51,7 +51,7 @@ def add(
     with explained():
         try:
             entry, parity = add_release(
-                open_storage(root),
+                open_storage(root, may_be_new=True),
                 folder,
                 who=user_at_host(),
                 why=why,

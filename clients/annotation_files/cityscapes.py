@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
-from clients.annotation_files.refusals import FileRefused, Refusal, some_of
+from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded, some_of
 from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import DomainName
@@ -116,8 +116,8 @@ def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, 
     labels_HW: NDArray[np.uint8] | None = None
     if path.exists():
         try:
-            labels_HW = decode_index_png(path.read_bytes())
-        except LabelImageError as error:
+            labels_HW = decode_index_png(read_bounded(path, _MOST_BYTES))
+        except (FileRefused, LabelImageError) as error:
             yield Refusal(place, str(error))
             return
         if known and labels_HW.shape != known[0].task.size_hw:
@@ -185,10 +185,8 @@ def _read_list(folder: Path, domain: str) -> RegionList:
     path = folder / REGIONS
     if not path.is_file():
         raise FileRefused(f"{path} is missing: give the folder that roadshift labels export made")
-    if path.stat().st_size > _MOST_BYTES:
-        raise FileRefused(f"{path} is larger than {_MOST_BYTES >> 20} MiB: give it in parts")
     try:
-        listed = RegionList.model_validate_json(path.read_bytes(), strict=True)  # true is no class
+        listed = RegionList.model_validate_json(read_bounded(path, _MOST_BYTES), strict=True)  # true is no class
     except ValidationError as error:
         raise FileRefused(f"{path}: {refusal_of(error)}") from error
     if listed.domain != domain:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.annotation_files.asked_frames import AskedFrame, image_file
-from clients.annotation_files.refusals import FileRefused, Refusal
+from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 from exchange.regions import UNSURE, RegionTask
 from exchange.segments import segment_of
@@ -79,9 +79,7 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
     path = path / ANNOTATIONS if path.is_dir() else path
     if not path.is_file():
         raise FileRefused(f"{path} is missing: give what CVAT exported, or --format cityscapes")
-    if path.stat().st_size > _MOST_BYTES:
-        raise FileRefused(f"{path} is larger than {_MOST_BYTES >> 20} MiB: export it in parts")
-    data = path.read_bytes()
+    data = read_bounded(path, _MOST_BYTES)
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise FileRefused(f"{path} declares entities, which CVAT does not: export it anew")
     try:
@@ -139,12 +137,19 @@ def _shapes(image: ET.Element, sizes: Mapping[str, tuple[int, int]]) -> Iterator
             yield Refusal(place, f"it is no area in its image: {error}")
 
 
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(length) for length in text.split(",")]
+    except ValueError:
+        raise ValueError(f"run lengths {text[:64]!r}: give whole numbers with commas") from None
+
+
 def _area(element: ET.Element, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Raises KeyError, ValueError or OverflowError where it is none."""
     drawn_HW = np.zeros(size_hw, np.uint8)
     if element.tag == "mask":
         top, left, height, width = (int(element.attrib[key]) for key in ("top", "left", "height", "width"))
-        lengths = [int(length) for length in element.attrib["rle"].split(",")]
+        lengths = _lengths(element.attrib["rle"])
         if min(top, left) < 0 or min(height, width) < 1 or top + height > size_hw[0] or left + width > size_hw[1]:
             raise ValueError(
                 f"a mask of {height} x {width} at {top}, {left} in an image of {size_hw[0]} x {size_hw[1]}"

@@ -1,6 +1,7 @@
 """What an import does not take, and why."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 _MOST_NAMED = 10
@@ -15,6 +16,15 @@ class Refusal(NamedTuple):
     place: str
     """Where in the file."""
     why: str
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Raises FileRefused where it is no plain file, which might never end, or a larger one; OSError."""
+    if not path.is_file():
+        raise FileRefused(f"{path} is no plain file: put the file itself there")
+    if path.stat().st_size > most_bytes:
+        raise FileRefused(f"{path} is larger than {most_bytes >> 20} MiB: give it in parts")
+    return path.read_bytes()
 
 
 def some_of(frames: Sequence[str]) -> str:

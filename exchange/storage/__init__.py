@@ -10,7 +10,7 @@ from exchange.storage.objects import (
     StorageUnavailable,
     StoredObject,
 )
-from exchange.storage.root import JoinedRoots, StorageRoot, open_root
+from exchange.storage.root import JoinedRoots, StorageRoot, open_known_root, open_root
 
 __all__ = [
     "JoinedRoots",
@@ -23,5 +23,6 @@ __all__ = [
     "StorageRoot",
     "StorageUnavailable",
     "StoredObject",
+    "open_known_root",
     "open_root",
 ]

@@ -28,6 +28,7 @@ from exchange.storage.objects import (
     StoredObject,
 )
 
+_PARTIAL = ".partial"
 _LOCK_PAUSE_S = 0.005
 _PARTIAL_IS_LEFT_AFTER_S = 3600.0
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -39,7 +40,7 @@ class DiskBackend:
     def __init__(self, folder: Path, patience_s: float, joined_before: bool = False) -> None:
         self._folder = folder
         self._patience_s = patience_s
-        self._partial = folder / ".partial"
+        self._partial = folder / _PARTIAL
         with _explained(str(folder)):
             if not joined_before:
                 self._partial.mkdir(parents=True, exist_ok=True)
@@ -47,6 +48,11 @@ class DiskBackend:
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - left.stat().st_mtime > _PARTIAL_IS_LEFT_AFTER_S:
                         left.unlink()
+
+    @staticmethod
+    def is_root(folder: Path) -> bool:
+        """Whether one was made there."""
+        return (folder / _PARTIAL).is_dir()
 
     def get(self, key: str) -> StoredObject:
         with _explained(key):

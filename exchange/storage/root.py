@@ -171,6 +171,19 @@ def open_root(url: str, patience_s: float = PATIENCE_S, *, joined_before: bool =
     raise StorageRefused(f"{url!r} is no storage root: give file:///folder or s3://bucket/prefix")
 
 
+def open_known_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
+    """Opens a root that somebody else has made, for whoever would find nothing in a new one.
+
+    Raises:
+        StorageError: it cannot be opened, or a `file://` one is not there; the message says what to change.
+    """
+    root = open_root(url, patience_s, joined_before=True)
+    parts = urlsplit(url)
+    if parts.scheme in ("", "file") and not DiskBackend.is_root(folder := Path(unquote(parts.path or url))):
+        raise StorageRefused(f"there is no storage root at {folder}: look for a slip in it, or mount its disk")
+    return root
+
+
 class JoinedRoots:
     """Which roots the owner of a folder has joined: one URL a line, in a file that outlives the process."""
 

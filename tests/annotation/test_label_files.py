@@ -162,6 +162,17 @@ def test_a_frame_of_another_size_is_refused(root: StorageRoot, batch_of_four: st
     assert "it is 640 x 96 where the frame is 64 x 96" in imported(root, folder, "cvat").output
 
 
+@pytest.mark.parametrize("form", ["cvat", "cityscapes"])
+def test_what_might_never_end_is_not_read(root: StorageRoot, batch_of_four: str, tmp_path: Path, form: str) -> None:
+    folder = exported(root, tmp_path / "out", form)
+    name = "annotations.xml" if form == "cvat" else f"labels/{sha256_of(asked_frame(0))}.png"
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    result = imported(root, folder, form)
+    assert result.exit_code == 1
+    assert "is no plain file" in result.output or "is missing" in result.output
+
+
 def changed_list(folder: Path, place: int, **change: object) -> None:
     listed = json.loads((folder / "regions.json").read_text())
     listed["regions"][place].update(change)

@@ -89,7 +89,8 @@ def test_random_ones_go_by_their_worth_alone() -> None:
 def test_a_second_person_costs_a_click_and_some_are_kept_for_disputes() -> None:
     frames = {SHA: asked_frame(0)}
     found = [candidate("a", 1 / (i + 1)) for i in range(40)]
-    assert len(as_tasks(found, frames, order(clicks=12, double_share=1.0))) == 6
+    assert len(as_tasks(found, frames, order(clicks=12, double_share=1.0))) == 5
+    assert len(as_tasks(found, frames, order(clicks=1, double_share=0.2))) == 1
     assert len(as_tasks(found, frames, order(clicks=40, double_share=1.0))) == 19
     some = as_tasks(found, frames, order(clicks=20, double_share=0.0))
     assert [task.people for task in some] == [1] * 20

@@ -23,6 +23,7 @@ from exchange.storage import (
     StorageRefused,
     StorageRoot,
     StorageUnavailable,
+    open_known_root,
     open_root,
 )
 from tests.storage_roots import S3Server
@@ -177,6 +178,16 @@ def test_a_root_that_is_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(StorageRefused, match="taken"):
         open_root(f"file://{tmp_path}/taken/root")
+
+
+def test_a_root_that_nobody_made_is_not_made_by_who_only_knows_it(tmp_path: Path) -> None:
+    for folder in (tmp_path / "slip", tmp_path):
+        for url in (f"file://{folder}", str(folder)):
+            with pytest.raises(StorageRefused, match="there is no storage root at"):
+                open_known_root(url)
+    assert list(tmp_path.iterdir()) == []
+    open_root(f"file://{tmp_path}/root").create("a/b", b"c")
+    assert open_known_root(f"file://{tmp_path}/root").read("a/b").data == b"c"
 
 
 def test_a_missing_bucket_is_named(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
