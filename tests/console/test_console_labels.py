@@ -8,7 +8,7 @@ import pytest
 
 from adaptation.annotation.desk import LabelDesk
 from adaptation.console.left_lying import LeftLying
-from adaptation.console.views.labels import labels_view, outlook, why_none
+from adaptation.console.views.labels import labels_view, outlook, still_leased, why_none
 from exchange.region_batches import create_batch
 from exchange.regions import RegionBatch, new_batch_id
 from exchange.storage import StorageRoot, open_root
@@ -112,3 +112,15 @@ def test_what_a_closed_page_had_taken_comes_first_the_next_time(root: StorageRoo
     assert left.take("ann", "sim-fog") is None
     assert left.take("ann", "sim-dusk") == task
     assert left.take("ann", "") is None, "what was given is not given again, nor what is others' by now"
+
+
+def test_who_answered_or_lost_a_region_holds_it_no_more(root: StorageRoot) -> None:
+    ask(root, 3)
+    clock = [datetime.now(UTC)]
+    desk = LabelDesk(root, clock=lambda: clock[0])
+    taken = [task for task in (desk.lease(name) for name in ("ann", "ann", "ben")) if task is not None]
+    assert still_leased(desk, "ann", ["sim-dusk"]) == {taken[0].id, taken[1].id}
+    desk.submit(taken[0].id, "ann", 13)
+    assert still_leased(desk, "ann", ["sim-dusk"]) == {taken[1].id}
+    clock[0] = taken[1].leased_until
+    assert still_leased(desk, "ann", ["sim-dusk"]) == set()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from adaptation.annotation.desk import LabelDesk
+from adaptation.annotation.progress import TaskSummary
 from adaptation.console.access import SESSION_COOKIE
 from adaptation.console.pages.label_page import KEYS
 from exchange.locations import region_batch_key
@@ -19,7 +21,7 @@ from exchange.storage.root import PATIENCE_S
 from tests.console.browsing import WITHIN_S, Visit, visiting
 from tests.console.conftest import FAST, TOKENS, Deployed, console_of
 from tests.console.deployment import STARTER, leave_captured, leave_regions
-from tests.service.learner_rig import LearnerProcess
+from tests.service.learner_rig import LearnerProcess, until
 from tests.tls_files import TlsFiles
 
 EMPTY = {
@@ -123,6 +125,33 @@ def test_regions_come_by_themselves_and_an_answer_outlasts_an_absence(visit: Vis
         page.keyboard.press(KEYS[0])
     expect(page.locator(".nothing")).to_contain_text("Everything is answered: 3 regions.")
     assert sorted(answers()) == [0, 0, 13]
+
+
+def test_what_was_answered_meanwhile_is_asked_no_more(visit: Visit, bare: Deployed) -> None:
+    page, desk = visit.page, LabelDesk(bare.root)
+    leave_regions(bare.root, leave_captured(bare.root, "sim-rain", 1), 4)
+
+    def leased() -> list[TaskSummary]:
+        return [task for task in desk.queue("sim-rain") if task.state == "leased"]
+
+    def answer(task: TaskSummary) -> None:
+        desk.submit(task.id, task.leased_by[0], 0)
+
+    visit.go("/label?domain=sim-rain")
+    _, ahead = until(lambda: found if len(found := leased()) == 2 else None, "the page's two regions")
+    answer(ahead)
+    asked = page.locator(".region img").get_attribute("src") or ""
+    page.keyboard.press(KEYS[13])
+    expect(page.locator(".answers")).to_contain_text("1 answered; the last: car")
+    expect(page.locator(".badge:visible", has_text="left")).to_have_text("2 left")
+    until(lambda: len(leased()) == 2, "two others")
+    expect(page.locator(".region img")).not_to_have_attribute("src", asked)
+    visit.go("/audit")
+    for task in leased():
+        answer(task)
+    visit.go("/label?domain=sim-rain")
+    expect(page.locator(".nothing")).to_contain_text("Everything is answered: 4 regions.")
+    assert [task.label for task in desk.queue("sim-rain")] == [13, 0, 0, 0]
 
 
 def test_a_duty_that_fails_is_told_until_it_works_again(visit: Visit, bare: Deployed) -> None:

@@ -18,7 +18,7 @@ from adaptation.console.pages.charts import class_color
 from adaptation.console.pages.orders import REFUSALS, in_one_line
 from adaptation.console.pages.shell import nothing, page
 from adaptation.console.pictures import region_picture, rgb_jpeg
-from adaptation.console.views.labels import Outlook, outlook, why_none
+from adaptation.console.views.labels import Outlook, outlook, still_leased, why_none
 from exchange.label_space import CLASS_NAMES
 from exchange.regions import UNSURE
 from exchange.storage import StorageError
@@ -166,7 +166,8 @@ class _Labelling:
         try:
             async with self._fetching:
                 while True:
-                    seen, fetched = await self._backstage.give(self._fetched)
+                    seen, lost, fetched = await self._backstage.give(self._fetched)
+                    self._drop(lost)
                     self._left.set_text(f"{seen.left} left")
                     if fetched is not None:
                         self._ahead.append(fetched)
@@ -184,16 +185,30 @@ class _Labelling:
             if self._now is None:
                 self._show_none("No region can be fetched just now.", f"{in_one_line(error)}. The page tries again.")
 
-    def _fetched(self) -> tuple[Outlook, Shown | None]:
-        """In a thread."""
-        desk = self._backstage.labels
+    def _fetched(self) -> tuple[Outlook, list[Shown], Shown | None]:
+        """In a thread: what there is, what was taken and is no more to be answered here, and the next region."""
+        desk, taken = self._backstage.labels, self._taken()
         seen = outlook(desk, self._annotator, self._domain)
-        if self._ahead or not seen.domains:
-            return seen, None
-        left = self._backstage.left_lying.take(self._annotator, self._domain)
-        task = left or desk.lease(self._annotator, self._domain or None)
-        here = {shown.task.id for shown in self._taken()}
-        return seen, None if task is None or task.id in here else self._seen(task)
+        held = still_leased(desk, self._annotator, {shown.task.domain for shown in taken})
+        lost = [shown for shown in taken if shown.task.id not in held]
+        if any(shown not in lost for shown in self._ahead) or not seen.domains:
+            return seen, lost, None
+        task = self._left_lying() or desk.lease(self._annotator, self._domain or None)
+        here = {shown.task.id for shown in taken if shown not in lost}
+        return seen, lost, None if task is None or task.id in here else self._seen(task)
+
+    def _left_lying(self) -> LeasedTask | None:
+        """What a closed page had taken, unless it was answered since, or went to somebody else."""
+        desk, left = self._backstage.labels, self._backstage.left_lying
+        while (task := left.take(self._annotator, self._domain)) is not None:
+            if task.id in still_leased(desk, self._annotator, [task.domain]):
+                return task
+        return None
+
+    def _drop(self, lost: list[Shown]) -> None:
+        self._ahead = deque(shown for shown in self._ahead if shown not in lost)
+        if self._now in lost:
+            self._now = None
 
     def _taken(self) -> list[Shown]:
         return [shown for shown in (self._now, *self._ahead) if shown is not None]

@@ -1,5 +1,6 @@
 """What people are asked to label, how far they are, and whether they agree; and what there is for one of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from adaptation.annotation.desk import LEASE_S, LabelDesk
@@ -74,6 +75,12 @@ def outlook(desk: LabelDesk, annotator: str, domain: str) -> Outlook:
         picking=sum(each.picking for each in progress),
         failed=tuple(why for each in progress for why in each.failed),
     )
+
+
+def still_leased(desk: LabelDesk, annotator: str, domains: Iterable[str]) -> set[str]:
+    """Ids of the open regions that this annotator holds. Raises RecordError or StorageError."""
+    queued = (task for name in domains for task in desk.queue(name))
+    return {task.id for task in queued if task.state == "leased" and annotator in task.leased_by}
 
 
 def why_none(seen: Outlook, domain: str) -> tuple[str, str]:
