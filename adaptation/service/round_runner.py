@@ -262,6 +262,10 @@ class RoundRunner:
         elif plan is None or plan.candidate is None or plan.candidate.version != state.version:
             why = self._why_dropped(state)
             self._end(state, Phase.REJECTED, why, collapsed="collapse" in why)
+        elif plan.candidate.share:
+            text = f"release {state.version} answers {plan.candidate.share:.0%} of the drives"
+            if all(event.text != text for event in state.events):
+                change_round(self._root, state.id, lambda now: now.told(text))
 
     def _withdraw(self, state: RoundState) -> None:
         """Drops the round's candidate, where it is one."""

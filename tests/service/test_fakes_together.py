@@ -9,6 +9,7 @@ from roadshift.v1 import operations_pb2 as operations
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
+from adaptation.service.round_state import read_round
 from exchange.gateways import VersionHealth, read_heartbeats
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
 from exchange.ledger import fetch_release
@@ -44,6 +45,8 @@ def test_a_round_of_fakes_is_a_shadow_a_canary_promoted_and_rolled_back(
             return phase_reached(root, started.id, "promoted")()
 
         until(promoted, "the promotion")
+        told = [event.text for event in read_round(root, started.id).events]
+        assert told[-3:-1] == ["release 2 is the candidate", "release 2 answers 50% of the drives"]
         until(lambda: road(vehicle).model_version == 2, "an answer by the promoted version")
         assert labels_in(road(vehicle)) == {0, mark_of(fetch_release(root, 2, tmp_path / "fetched"))}
         learner.stub().Rollback(operations.RollbackRequest(domain="sim-dusk", why="to see it", by="test"))
