@@ -19,6 +19,8 @@ WIDEST_PX = 2048
 _JPEG_QUALITY = 82
 _DOUBT_RGB = (255, 64, 160)
 _DIM = 0.15
+_BRIGHT = 230.0
+_MOST_STRETCH = 3.0
 
 
 def frame_jpeg(frame: CapturedFrame, width: int) -> bytes:
@@ -62,13 +64,23 @@ def region_picture(seen: Surroundings, width: int) -> NDArray[np.uint8]:
     rows, columns = seen.rgb_HW3.shape[:2]
     scale = width / columns
     size = (width, max(1, round(rows * scale)))
-    large = cv2.resize(seen.rgb_HW3, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    large = cv2.resize(
+        _bright_enough(seen.rgb_HW3), size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    )
     segment = cv2.resize(seen.segment_HW.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
     large[segment == 0] = (large[segment == 0] * (1 - _DIM)).astype(np.uint8)
     outlines, _ = cv2.findContours(segment, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(large, outlines, -1, (0, 0, 0), 4)
     cv2.drawContours(large, outlines, -1, (255, 255, 255), 2)
     return np.asarray(large, dtype=np.uint8)
+
+
+def _bright_enough(rgb_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A crop of dusk or night is nearly black on a screen, though a person could tell what is in it. At most
+    `_MOST_STRETCH` times brighter, as beyond that there is more noise to see than street."""
+    brightest = float(np.percentile(cv2.cvtColor(rgb_HW3, cv2.COLOR_RGB2GRAY), 99))
+    stretch = min(_BRIGHT / max(brightest, 1.0), _MOST_STRETCH)
+    return rgb_HW3 if stretch <= 1 else np.asarray(cv2.convertScaleAbs(rgb_HW3, alpha=stretch), dtype=np.uint8)
 
 
 def _narrowed(image: NDArray[np.uint8], width: int, how: int) -> NDArray[np.uint8]:

@@ -91,6 +91,28 @@ def test_what_cannot_be_pressed_says_why(visit: Visit) -> None:
     expect(visit.page.locator(".line").first).to_contain_text("no version before it to roll back to")
 
 
+def test_minutes_that_cannot_be_are_refused_until_the_next_question(visit: Visit) -> None:
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit.go("/rounds")
+    notice = page.locator(".q-notification")
+    for given, why in {
+        "0": "give more than 0",
+        "1e309": "'1e309' is too large: give 10080 or less",
+        "a while": "is no number",
+    }.items():
+        page.get_by_label("minutes").fill(given)
+        page.get_by_role("button", name="Start the round").click()
+        expect(notice.filter(has_text=why)).to_have_count(1)
+    expect(notice).to_have_count(1)  # the earlier ones have left
+    expect(notice.get_by_role("button", name="Close")).to_have_css("color", "rgb(255, 255, 255)")
+    page.get_by_label("minutes").fill("0.05")
+    page.get_by_role("button", name="Start the round").click()
+    expect(page.locator(".effect")).to_be_visible()
+    expect(notice).to_have_count(0)
+    page.get_by_role("button", name="Leave it as it is").click()
+
+
 def test_who_may_only_look_is_not_told_to_press(browser: Browser, bare: Deployed) -> None:
     context = browser.new_context(ignore_https_errors=True)
     for visit in visiting(context, bare.address):

@@ -21,6 +21,8 @@ from exchange.releases import ReleaseError
 from exchange.storage import StorageError
 
 T = TypeVar("T")
+_READ_FOR_S = 10.0
+"""A refusal, which is longer than what tells of a success."""
 REFUSALS = (
     BadRequest,
     KeyUsed,
@@ -65,6 +67,7 @@ async def agreed(title: str, effect: str, action: str, *, needs_why: bool = Fals
 
 async def until_closed(dialog: ui.dialog) -> object:
     """What was submitted; the dialog goes once it has given the focus back to where it was."""
+    _clear_notices()
     dialog.on("hide", dialog.delete)
     return await dialog
 
@@ -72,19 +75,32 @@ async def until_closed(dialog: ui.dialog) -> object:
 async def given(backstage: Backstage, visitor: Visitor, order: Callable[[str], T], done: str) -> T | None:
     """Gives an order, which takes who gives it, and says so; None where the learner refused it."""
     if not visitor.may_operate:
-        ui.notify("This needs the role operator.", type="negative")
+        _refuse("This needs the role operator.")
         return None
+    _clear_notices()
     try:
         result = await backstage.give(partial(order, visitor.who()))
     except REFUSALS as error:
         refused(error)
         return None
-    ui.notify(done, type="positive")
+    ui.notification(done, type="positive")
     return result
 
 
 def refused(error: Exception) -> None:
-    ui.notify(in_one_line(error), type="negative", multi_line=True, timeout=10_000, close_button=True)
+    _refuse(in_one_line(error))
+
+
+def _refuse(why: str) -> None:
+    _clear_notices()
+    ui.notification(why, type="negative", multi_line=True, timeout=_READ_FOR_S, close_button=True)
+
+
+def _clear_notices() -> None:
+    """They are of an order before this one, and would lie over its question."""
+    for element in list(ui.context.client.elements.values()):
+        if isinstance(element, ui.notification):
+            element.dismiss()
 
 
 def in_one_line(error: Exception) -> str:

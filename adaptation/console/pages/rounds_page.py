@@ -14,7 +14,7 @@ from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import RoundLine, RoundsView, effect_of_start
 from adaptation.service.round_runner import FEWEST_FRAMES
-from adaptation.service.round_state import MOST_MINUTES, Phase
+from adaptation.service.round_state import Phase
 from adaptation.service.round_state import Request as Asked
 
 _BADGES = {Phase.PROMOTED: "good", Phase.REJECTED: "warn", Phase.FAILED: "bad", Phase.CANCELLED: "quiet"}
@@ -53,13 +53,21 @@ def _form(backstage: Backstage, visitor: Visitor, live: Live[RoundsView]) -> Non
         domain = choice("domain", _named(captured), most).props("data-testid=domain")
         live.follow(lambda view: view.captured, lambda now: domain.set_options(_named(dict(now)), value=domain.value))
         recipe = choice("recipe", recipes, recipes[0])
-        minutes = ui.number("minutes", placeholder="the recipe's own", min=0.1, max=MOST_MINUTES)
-        minutes.props("outlined dense stack-label").classes("choice")
+        # Text: a browser's number field gives out nothing for what is no number, as if the recipe's own were wanted.
+        minutes = ui.input("minutes", placeholder="the recipe's own").classes("choice")
+        minutes.props("outlined dense stack-label inputmode=decimal maxlength=32")
         force = ui.checkbox("whatever the gate says")
 
         async def ask() -> None:
             try:
-                asked = Asked(domain=domain.value, recipe=recipe.value, minutes=minutes.value, force=force.value)
+                asked = Asked.model_validate(
+                    {
+                        "domain": domain.value,
+                        "recipe": recipe.value,
+                        "minutes": minutes.value.strip() or None,
+                        "force": force.value,
+                    }
+                )
             except ValidationError as error:
                 refused(error)
                 return
