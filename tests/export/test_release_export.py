@@ -184,7 +184,7 @@ def test_a_torch_engine_shows_its_logits(
 def test_onnx_is_written_once_it_agrees(network_dir: Path, tmp_path: Path) -> None:
     arguments = ["export", str(network_dir), "--out", str(tmp_path / "release"), "--frame-size", "64x128"]
     status, output = run(*arguments, "--onnx", tmp_path / "graph.onnx", "--limit", 1)
-    assert "1 frames, fp32: passes" in output
+    assert "1 frame, fp32: passes" in output
     assert status == 1, "the network has no record of its source, so that there is no release"
     assert [path.name for path in tmp_path.iterdir()] == ["graph.onnx"]
 

@@ -202,8 +202,8 @@ def test_no_round_or_vehicle_is_a_label(shown: Shown) -> None:
 def test_what_people_were_asked_is_counted(shown: Shown) -> None:
     now = datetime.now(UTC)
     waiting = RegionTask(
-        frame_sha256="0" * 64, vehicle="v1", drive="v1-d", size_hw=(64, 96), box=Box(0, 8, 0, 8), predicted=0,
-        model_version=1, score=1.0,
+        frame_sha256="0" * 64, vehicle="v1", drive="v1-d", size_hw=(64, 96), box=Box(0, 8, 0, 8), runs=(0, 64),
+        predicted=0, model_version=1, score=1.0,
     )  # fmt: skip
     labelled = waiting.model_copy(update={"opinions": (Opinion(annotator="ann", label=2, at=now, seconds=3.0),)})
     tasks = (waiting, waiting, labelled)
