@@ -31,6 +31,8 @@ class VersionHealth(Record):
     disagreement: PerClass | None = None
     """By the class that the version that serves gave: share of those pixels that this one, as a shadow, labelled
     otherwise; 0 for a class that was not seen. None before the first shadow frame."""
+    compared: PerClass | None = None
+    """The classes' shares of the pixels that were compared."""
 
 
 class Heartbeat(Record):

@@ -25,7 +25,7 @@ ENGINE_FOLDER = "engine"
 
 Engine = Literal["openvino", "torch", "tensorrt"]
 Precision = Literal["fp32", "bf16", "fp16"]
-OutputPriorIs = Literal["the source's prior", "the target's prior, applied once"]
+OutputPriorIs = Literal["the source's prior", "the target's prior, applied once", "both domains' prior, learnt"]
 
 
 class ReleaseError(Exception):

@@ -96,6 +96,7 @@ class VersionCounts:
 def _health(counts: _Counts, loaded: bool, trouble: str | None) -> VersionHealth:
     last_s = counts.last_success_s
     disagreement_K = counts.differing_K / np.maximum(counts.compared_K, 1)
+    compared_K = counts.compared_K / max(counts.compared_K.sum(), 1)
     return VersionHealth(
         loaded=loaded,
         trouble=trouble,
@@ -107,6 +108,7 @@ def _health(counts: _Counts, loaded: bool, trouble: str | None) -> VersionHealth
         engine_p99_s=_percentile(counts.engine_s, 99),
         shadow_frames=counts.shadow_frames,
         disagreement=tuple(disagreement_K.tolist()) if counts.shadow_frames else None,
+        compared=tuple(compared_K.tolist()) if counts.shadow_frames else None,
     )
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptation.data.appearance import transfer_appearance
+from adaptation.data.class_statistics import count_classes
 from adaptation.data.crop_stream import CropSettings, CropStream, FrameSource, LabelledCrops, Restyle
 from adaptation.data.cropping import draw_crop
 from adaptation.data.data_choice import DataChoice
 from adaptation.data.frame_cache import FrameCache
-from adaptation.data.labelled_frames import read_image
+from adaptation.data.labelled_frames import LabelledFrame, read_image, read_labels
 from adaptation.rounds.recipes import RoundConfig
 from adaptation.rounds.snapshot import FrozenFrame, Snapshot, read_asked, source_frames
 from exchange.label_space import IGNORE_ID
@@ -45,11 +46,31 @@ def open_source_stream(snapshot: Path, choices: Sequence[DataChoice], config: Ro
         RoundError: the source changed since the snapshot.
         DataError: it shows too little of any class.
     """
-    sources = [
+    sources = _of_source(snapshot, choices, config)
+    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed, _restyle(snapshot, config))
+
+
+def open_stream_of_both(
+    snapshot: Path, choices: Sequence[DataChoice], target: Sequence[LabelledFrame], config: RoundConfig, seed: int
+) -> CropStream:
+    """Labelled crops of both domains, as many of the target as of the source.
+
+    Raises:
+        RoundError: the source changed since the snapshot.
+        DataError: a domain shows too little of any class.
+    """
+    sources = _of_source(snapshot, choices, config)
+    counts = np.stack([count_classes(read_labels(frame)) for frame in target])
+    plain = config.crops.model_copy(update={"photometric": "none"})
+    sources.append(FrameSource(tuple(target), counts, plain, sum(source.weight for source in sources)))
+    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed)
+
+
+def _of_source(snapshot: Path, choices: Sequence[DataChoice], config: RoundConfig) -> list[FrameSource]:
+    return [
         FrameSource(frames, counts, _settings(config, choice.layout), choice.weight)
         for choice, (frames, counts) in zip(choices, source_frames(snapshot, choices), strict=True)
     ]
-    return CropStream(sources, FrameCache(SOURCE_CACHE_BYTES), seed, _restyle(snapshot, config))
 
 
 def _restyle(snapshot: Path, config: RoundConfig) -> Restyle | None:

@@ -88,6 +88,25 @@ class DistillationConfig(BaseModel):
     frozen_statistics: bool = True
 
 
+class PseudoLabelConfig(BaseModel):
+    """The target's labels made once, class by class, and learnt like the source's (CBST, Zou et al., ECCV 2018)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kept_share: float = Field(default=0.6, gt=0, le=1)
+    """Of each class's pixels, the surest first."""
+    sure_enough: float = Field(default=0.95, gt=0, le=1)
+    """Confidence at which a pixel is kept beyond its class's share."""
+    frames: int = Field(default=96, ge=1)
+    """At most this many of the target's are labelled, evenly spread; those that people labelled come first."""
+    statistics_frames: int = Field(default=24, ge=1)
+    """Of them, for the batch-norm statistics that they are labelled with."""
+    frozen_stages: int = Field(default=2, ge=0)
+    """EfficientNet-Lite0's stem and this many stages stay as they are; other encoders learn as a whole."""
+    average_decay: float = Field(default=0.95, ge=0, lt=1)
+    """Of the running average of the weights, which ships."""
+
+
 class RoundConfig(BaseModel):
     """Everything that decides a round's weights besides the start, the data, the seed and the budget."""
 
@@ -104,6 +123,8 @@ class RoundConfig(BaseModel):
     """The look of target frames that source frames are given: Lab statistics, or low-frequency Fourier amplitudes."""
     fit_hw_by_layout: dict[str, tuple[int, int]] = {}
     """Source layouts whose frames are fitted into another size than `crops.fit_hw`."""
+    as_served: bool = True
+    """Crops are cut at the scale at which the start labels frames, whatever `crops.fit_hw`, and fit into its frames."""
     detail_hw: tuple[int, int]
     detail_weight: float = Field(default=0.1, ge=0, lt=1)
     batch_size: int = Field(ge=1)
@@ -118,6 +139,8 @@ class RoundConfig(BaseModel):
     0 never applies the prior: the outputs keep following the start's, and serving may adjust them.
     """
     self_training: SelfTrainingConfig | None
+    pseudo_labels: PseudoLabelConfig | None = None
+    """In place of self-training."""
     distillation: DistillationConfig | None = None
     budget: float = Field(gt=0)
     budget_in: Literal["minutes", "iterations"]
@@ -125,13 +148,26 @@ class RoundConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if (self.self_training is None) != (self.rectified_share == 1):
-            raise ValueError("rectified_share is 1 exactly where there is no self-training")
+        trainings = [self.self_training is not None, self.pseudo_labels is not None, self.rectified_share == 1]
+        if sum(trainings) != 1:
+            raise ValueError("a recipe has self-training or pseudo-labels, or neither and rectified_share 1")
+        if self.pseudo_labels is not None and self.rectified_share > 0:
+            raise ValueError("pseudo-labels are learnt without a rectified head: rectified_share must be 0")
         return self
 
     def with_budget(self, amount: float, unit: Literal["minutes", "iterations"]) -> Self:
         """The same recipe with another budget."""
         return self.model_copy(update={"budget": amount, "budget_in": unit})
+
+    def for_frames(self, size_hw: tuple[int, int]) -> Self:
+        """The same recipe for a start that labels frames of this size."""
+        if not self.as_served:
+            return self
+        (crop_rows, crop_columns), (rows, columns) = self.crops.crop_hw, size_hw
+        crop_hw = (min(crop_rows, rows), min(crop_columns, columns))
+        detail_hw = (min(self.detail_hw[0], crop_hw[0]), min(self.detail_hw[1], crop_hw[1]))
+        crops = self.crops.model_copy(update={"fit_hw": size_hw, "crop_hw": crop_hw})
+        return self.model_copy(update={"crops": crops, "detail_hw": detail_hw})
 
 
 def _small_crops(size: int) -> CropSettings:
@@ -185,23 +221,19 @@ def full_distilled() -> RoundConfig:
 
 
 def cpu_quick() -> RoundConfig:
-    """Three minutes on two cores: a teacher that hardly moves labels small crops, the student ships."""
+    """Three minutes on two cores: class-balanced pseudo-labels, learnt beside the source's labels in small crops."""
     return RoundConfig(
         recipe="cpu_quick",
         measured_frames=16,
-        crops=_small_crops(256),
-        detail_hw=(128, 128),
-        batch_size=2,
-        learning_rate=6e-5,
-        warmup_iterations=10,
-        rectified_share=0.1,
-        self_training=SelfTrainingConfig(
-            teacher_warm_start=True,
-            frozen_statistics=True,
-            self_labeling=SelfLabelingConfig(
-                prototype_frames=16, fewest_frames=8, pixels_per_image=256, queue_pixels=4096
-            ),
+        crops=_small_crops(256).model_copy(
+            update={"crop_hw": (192, 256), "photometric": "none", "rare_class_temperature": 0.03}
         ),
+        detail_hw=(96, 128),
+        batch_size=8,
+        learning_rate=5e-4,
+        warmup_iterations=10,
+        self_training=None,
+        pseudo_labels=PseudoLabelConfig(),
         budget=3,
         budget_in="minutes",
     )
@@ -224,6 +256,7 @@ def paper_hrda() -> RoundConfig:
         recipe="paper_hrda",
         crops=CropSettings(crop_hw=(1024, 1024), fit_hw=(1024, 2048)),
         fit_hw_by_layout={"gta5": (1440, 2560), "synthia": (1520, 2560)},
+        as_served=False,
         detail_hw=(512, 512),
         batch_size=2,
         learning_rate=6e-5,

@@ -58,6 +58,7 @@ def write_report(folder: Path, out: Path) -> None:
     trainings = {
         "rectification": "rectifying the head",
         "self_training": "self-training",
+        "label_training": "learning the pseudo-labels",
         "distillation": "teaching the small network",
     }
     report = Report(

@@ -1,5 +1,5 @@
-"""A whole round: snapshot, prior, budget, rectification, prototypes, self-training, network, evaluation,
-release, report.
+"""A whole round: snapshot, prior, budget, rectification, self-training or pseudo-labels, network, evaluation, release,
+report.
 """
 
 import shutil
@@ -21,19 +21,21 @@ from adaptation.export.source_presence import SOURCE_PRESENCE_FRAMES
 from adaptation.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, save_network
 from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation, evaluate_round
+from adaptation.rounds.label_training import read_followed
 from adaptation.rounds.prior import NamedImage, measure_prior
 from adaptation.rounds.prototypes import measure_prototypes
-from adaptation.rounds.recipes import RoundConfig, SelfLabelingConfig
+from adaptation.rounds.pseudo_labels import make_pseudo_labels
+from adaptation.rounds.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingConfig
 from adaptation.rounds.record import ADAPTATION_FILE, AdaptationRecord
 from adaptation.rounds.report import write_report
 from adaptation.rounds.snapshot import SNAPSHOT_FILE, freeze, source_frames
 from adaptation.rounds.start import open_start
 from adaptation.rounds.steps import ROUND_FILE, RoundError, claimed, step
-from adaptation.rounds.trainings import distil, plan, rectify, self_train
+from adaptation.rounds.trainings import distil, learn_labels, plan, rectify, self_train
 from adaptation.rounds.work import OnProgress, Round, Work
 from adaptation.source_training.processes import Processes
 from exchange.frame_fitting import fit_frame
-from exchange.releases import file_sha256
+from exchange.releases import OutputPriorIs, file_sha256
 
 _COMPARED_FRAMES = 4
 
@@ -81,10 +83,13 @@ def _take_steps(work: Work, out: Path) -> Path:
         trained = together("rectification", lambda folder: rectify(work, folder, budget))
     if settings is not None:
         before, prototypes = trained, None
-        if (labels := settings.self_labeling) is not None:
-            prototypes = alone("prototypes", lambda folder: _measure_prototypes(work, folder, before, labels))
+        if (prototyped := settings.self_labeling) is not None:
+            prototypes = alone("prototypes", lambda folder: _measure_prototypes(work, folder, before, prototyped))
         both = together("self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
         trained = both / settings.ships
+    if (pseudo := work.config.pseudo_labels) is not None:
+        labels = alone("pseudo_labels", lambda folder: _make_pseudo_labels(work, folder, pseudo))
+        trained = together("label_training", lambda folder: learn_labels(work, folder, pseudo, labels, budget))
     if (distillation := work.config.distillation) is not None and (small := work.round.student) is not None:
         large = trained
         trained = together("distillation", lambda folder: distil(work, folder, distillation, large, small))
@@ -142,8 +147,27 @@ def _measure_prototypes(work: Work, folder: Path, network: Path, settings: SelfL
     measure_prototypes(folder, work.labeller(network), images, work.counter("measuring prototypes"))
 
 
+def _make_pseudo_labels(work: Work, folder: Path, settings: PseudoLabelConfig) -> None:
+    make_pseudo_labels(
+        folder,
+        work.labeller(work.round.start),
+        work.snapshot,
+        work.pseudo_labelled_frames,
+        settings,
+        work.counter("labelling the target"),
+    )
+
+
+def _output_prior(work: Work, budget: Budget) -> tuple[list[float], OutputPriorIs]:
+    if work.config.pseudo_labels is not None:
+        return read_followed(work.round.out / "label_training"), "both domains' prior, learnt"
+    if budget.rectification_iterations > 0:
+        return work.prior.output_prior_rectified, "the target's prior, applied once"
+    return work.prior.output_prior_before, "the source's prior"
+
+
 def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
-    rectified = budget.rectification_iterations > 0
+    output_prior, output_prior_is = _output_prior(work, budget)
     record = AdaptationRecord(
         recipe=work.config.recipe,
         ships=_ships(work.config),
@@ -153,8 +177,8 @@ def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
         round_sha256=file_sha256(work.round.out / ROUND_FILE),
         snapshot_sha256=file_sha256(work.snapshot / SNAPSHOT_FILE),
         frame_size=work.start.labeller.frame_size,
-        output_prior=work.prior.output_prior_rectified if rectified else work.prior.output_prior_before,
-        output_prior_is="the target's prior, applied once" if rectified else "the source's prior",
+        output_prior=output_prior,
+        output_prior_is=output_prior_is,
         source_pixel_frequency=work.prior.source_pixel_frequency,
     )
     save_network(folder, load_network_config(trained), load_network(trained).state_dict())
@@ -169,6 +193,8 @@ def _iterations(config: RoundConfig, budget: Budget) -> int:
 def _ships(config: RoundConfig) -> str:
     if config.distillation is not None:
         return "small network"
+    if config.pseudo_labels is not None:
+        return "averaged weights"
     return config.self_training.ships if config.self_training else "rectified head"
 
 

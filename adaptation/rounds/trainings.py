@@ -3,12 +3,15 @@
 import math
 from pathlib import Path
 
+import torch
+
 from adaptation.networks.checkpoints import load_network_config, save_network
 from adaptation.rounds.budget import Budget, seconds_per_step, write_budget
 from adaptation.rounds.distillation import Distillation
+from adaptation.rounds.label_training import LabelTraining, write_followed
 from adaptation.rounds.learning import close, learn
 from adaptation.rounds.prototypes import open_self_labeler
-from adaptation.rounds.recipes import DistillationConfig, SelfTrainingConfig
+from adaptation.rounds.recipes import DistillationConfig, PseudoLabelConfig, SelfTrainingConfig
 from adaptation.rounds.rectification import HeadRectification
 from adaptation.rounds.self_training import SelfTraining
 from adaptation.rounds.work import DISTILLATION, RECTIFICATION, SELF_TRAINING, Work
@@ -34,6 +37,13 @@ def plan(work: Work, folder: Path) -> None:
         learner = _student(work, config.self_training, work.round.start, None, _LONG)
         draw_both = work.both_crops(SELF_TRAINING)
         pace_s += (1 - config.rectified_share) * seconds_per_step(lambda i: learner.step(draw_both(i), i))
+    if config.pseudo_labels is not None:
+        # On the source's crops alone: the target's labels are not made yet.
+        training, draw = (
+            _on_labels(work, config.pseudo_labels, work.round.start, _LONG),
+            work.source_crops(SELF_TRAINING),
+        )
+        pace_s += seconds_per_step(lambda i: training.step(draw(i), i))
     left_s = _PLANNED_SHARE * (60 * config.budget - _labelling_s(work))
     if work.processes.is_first:
         write_budget(folder, max(1, int(left_s / pace_s)), config.rectified_share, pace_s)
@@ -43,7 +53,10 @@ def _labelling_s(work: Work) -> float:
     """What labelling frames takes in the whole round: two domains before, prototypes, the target after."""
     settings, frames = work.config.self_training, work.prior.frames
     prototypes = settings.self_labeling.prototype_frames if settings and settings.self_labeling else 0
-    return work.prior.labelling_s / frames * (3 * frames + min(prototypes, frames))
+    labelled = 0
+    if (pseudo := work.config.pseudo_labels) is not None:
+        labelled = len(work.pseudo_labelled_frames) + pseudo.statistics_frames
+    return work.prior.labelling_s / frames * (3 * frames + min(prototypes, frames) + labelled)
 
 
 def rectify(work: Work, folder: Path, budget: Budget) -> None:
@@ -68,6 +81,18 @@ def self_train(
     if work.processes.is_first:
         save_network(folder / "student", work.start.config, learner.student.state_dict())
         save_network(folder / "teacher", work.start.config, learner.teacher.network.state_dict())
+        close(folder, history)
+
+
+def learn_labels(work: Work, folder: Path, settings: PseudoLabelConfig, labels: Path, budget: Budget) -> None:
+    """Trains on the source's labels and the target's pseudo-labels; the folder then holds the averaged network."""
+    iterations = budget.self_training_iterations
+    learner = _on_labels(work, settings, work.round.start, iterations)
+    draw, progress = work.labelled_crops(SELF_TRAINING, labels), work.progress("learning the pseudo-labels")
+    history = learn(learner, draw, iterations, folder, progress, _checkpoint_every_s(work))
+    if work.processes.is_first:
+        save_network(folder, work.start.config, learner.network.state_dict() | learner.average.state)
+        write_followed(folder, learner.presence_C.tolist())
         close(folder, history)
 
 
@@ -98,6 +123,12 @@ def _head(work: Work, iterations: int) -> HeadRectification:
     return HeadRectification(
         work.config, network, work.log_ratio(), iterations, work.seed(RECTIFICATION), work.processes
     )
+
+
+def _on_labels(work: Work, settings: PseudoLabelConfig, network: Path, iterations: int) -> LabelTraining:
+    frequency_C = torch.tensor(work.prior.source_pixel_frequency, dtype=torch.float64)
+    seed = work.seed(SELF_TRAINING)
+    return LabelTraining(work.config, settings, work.network(network), frequency_C, iterations, seed, work.processes)
 
 
 def _student(

@@ -13,9 +13,10 @@ from adaptation.data.data_choice import DataChoice
 from adaptation.evaluation.evaluate import FrameLabeller, spread
 from adaptation.networks.checkpoints import load_network
 from adaptation.networks.hrda import HRDA
-from adaptation.rounds.crops import RoundCrops, TargetCrops, TargetStream, open_source_stream
+from adaptation.rounds.crops import RoundCrops, TargetCrops, TargetStream, open_source_stream, open_stream_of_both
 from adaptation.rounds.learning import Numbers, seed_of
 from adaptation.rounds.prior import PriorRecord
+from adaptation.rounds.pseudo_labels import pseudo_labelled
 from adaptation.rounds.recipes import RoundConfig
 from adaptation.rounds.snapshot import FrozenFrame, Snapshot
 from adaptation.rounds.start import Start
@@ -61,9 +62,9 @@ class Work:
     on_progress: OnProgress
     processes: Processes
 
-    @property
+    @cached_property
     def config(self) -> RoundConfig:
-        return self.round.config
+        return self.round.config.for_frames(self.start.labeller.frame_size)
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +82,15 @@ class Work:
     def measured_frames(self) -> list[FrozenFrame]:
         """The target frames that are labelled before and after."""
         return spread(Snapshot.read(self.snapshot).fair_frames, self.config.measured_frames)
+
+    @cached_property
+    def pseudo_labelled_frames(self) -> list[FrozenFrame]:
+        """The target frames that are given labels; those with a person's come first."""
+        settings = self.config.pseudo_labels
+        frames = sorted(Snapshot.read(self.snapshot).frames, key=lambda frame: frame.asked_sha256 is None)
+        asked = [frame for frame in frames if frame.asked_sha256 is not None]
+        wanted = 0 if settings is None else settings.frames
+        return asked[:wanted] + spread(frames[len(asked) :], max(wanted - len(asked), 0))
 
     def log_ratio(self) -> Tensor:
         return torch.tensor(self.prior.log_ratio, dtype=torch.float32, device=self.device)
@@ -111,6 +121,13 @@ class Work:
             return RoundCrops(source.crops(numbers), target.crops(numbers))
 
         return draw
+
+    def labelled_crops(self, training: int, labels: Path) -> Callable[[int], LabelledCrops]:
+        """Both domains' labelled crops, drawn alike; the target's bear pseudo-labels."""
+        target = pseudo_labelled(labels, self.snapshot)
+        seed = seed_of(self.seed(training), 0)
+        both = open_stream_of_both(self.snapshot, self.round.sources, target, self.config, seed)
+        return lambda iteration: both.crops(self._numbers(iteration))
 
     def target_crops(self, training: int) -> Callable[[int], TargetCrops]:
         """The target's batch of each iteration."""

@@ -32,7 +32,9 @@ SLOWEST_FACTOR = 2.0
 SLOWER_ANYWAY_S = 0.1
 """So much more is an accident of scheduling, however quick the engine is."""
 MOST_DISAGREEMENT = 0.5
-"""Mean over the classes that were seen; an adapted network disagrees where it is better, not everywhere."""
+"""Mean over classes that are more than an object: an adapted network disagrees where it is better, not everywhere."""
+_MORE_THAN_AN_OBJECT = 3e-3
+"""Of the compared pixels; the gate judges a class by itself from the same share on."""
 _FEWEST_SHADOWS = 8
 
 
@@ -71,7 +73,8 @@ def _trouble(health: VersionHealth, serving: VersionHealth | None) -> str:
         return trouble
     if health.disagreement is not None and health.shadow_frames >= _FEWEST_SHADOWS:
         disagreement_K = np.array(health.disagreement)
-        seen_K = disagreement_K > 0
+        # Gateways of an earlier version do not tell the shares.
+        seen_K = np.array(health.compared or health.disagreement) > _MORE_THAN_AN_OBJECT
         mean = float(disagreement_K[seen_K].mean()) if seen_K.any() else 0.0
         if mean > MOST_DISAGREEMENT:
             return f"collapse: as a shadow it labels {100 * mean:.0f} % otherwise, class by class"

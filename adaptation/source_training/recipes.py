@@ -83,6 +83,16 @@ def source_only() -> TrainingConfig:
     return wide.model_copy(update={"recipe": "source_only", "crops": crops})
 
 
+def daylight() -> TrainingConfig:
+    """What the demo begins with: a few minutes on two cores, frames of 256x512, and no light but the source's own."""
+    plain = source_only()
+    crops = plain.crops.model_copy(update={"crop_hw": (192, 256), "fit_hw": (256, 512), "rare_class_min_pixels": 64})
+    update = {
+        "recipe": "daylight", "crops": crops, "detail_hw": (96, 128), "warmup_iterations": 50, "average_decay": 0.98,
+    }  # fmt: skip
+    return plain.model_copy(update=update)
+
+
 def hrda_mit_b5() -> TrainingConfig:
     """HRDA's source branch with its authors' settings (Hoyer et al., ECCV 2022; 40,000 iterations)."""
     return TrainingConfig(
@@ -99,5 +109,5 @@ def hrda_mit_b5() -> TrainingConfig:
 
 
 RECIPES: MappingProxyType[str, Callable[[], TrainingConfig]] = MappingProxyType(
-    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, few_labels, source_only, hrda_mit_b5)}
+    {recipe.__name__: recipe for recipe in (starter, starter_no_detail, few_labels, source_only, daylight, hrda_mit_b5)}
 )

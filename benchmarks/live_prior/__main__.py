@@ -31,10 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
     drives = _observe(options)
     thresholds_K = np.array(manifest.source_pixel_frequency)
     statistics, before = drives[SOURCE][: options.drives], drives[SOURCE][options.drives :]
-    measured = manifest.model_copy(update={"source_presence": source_presence(statistics, thresholds_K)})
+    seen_K = np.array(source_presence(statistics, thresholds_K))
     views = {
-        "the same model on the source": SourceView.of(measured),
-        "the source's labels": SourceView.of(manifest.model_copy(update={"source_presence": None})),
+        "what the outputs follow, as served": SourceView.of(manifest),
+        "the same model on the source": SourceView(thresholds_K, seen_K / seen_K.sum()),
     }
     rows = [
         _row(target, against, _outcomes(before, drives[target], source, options))

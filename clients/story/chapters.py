@@ -23,8 +23,8 @@ from clients.rendered_frames import RenderedFrame, render_drives
 from clients.story.fleet_at_work import FleetAtWork
 from clients.story.journal import Answer, Journal, confusion_of, mean_iou
 from clients.story.operator import Operator
-from clients.story.outside_releases import evaluated, learn_from_labels, poison
-from clients.story.simulated_data import DAY, DUSK, CityData, Scale, simulate_data
+from clients.story.outside_releases import evaluated, learn_daylight, learn_from_labels, poison
+from clients.story.simulated_data import DAY, DUSK, FRAME_HW, CityData, Scale, simulate_data
 from exchange.label_space import CLASS_NAMES
 from exchange.ledger import fetch_release
 from exchange.serving_plan import DomainPlan
@@ -48,6 +48,8 @@ class Budget(NamedTuple):
     """Of the round."""
     drift_patience_s: float
     """Then the operator starts the round."""
+    daylight_iterations: int
+    """Of the network that the story begins with; 0 begins with the starter."""
     label_iterations: int
     """Of the network that is taught by labels of dusk."""
     rollout: tuple[float, float, int]
@@ -56,8 +58,8 @@ class Budget(NamedTuple):
     """Of dusk, by the gate."""
 
 
-WHOLE = Budget(Scale(48, 12, 24, 32), 12, 6, 2.0, 20.0, 60, (5.0, 10.0, 12), 32)
-SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, (0.5, 0.5, 2), 16)
+WHOLE = Budget(Scale(240, 16, 96, 48), 12, 8, 2.5, 20.0, 600, 80, (5.0, 10.0, 12), 32)
+SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, 0, (0.5, 0.5, 2), 16)
 
 
 @dataclass
@@ -96,8 +98,13 @@ class Story:
         self.console.print(f"[bold cyan]{self.journal.now_s:5.0f} s[/bold cyan]  {text}", highlight=False)
 
     def _start(self, stack: ExitStack) -> None:
-        self._say("rendering the city, starting a learner and a gateway that share nothing but a storage root")
+        self._say("rendering the city")
         self.data: CityData = simulate_data(self.cache, self.budget.scale)
+        self.start = Path(__file__).parents[2] / "model_repository" / "starter"
+        if self.budget.daylight_iterations:
+            self._say("training the network that it begins with, on labelled daylight alone")
+            self.start = learn_daylight(self.data, self.budget.daylight_iterations, self.cache / "daylight")
+        self._say("starting a learner and a gateway that share nothing but a storage root")
         self.root = open_root((self.out / "root").absolute().as_uri())
         learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
         with fleet_progress() as progress:
@@ -115,15 +122,14 @@ class Story:
         self._say(f"the gateway answers {self.capacity:.1f} frames a second; the fleet asks for {COMFORTABLE_LOAD:.0%}")
 
     def _render(self, domain: str) -> Iterator[list[RenderedFrame]]:
-        return render_drives(domain, self.budget.streets, self.budget.moments, (512, 1024), _FLEET_SEED)
+        return render_drives(domain, self.budget.streets, self.budget.moments, FRAME_HW, _FLEET_SEED)
 
     def _learner(self) -> list[str]:
         shadow_s, bake_s, frames = self.budget.rollout
-        starter = Path(__file__).parents[2] / "model_repository" / "starter"
         limits = self.out / "gate_limits.json"
         limits.write_text(json.dumps({"target_frames": self.budget.judged_frames}))
         return [
-            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(starter),
+            "learner", "--root", self.root.url, "--source", str(self.data.source), "--release", str(self.start),
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
             "--fewest-frames", str(frames), "--gate-limits", str(limits), "--metrics", "",

@@ -7,10 +7,21 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from clients.own_processes import must_run
-from clients.story.simulated_data import CityData
+from clients.story.simulated_data import FRAME_HW, CityData, written
 from exchange.releases import read_manifest
 
 _CLASSIFIER = "decode_head.head.conv_seg"
+
+
+def learn_daylight(data: CityData, iterations: int, out: Path) -> Path:
+    """A network that has seen labelled daylight alone, as a release; kept in `out` for later stories.
+
+    Raises:
+        DemoError: a command failed.
+    """
+    if (out / "release").exists():
+        return out / "release"
+    return _trained(data, [data.source], iterations, out)
 
 
 def learn_from_labels(release: Path, data: CityData, iterations: int, out: Path) -> Path:
@@ -19,10 +30,14 @@ def learn_from_labels(release: Path, data: CityData, iterations: int, out: Path)
     Raises:
         DemoError: a command failed.
     """
+    return _trained(data, [data.source, data.labelled_dusk], iterations, out, "--start", release)
+
+
+def _trained(data: CityData, sets: list[Path], iterations: int, out: Path, *start: str | Path) -> Path:
     network = out / "network"
-    sources = ("--data", data.source, "--data", data.labelled_dusk)
-    budget = ("--recipe", "few_labels", "--iterations", str(iterations), "--seed", "1")
-    must_run("train-source", *sources, *budget, "--start", release, "--out", network)
+    sources = [argument for each in sets for argument in ("--data", each)]
+    budget = ("--recipe", "daylight", "--iterations", str(iterations), "--seed", "1")
+    must_run("train-source", *sources, *budget, *start, "--out", network)
     return _export(network, data, out)
 
 
@@ -55,5 +70,6 @@ def evaluated(release: Path, data: CityData, folder: Path) -> float:
 def _export(network: Path, data: CityData, out: Path) -> Path:
     """With the statistics and the calibration of the held-out source frames."""
     release = out / "release"
-    must_run("export", network, "--data", data.source, "--limit", "2", "--out", release)
+    frames = ("--data", data.source, "--limit", "2", "--frame-size", written(FRAME_HW))
+    must_run("export", network, *frames, "--out", release)
     return release

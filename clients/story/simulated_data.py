@@ -8,6 +8,8 @@ from typing import NamedTuple
 from clients.own_processes import must_run
 
 DAY, DUSK = "sim-day", "sim-dusk"
+FRAME_HW = (256, 512)
+"""Of the fleet's cameras: small, so that a round has time for many iterations beside serving."""
 
 
 class Scale(NamedTuple):
@@ -31,6 +33,11 @@ class CityData(NamedTuple):
     judged_dusk: Path
     compared: Path
     """Two frames, on which a release's engine is compared with its weights."""
+
+
+def written(size_hw: tuple[int, int]) -> str:
+    """As the commands read it."""
+    return "{}x{}".format(*size_hw)
 
 
 def simulate_data(folder: Path, scale: Scale) -> CityData:
@@ -60,6 +67,15 @@ def _simulate(out: Path, domain: str, split: str, frames: int, seed: int) -> Non
         return
     for kind in ("leftImg8bit", "gtFine"):
         shutil.rmtree(out / kind / split, ignore_errors=True)
-    options = ("--frames", str(frames), "--drives", str(max(1, frames // 4)), "--seed", str(seed))
+    options = (
+        "--frames",
+        str(frames),
+        "--drives",
+        str(max(1, frames // 4)),
+        "--seed",
+        str(seed),
+        "--size",
+        written(FRAME_HW),
+    )
     must_run("simulate", "--domain", domain, "--split", split, *options, "--out", out)
     done.touch()

@@ -79,7 +79,7 @@ def test_the_benchmark_goes_on_with_the_drives_that_are_there(
     (file,) = tmp_path.glob("live_prior-*.json")
     report = json.loads(file.read_text())
     assert [(row["target"], row["windows"]) for row in report["rows"]] == [("sim-dusk", 3), ("sim-dusk", 3)]
-    assert "against the source's labels, worst window" in capsys.readouterr().out
+    assert "against what the outputs follow, as served, worst window" in capsys.readouterr().out
     with np.load(work / "sim-dusk-5011-4.npz") as rendered:
         assert (rendered["truth_NS"] < 19).mean() > 0.5
         labelled = count_labels(rendered["logits_NKS"], rendered["truth_NS"], np.zeros(19))

@@ -21,10 +21,12 @@ from adaptation.networks.checkpoints import load_network
 from adaptation.networks.hrda import HRDA
 from adaptation.networks.layers import DropPath
 from adaptation.rounds.crops import RoundCrops, TargetCrops
+from adaptation.rounds.label_training import LabelTraining
 from adaptation.rounds.learning import Learner
 from adaptation.rounds.recipes import (
     AlignmentConfig,
     AskedLabelsConfig,
+    PseudoLabelConfig,
     RoundConfig,
     SelfLabelingConfig,
     SelfTrainingConfig,
@@ -98,6 +100,11 @@ def open_head(start: Path, processes: Processes) -> HeadRectification:
     )
 
 
+def open_label_training(start: Path, processes: Processes) -> LabelTraining:
+    frequency_C = torch.full((NUM_CLASSES,), 1e-3, dtype=torch.float64)
+    return LabelTraining(ROUND_CONFIG, PseudoLabelConfig(), quiet_network(start), frequency_C, 8, 5, processes)
+
+
 def digest(state: Any) -> str:
     """Of all tensors in a state, in their order."""
     found = hashlib.sha256()
@@ -136,6 +143,7 @@ def take_all_steps(start: Path, out: Path, processes: Processes) -> None:
     torch.set_num_threads(1)
     take_steps("student", open_student(start, processes), lambda batch: batch, processes, out)
     take_steps("head", open_head(start, processes), lambda batch: batch.source, processes, out)
+    take_steps("labels", open_label_training(start, processes), lambda batch: batch.source, processes, out)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A round small enough for tests: run as a program that kills itself, or imported for its parts.
 
-python small_round.py START SOURCE TARGET OUT WHAT DONE   kills itself when DONE of WHAT are done
+python small_round.py START SOURCE TARGET OUT RECIPE WHAT DONE   kills itself when DONE of WHAT are done
 """
 
 import os
@@ -13,7 +13,7 @@ import torch
 
 from adaptation.data.crop_stream import CropSettings
 from adaptation.data.data_choice import choose_data
-from adaptation.rounds.recipes import RoundConfig, SelfLabelingConfig, SelfTrainingConfig
+from adaptation.rounds.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingConfig, SelfTrainingConfig
 from adaptation.rounds.run import adapt
 from adaptation.rounds.work import Round
 
@@ -35,6 +35,14 @@ CONFIG = RoundConfig(
     budget=12,
     budget_in="iterations",
 )
+
+PSEUDO_LABELS = CONFIG.model_copy(
+    update={
+        "recipe": "pseudo_labels", "rectified_share": 0.0, "self_training": None,
+        "pseudo_labels": PseudoLabelConfig(frames=5, statistics_frames=3),
+    }
+)  # fmt: skip
+CONFIGS = {config.recipe: config for config in (CONFIG, PSEUDO_LABELS)}
 
 
 def small_round(
@@ -64,10 +72,10 @@ def main() -> None:
     start, source, target, out = map(Path, sys.argv[1:5])
 
     def kill_at(what: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        if (what, done) == (sys.argv[5], int(sys.argv[6])):
+        if (what, done) == (sys.argv[6], int(sys.argv[7])):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    adapt(small_round(start, source, target, out), kill_at)
+    adapt(small_round(start, source, target, out, CONFIGS[sys.argv[5]]), kill_at)
 
 
 if __name__ == "__main__":

@@ -49,14 +49,14 @@ def together(start: Path, day: Path, dusk: Path, tmp_path_factory: pytest.TempPa
     return out
 
 
-@pytest.mark.parametrize("training", ["student", "head"])
+@pytest.mark.parametrize("training", ["student", "head", "labels"])
 def test_processes_hold_one_state_after_every_step(training: str, together: Path) -> None:
     first, second = ((together / f"{training}-{rank}.txt").read_text().split() for rank in range(2))
     assert len(set(first)) == shared.STEPS
     assert first == second
 
 
-@pytest.mark.parametrize("training", ["student", "head"])
+@pytest.mark.parametrize("training", ["student", "head", "labels"])
 def test_two_processes_step_as_one_with_the_whole_batch(training: str, alone: Path, together: Path) -> None:
     one, two = (torch.load(out / f"{training}.pt") for out in (alone, together))
     largest = max(float(gradient.abs().max()) for gradient in one["gradients"].values())
@@ -67,8 +67,8 @@ def test_two_processes_step_as_one_with_the_whole_batch(training: str, alone: Pa
     states = [flat(saved["state"]) for saved in (one, two)]
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
-        key = name.split(".", 1)[1]
-        if name.startswith(("student.", "network.")) and key in one["gradients"]:
+        key = name.partition(".")[2]
+        if name.startswith(("student.", "network.", "average.")) and key in one["gradients"]:
             if key in learned:
                 near = (states[1][name] - tensor).abs() <= 1e-5
                 assert near[one["gradients"][key].abs() > 1e-4 * largest].all(), name

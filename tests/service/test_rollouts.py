@@ -50,7 +50,13 @@ def test_a_candidate_in_trouble_goes(root: StorageRoot, changes: dict[str, objec
 
 
 @pytest.mark.parametrize(
-    "changes", [{"errors": 2}, {"disagreement": COLLAPSED, "shadow_frames": 7}, {"disagreement": (0.2,) * 19}]
+    "changes",
+    [
+        {"errors": 2},
+        {"disagreement": COLLAPSED, "shadow_frames": 7},
+        {"disagreement": (0.2,) * 19},
+        {"disagreement": (0.1, *(1.0,) * 18), "compared": (0.982, *(0.001,) * 18), "shadow_frames": 8},
+    ],
 )
 def test_accidents_and_improvements_are_no_trouble(root: StorageRoot, changes: dict[str, object]) -> None:
     assert judge(1, SHADOW, [gateway(root, **changes)], SETTINGS).drop == ""

@@ -1,0 +1,98 @@
+"""Pseudo-labels by class, with the target's own statistics and people's word first; what the outputs then follow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from adaptation.evaluation.evaluate import FrameLabeller, open_labeller
+from adaptation.networks.checkpoints import save_network
+from adaptation.networks.hrda import build_network
+from adaptation.rounds.pseudo_labels import PseudoLabels, make_pseudo_labels, measure_statistics, pseudo_labelled
+from adaptation.rounds.recipes import PseudoLabelConfig, cpu_quick, paper_hrda
+from adaptation.rounds.record import AdaptationRecord
+from adaptation.rounds.run import adapt
+from adaptation.rounds.snapshot import Snapshot, freeze
+from exchange.label_space import IGNORE_ID
+from exchange.networks import NetworkConfig
+from tests.rounds.small_round import PSEUDO_LABELS, ignore, small_round
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def labeller(start: Path) -> FrameLabeller:
+    return open_labeller(start, (64, 96), CPU)
+
+
+@pytest.fixture
+def snapshot(day: Path, dusk: Path, tmp_path: Path) -> Path:
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    labels = np.full((60, 80), IGNORE_ID, np.uint8)
+    labels[5:9, 5:9] = 11
+    Image.fromarray(labels).save(asked / "0006R0_f00004.png")
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    freeze(folder, [], dusk, "train", asked, lambda done, total: None)
+    return folder
+
+
+def test_of_each_class_the_surest_share_is_kept_and_people_are_believed(
+    labeller: FrameLabeller, snapshot: Path, tmp_path: Path
+) -> None:
+    frames = Snapshot.read(snapshot).frames
+    kept = {}
+    for share in (0.3, 1.0):
+        out = tmp_path / f"labels-{share}"
+        out.mkdir()
+        config = PseudoLabelConfig(kept_share=share, sure_enough=1.0, statistics_frames=2)
+        make_pseudo_labels(out, labeller, snapshot, frames, config, lambda done, total: None)
+        labelled = pseudo_labelled(out, snapshot)
+        kept[share] = np.stack([np.array(Image.open(frame.labels)) for frame in labelled])
+    everything, surest = kept[1.0], kept[0.3]
+    assert (everything[4, 5:9, 5:9] == 11).all()
+    assert (surest[4, 5:9, 5:9] == 11).all()
+    assert (everything != IGNORE_ID).all()
+    sure = surest != IGNORE_ID
+    assert (surest[sure] == everything[sure]).all()
+    frequent = [k for k, pixels in enumerate(np.bincount(everything.ravel(), minlength=19)) if pixels > 500]
+    assert frequent
+    for k in frequent:
+        assert (surest == k).sum() / (everything == k).sum() == pytest.approx(0.3, abs=0.05), k
+    record = PseudoLabels.model_validate_json((tmp_path / "labels-0.3" / "pseudo_labels.json").read_text())
+    assert record.kept == pytest.approx(sure.mean())
+
+
+def test_statistics_become_the_frames_own(snapshot: Path, tmp_path: Path) -> None:
+    """One frame's: then the network in eval mode says of it what it says with the batch's own statistics."""
+    config = NetworkConfig(encoder="efficientnet_lite0", head="light", detail=False)
+    torch.manual_seed(1)
+    save_network(tmp_path / "network", config, build_network(config).state_dict())
+    labeller = open_labeller(tmp_path / "network", (64, 96), CPU)
+    measure_statistics(labeller, [snapshot / Snapshot.read(snapshot).frames[0].image], lambda done: None)
+    norms = [module for module in labeller.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(not norm.training and norm.num_batches_tracked == 1 for norm in norms)
+    assert all(norm.momentum is not None for norm in norms)
+    assert any(float(norm.running_mean.abs().max()) > 1e-3 for norm in norms if norm.running_mean is not None)
+
+
+def test_the_outputs_follow_what_was_learnt(start: Path, day: Path, dusk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    adapt(small_round(start, day, dusk, out, PSEUDO_LABELS), ignore)
+    record = AdaptationRecord.read(out / "network")
+    assert record.output_prior_is == "both domains' prior, learnt"
+    assert sum(record.output_prior) == pytest.approx(1.0)
+    assert record.ships == "averaged weights"
+
+
+def test_crops_are_cut_at_the_scale_of_the_frames_that_are_served() -> None:
+    small = cpu_quick().for_frames((128, 256))
+    assert small.crops.fit_hw == (128, 256)
+    assert small.crops.crop_hw == (128, 256)
+    assert small.detail_hw == (96, 128)
+    assert paper_hrda().for_frames((512, 1024)) == paper_hrda()
