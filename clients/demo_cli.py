@@ -16,7 +16,7 @@ from clients.client import RequestFailed
 from clients.demo import drive_and_show
 from clients.own_processes import DemoError
 from clients.story.chapters import SMALL, WHOLE, Story
-from clients.story.journal import Journal
+from clients.story.journal import SHOWN_IOU, Journal
 from clients.story.tables import class_table, stages, timeline_lines
 from clients.story.timeline_picture import draw_story
 from exchange.ledger import read_ledger
@@ -56,7 +56,8 @@ def _tell_the_story(out: Path, fake: bool) -> None:
     story.tell()
     journal, shown = story.journal, stages(story.journal.answers, story.version)
     console.print(class_table(shown))
-    console.print("mIoU over the time, from 50 to 90 %:", *timeline_lines(journal, _WINDOW), sep="\n", highlight=False)
+    lines = timeline_lines(journal, _WINDOW)
+    console.print("mIoU over the time, from {:.0%} to {:.0%}:".format(*SHOWN_IOU), *lines, sep="\n", highlight=False)
     draw_story(out / "story.png", journal, shown, _WINDOW)
     console.print(f"{len(journal.answers)} frames, every one answered; {len(read_ledger(story.root))} releases")
     console.print(f"the picture: {out / 'story.png'}", highlight=False, soft_wrap=True)

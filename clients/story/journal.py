@@ -15,6 +15,8 @@ from exchange.label_space import NUM_CLASSES
 FrameId = tuple[str, int, int]
 """Domain, street and moment: two answers to the same one can be compared."""
 _FEWEST_OF_A_WINDOW = 12
+SHOWN_IOU = (0.2, 0.9)
+"""Of a window, in the picture and in the terminal; what lies beyond is drawn at the edge."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from clients.story.journal import Answer, Journal, class_iou, confusion_of, mean_iou, timeline
+from clients.story.journal import SHOWN_IOU, Answer, Journal, class_iou, confusion_of, mean_iou, timeline
 from clients.story.simulated_data import DAY, DUSK
 from exchange.label_space import CLASS_NAMES
 
@@ -53,15 +53,16 @@ def class_table(shown: Sequence[Stage]) -> Table:
 
 
 def timeline_lines(journal: Journal, window: int) -> list[str]:
-    """mIoU over the time, one line for each domain and version that answered; low bars are 50, high ones 90."""
+    """mIoU over the time within `SHOWN_IOU`, one line for each domain and version that answered."""
     points = timeline(journal.answers, window)
+    low, high = SHOWN_IOU
     begin_s, end_s = points[0].at_s, points[-1].at_s + 1
     lines = []
     for domain, version in sorted({(point.domain, point.version) for point in points}):
         cells = [" "] * _COLUMNS
         for point in points:
             if (point.domain, point.version) == (domain, version):
-                height = int(np.clip((point.mean_iou - 0.5) / 0.4, 0, 0.999) * len(_BARS))
+                height = int(np.clip((point.mean_iou - low) / (high - low), 0, 0.999) * len(_BARS))
                 cells[min(int((point.at_s - begin_s) / (end_s - begin_s) * _COLUMNS), _COLUMNS - 1)] = _BARS[height]
         lines.append(f"{domain:>8} v{version} |{''.join(cells)}|")
     return [*lines, f"{'':>12}{f'{begin_s:.0f} s':<{_COLUMNS - 8}}{f'{end_s:.0f} s':>8}"]

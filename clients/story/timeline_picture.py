@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from clients.story.journal import Answer, Event, Journal, Point, class_iou, timeline
+from clients.story.journal import SHOWN_IOU, Answer, Event, Journal, Point, class_iou, timeline
 from clients.story.tables import Stage
 from exchange.label_space import CLASS_NAMES
 
@@ -61,10 +61,10 @@ class _Drawing:
         self, answers: Sequence[Answer], events: Sequence[Event], points: Sequence[Point], shown: Sequence[Stage]
     ) -> None:
         self._draw.text((_LEFT, 18), "roadshift: one fleet, from day into dusk", _INK, _font(30))
-        accuracy, share, speed = _Panel(190, 520, 0.5, 0.9), _Panel(575, 645, 0, 1), _Panel(700, 800, 0, 3)
+        accuracy, share, speed = _Panel(190, 520, *SHOWN_IOU), _Panel(575, 645, 0, 1), _Panel(700, 800, 0, 3)
         self._domains(answers, accuracy.top, speed.bottom)
         self._axis(
-            accuracy, "mIoU %; larger dots: with a prior", [(value / 100, str(value)) for value in (50, 60, 70, 80, 90)]
+            accuracy, "mIoU %; larger dots: with a prior", [(value / 100, str(value)) for value in range(20, 91, 10)]
         )
         self._axis(share, "answered by", [(0, "0"), (1, "all")])
         self._axis(speed, "latency, s", [(0, "0"), (1, "1"), (2, "2"), (3, "3")])
