@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from adaptation.data.class_statistics import count_classes, is_present
 from adaptation.data.crop_stream import LabelledCrops
@@ -51,7 +51,7 @@ class LabelTraining:
         config: RoundConfig,
         settings: PseudoLabelConfig,
         network: HRDA,
-        frequency_C: Tensor,
+        frequency_C: NDArray[np.float64],
         iterations: int,
         seed: int,
         processes: Processes = ALONE,
@@ -64,7 +64,7 @@ class LabelTraining:
             freeze_first_stages(network, settings.frozen_stages)
         self.optimizer = torch.optim.AdamW(parameter_groups(network, config.learning_rate, config.weight_decay))
         self.average = WeightAverage(network, settings.average_decay)
-        self.frequency_C = frequency_C.numpy()
+        self.frequency_C = frequency_C
         self.presence_C = torch.zeros(NUM_CLASSES, dtype=torch.int64, device=processes.device)
         """Crops in which a class is present: what the outputs come to follow."""
 

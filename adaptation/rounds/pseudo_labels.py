@@ -55,7 +55,7 @@ def make_pseudo_labels(
 ) -> None:
     """Writes train ids of the frames, 255 where nothing is sure; a person's word goes before the network's.
 
-    All frames' confidences are held in memory at once, three bytes for a pixel of the network's frame.
+    All frames' labels and confidences are held in memory at once, twice: six bytes for a pixel of the network's frame.
 
     Raises:
         DataError: a frame cannot be read.
@@ -133,11 +133,11 @@ def _label(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> _Seen:
 
 def _thresholds(seen: Sequence[_Seen], config: PseudoLabelConfig) -> NDArray[np.float64]:
     """Of each class the confidence that a share of its pixels reaches, or the one that is enough for any class."""
-    thresholds_K = np.full(256, np.inf)
+    thresholds_K = np.ones(NUM_CLASSES)
     labels_M = np.concatenate([each.labels_HW.ravel() for each in seen])
     confidence_M = np.concatenate([each.confidence_HW.ravel() for each in seen])
     for k in range(NUM_CLASSES):
         if len(of_class := confidence_M[labels_M == k]):
             quantile = np.quantile(of_class.astype(np.float32), 1 - config.kept_share)
             thresholds_K[k] = min(float(quantile), config.sure_enough)
-    return np.minimum(thresholds_K[:NUM_CLASSES], 1.0)
+    return thresholds_K

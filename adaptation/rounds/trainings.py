@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from adaptation.networks.checkpoints import load_network_config, save_network
 from adaptation.rounds.budget import Budget, seconds_per_step, write_budget
@@ -126,7 +126,7 @@ def _head(work: Work, iterations: int) -> HeadRectification:
 
 
 def _on_labels(work: Work, settings: PseudoLabelConfig, network: Path, iterations: int) -> LabelTraining:
-    frequency_C = torch.tensor(work.prior.source_pixel_frequency, dtype=torch.float64)
+    frequency_C = np.array(work.prior.source_pixel_frequency)
     seed = work.seed(SELF_TRAINING)
     return LabelTraining(work.config, settings, work.network(network), frequency_C, iterations, seed, work.processes)
 

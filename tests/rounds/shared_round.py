@@ -101,7 +101,7 @@ def open_head(start: Path, processes: Processes) -> HeadRectification:
 
 
 def open_label_training(start: Path, processes: Processes) -> LabelTraining:
-    frequency_C = torch.full((NUM_CLASSES,), 1e-3, dtype=torch.float64)
+    frequency_C = np.full(NUM_CLASSES, 1e-3)
     return LabelTraining(ROUND_CONFIG, PseudoLabelConfig(), quiet_network(start), frequency_C, 8, 5, processes)
 
 
