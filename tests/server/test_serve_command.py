@@ -44,7 +44,7 @@ def serving(**environment: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Frame) -> None:
     """Frames are in flight and queued when the signal comes: each of them is answered, later ones are refused."""
     with (
-        serving(ROADSHIFT_FAKE_LATENCY_S="0.3") as (process, port),
+        serving(ROADSHIFT_FAKE_LATENCY_S="1") as (process, port),
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         stub = pb_grpc.SegmentationStub(channel)
@@ -60,7 +60,7 @@ def test_sigterm_answers_what_was_admitted_and_ends_with_0(frame_message: pb.Fra
             first_answer = threading.Event()
             calls = [pool.submit(ask, number) for number in range(6)]
             calls[0].add_done_callback(lambda _: first_answer.set())
-            assert first_answer.wait(30)  # so the others have been admitted: each waits for 0.3 s more than the last
+            assert first_answer.wait(30)  # so the others have been admitted: each waits for 1 s more than the last
             process.send_signal(signal.SIGTERM)
             assert sorted(call.result().frame_id for call in calls) == [str(number) for number in range(6)]
         with pytest.raises(grpc.RpcError) as refusal:
