@@ -65,17 +65,21 @@ def _text(value: str | int | float) -> str:
 
 
 def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object], folder: Path = RESULTS) -> Path:
-    """Writes <folder>/<name>-<UTC time>.json and returns its path."""
+    """Writes <folder>/<name>-<UTC time>.json and returns its path; settings name the project's files from its root."""
     moment = datetime.now(UTC)
     report = {
         "benchmark": name,
         "measured_at": moment.isoformat(timespec="seconds"),
         "hardware": hardware(),
         "versions": versions(),
-        "settings": dict(settings),
+        "settings": {key: _without_checkout(value) for key, value in settings.items()},
         "rows": [dict(row) for row in rows],
     }
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{moment:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     return path
+
+
+def _without_checkout(setting: object) -> object:
+    return setting.removeprefix(f"{RESULTS.parents[1]}/") if isinstance(setting, str) else setting
