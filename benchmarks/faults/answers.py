@@ -51,7 +51,8 @@ def _wrong(answer: Answer, plans: Mapping[int, ServingPlan], versions: Collectio
     if not allowed:
         if _some_are_missing(answer, plans):
             return ""
-        return f"version {answer.version} with prior {answer.prior_id} in {answer.domain or 'default'}: in no plan"
+        of = f"version {answer.version} with prior {answer.prior_id} in {answer.domain or 'default'}"
+        return f"{of}: in no plan then, of the revisions {sorted(plans)}"
     ratios = (plan.log_prior_ratio.get(answer.version, (0.0,) * NUM_CLASSES) for plan in allowed)
     expected = {
         labels
@@ -86,8 +87,12 @@ def _in_force(answer: Answer, plans: Mapping[int, ServingPlan]) -> list[int]:
 
 
 def _some_are_missing(answer: Answer, plans: Mapping[int, ServingPlan]) -> bool:
-    around = _in_force(answer, plans)
-    return bool(around) and len(around) < max(around) - min(around) + 1
+    """Whether a plan that nobody saw may have been in force: it was written between its neighbours."""
+    written_at = {0: 0.0} | {revision: plan.written_at.timestamp() for revision, plan in plans.items()}
+    return any(
+        later > earlier + 1 and written_at[earlier] <= answer.ended_at and answer.sent_at <= written_at[later] + LAG_S
+        for earlier, later in itertools.pairwise(sorted(written_at))
+    )
 
 
 def fake_labels(releases: Mapping[int, Path]) -> LabelsOf:
