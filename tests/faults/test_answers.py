@@ -27,7 +27,7 @@ def _answer(version: int, after_s: float) -> Answer:
 
 
 def _accused(answer: Answer, *plans: ServingPlan) -> bool:
-    labels_of = lambda version, color_class, ratio_K: {frozenset({color_class})}  # noqa: ARG005, E731
+    labels_of = lambda version, color_class, ratio_K: {frozenset({color_class})}  # noqa: E731
     return bool(list(wrong_answers([answer], {plan.revision: plan for plan in plans}, {1, 2, 3}, labels_of)))
 
 
