@@ -4,16 +4,16 @@ BIN := .venv/bin
 DEBIAN_PACKAGES := protobuf-compiler-grpc chromium prometheus prometheus-alertmanager
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo story serve setup setup-system check format proto test clean
+.PHONY: help demo demo-short serve setup setup-system check format proto test clean
 
 help:  ## show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup  ## serve the starter, drive a simulated fleet from day into dusk, draw pictures
-	$(BIN)/roadshift demo --short
-
-story: setup  ## the whole loop: served, drifted, learnt, judged, promoted, rolled back
+demo: setup  ## the whole loop: served, drifted, learnt, judged, promoted, rolled back
 	$(BIN)/roadshift demo
+
+demo-short: setup  ## serve the starter, drive a simulated fleet from day into dusk, draw pictures
+	$(BIN)/roadshift demo --short
 
 serve: setup  ## serve the starter release until Ctrl-C
 	$(BIN)/roadshift serve

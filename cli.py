@@ -52,6 +52,8 @@ COMMANDS = {
     "gate": ("adaptation.gate.commands", "gate", "Say whether a release may take another one's place."),
 }
 
+_TRAININGS = ("train-source", "adapt")
+
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
     """The app with every command listed, and only the one that the arguments name imported."""
@@ -78,6 +80,10 @@ def _load(module_name: str, attribute: str) -> Callable[..., None] | typer.Typer
 
 
 def main() -> None:
+    if set(sys.argv[1:2]) & set(_TRAININGS):
+        from adaptation.kept_memory import keep_freed_memory
+
+        keep_freed_memory()
     try:
         app_for(sys.argv[1:])()
     except OSError as error:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from adaptation.kept_memory import keep_freed_memory
 from adaptation.service.round_files import FAILURE_FILE, PROGRESS_FILE, write_whole
 from adaptation.service.round_state import CurvePoint, Progress
 from exchange.logs import configure_logs, note_ids
@@ -71,6 +72,7 @@ def main() -> None:
     die_with(parent)
     if priority == IDLE:
         yield_to_others()  # before torch starts its threads, which inherit it
+    keep_freed_memory()
     configure_logs()  # as the learner's
     note_ids(round_id=folder.name)
     from adaptation.service.round_job import JobFailed, learn_and_judge

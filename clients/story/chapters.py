@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,16 @@ from clients.rendered_frames import RenderedFrame, render_drives
 from clients.story.fleet_at_work import FleetAtWork
 from clients.story.journal import Answer, Journal, confusion_of, mean_iou
 from clients.story.operator import Operator
-from clients.story.outside_releases import evaluated, learn_daylight, learn_from_labels, poison
-from clients.story.simulated_data import DAY, DUSK, FRAME_HW, CityData, Scale, simulate_data
+from clients.story.outside_releases import evaluated, export, learn_daylight, learn_from_labels, poison
+from clients.story.simulated_data import DAY, DUSK, FRAME_HW, Scale, city_data, simulate_day, simulate_dusk
 from exchange.label_space import CLASS_NAMES
 from exchange.ledger import fetch_release
 from exchange.serving_plan import DomainPlan
 from exchange.storage import open_root
 
 _FLEET_SEED = 9000
-_QUARTER = 0.25
+_QUARTER, _TRICKLE = 0.25, 0.02
+"""Of the gateway's capacity: while a round learns, and while others work on this machine who give way to nobody."""
 _PATIENCE_S = 300.0
 _LOOK_EVERY_S = 0.2
 
@@ -58,7 +60,7 @@ class Budget(NamedTuple):
     """Of dusk, by the gate."""
 
 
-WHOLE = Budget(Scale(240, 16, 96, 48), 12, 8, 2.5, 20.0, 600, 80, (5.0, 10.0, 12), 32)
+WHOLE = Budget(Scale(200, 16, 96, 40), 12, 8, 1.75, 20.0, 400, 60, (4.0, 6.0, 12), 32)
 SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, 0, (0.5, 0.5, 2), 16)
 
 
@@ -88,7 +90,10 @@ class Story:
                 version = self._try_a_release_from_outside()
             self._measure(version)
             if not self.fake:
-                self._poison()
+                with ThreadPoolExecutor(1) as beside:
+                    compared = beside.submit(self._scores_on_other_drives, version)
+                    self._poison()
+                    self._compare(compared.result())
             self._roll_back()
         if self.journal.failures:
             raise DemoError(f"not every frame was answered: {dict(self.journal.failures)}")
@@ -98,28 +103,42 @@ class Story:
         self.console.print(f"[bold cyan]{self.journal.now_s:5.0f} s[/bold cyan]  {text}", highlight=False)
 
     def _start(self, stack: ExitStack) -> None:
+        scale, iterations = self.budget.scale, self.budget.daylight_iterations
+        self.data = city_data(self.cache)
         self._say("rendering the city")
-        self.data: CityData = simulate_data(self.cache, self.budget.scale)
-        self.start = Path(__file__).parents[2] / "model_repository" / "starter"
-        if self.budget.daylight_iterations:
+        simulate_day(self.data, scale)
+        if iterations:
             self._say("training the network that it begins with, on labelled daylight alone")
-            self.start = learn_daylight(self.data, self.budget.daylight_iterations, self.cache / "daylight")
-        self._say("starting a learner and a gateway that share nothing but a storage root")
-        self.root = open_root((self.out / "root").absolute().as_uri())
-        learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
-        with fleet_progress() as progress:
+            learn_daylight(self.data, iterations, self._daylight / "network")
+        with ThreadPoolExecutor(1) as beside, fleet_progress() as progress:
+            built = beside.submit(self._release_to_begin_with)
+            simulate_dusk(self.data, scale)
             self.streets = {
                 domain: list(progress.track(self._render(domain), self.budget.streets, description=domain))
                 for domain in (DAY, DUSK)
             }
-        learner = learner_at()
+            self.start = built.result()
+        self._say("starting a learner and a gateway that share nothing but a storage root")
+        self.root = open_root((self.out / "root").absolute().as_uri())
+        learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
         serve = own_roadshift(
             self._serve(), GATEWAY_READY, self.out / "gateway.log", {"ROADSHIFT_CAPTURE_INTERVAL_S": "8"}
         )
+        learner = learner_at()
         self.gateway = Connection(stack.enter_context(serve)())
         self.operator = Operator(learner, self.gateway, self.root, DUSK, self.console)
         self.capacity = capacity(self.gateway, self.streets[DAY][0])
         self._say(f"the gateway answers {self.capacity:.1f} frames a second; the fleet asks for {COMFORTABLE_LOAD:.0%}")
+
+    @property
+    def _daylight(self) -> Path:
+        return self.cache / f"daylight-{self.budget.daylight_iterations}"
+
+    def _release_to_begin_with(self) -> Path:
+        if not self.budget.daylight_iterations:
+            return Path(__file__).parents[2] / "model_repository" / "starter"
+        export(self._daylight / "network", self.data, self._daylight / "release")
+        return self._daylight / "release"
 
     def _render(self, domain: str) -> Iterator[list[RenderedFrame]]:
         return render_drives(domain, self.budget.streets, self.budget.moments, FRAME_HW, _FLEET_SEED)
@@ -193,7 +212,9 @@ class Story:
     def _try_a_release_from_outside(self) -> int:
         self._say(f"from outside: release 1, taught by {self.budget.scale.labelled_dusk} labelled dusk frames")
         with self.console.status("training, building and comparing a release"):
-            version = self.operator.add(self._taught_by_labels(), self.data.compared)
+            release = self.out / "taught" / "release"
+            export(self._taught_by_labels(), self.data, release)
+            version = self.operator.add(release, self.data.compared)
         self._say(f"release {version} is in the ledger; the gate measures it", "gate")
         with self.console.status("the gate measures it beside what is served"):
             gated = self.operator.promote(version, self.data, self.out / "releases")
@@ -203,11 +224,11 @@ class Story:
         return self._follow_candidate(version)
 
     def _taught_by_labels(self) -> Path:
-        """Release 1 after a training on labels of dusk: where there is time, what a round can be measured by."""
-        out = self.out / "taught"
-        if not (out / "release").exists():
-            learn_from_labels(self._release(1), self.data, self.budget.label_iterations, out)
-        return out / "release"
+        """Release 1's network after a training on labels of dusk: what a round can be measured by."""
+        network = self.out / "taught" / "network"
+        if not network.exists():
+            learn_from_labels(self._release(1), self.data, self.budget.label_iterations, network)
+        return network
 
     def _say_candidate(self, plan: DomainPlan) -> None:
         if (tried := plan.candidate) is not None and tried.share:
@@ -221,22 +242,21 @@ class Story:
         self._drive_lap(DUSK, version)
         before, after = self._score(DUSK, 1), self._score(DUSK, version)
         self._say(f"at dusk: mIoU {100 * after:.1f} with release {version}, {100 * before:.1f} with release 1")
-        if self.fake:
-            return
-        self.fleet.drive(DUSK, _QUARTER * self.capacity)
-        with self.console.status("beside it: a network that was taught by labels of dusk, scored on other dusk frames"):
-            scored = {
-                "release 1": self._release(1),
-                f"release {version}": self._release(version),
-                "taught by labels": self._taught_by_labels(),
-            }
-            first, ours, taught = (100 * evaluated(release, self.data, self.out) for release in scored.values())
+
+    def _scores_on_other_drives(self, version: int) -> dict[str, float]:
+        """Of the releases before and after, and of a network that was taught by labels of dusk."""
+        networks = {"release 1": self._release(1), f"release {version}": self._release(version)}
+        networks["taught by labels"] = self._taught_by_labels()
+        return {name: 100 * evaluated(network, self.data, self.out) for name, network in networks.items()}
+
+    def _compare(self, scores: dict[str, float]) -> None:
+        first, ours, taught = scores.values()
         closed = f"{(ours - first) / (taught - first):.0%} of" if taught > first else "there is no"
-        told = ", ".join(f"{name} {value:.1f}" for name, value in zip(scored, (first, ours, taught), strict=True))
+        told = ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
         self._say(f"on {self.budget.scale.judged_dusk} dusk frames of other drives: {told}: {closed} the gap")
 
     def _poison(self) -> None:
-        self.fleet.drive(DUSK, _QUARTER * self.capacity)
+        self.fleet.drive(DUSK, _TRICKLE * self.capacity)
         self._say("somebody brings a poisoned release: its last layer's classes are shuffled, its engine is sound")
         with self.console.status("building it, comparing engine and weights, measuring it at the gate"):
             version = self.operator.add(

@@ -13,32 +13,29 @@ from exchange.releases import read_manifest
 _CLASSIFIER = "decode_head.head.conv_seg"
 
 
-def learn_daylight(data: CityData, iterations: int, out: Path) -> Path:
-    """A network that has seen labelled daylight alone, as a release; kept in `out` for later stories.
+def learn_daylight(data: CityData, iterations: int, network: Path) -> None:
+    """A network that has seen labelled daylight alone; one that is there already is kept.
 
     Raises:
-        DemoError: a command failed.
+        DemoError: the command failed.
     """
-    if (out / "release").exists():
-        return out / "release"
-    return _trained(data, [data.source], iterations, out)
+    if not (network / "weights.safetensors").exists():
+        _train([data.source], iterations, network)
 
 
-def learn_from_labels(release: Path, data: CityData, iterations: int, out: Path) -> Path:
-    """The release's network after a short training on labelled frames of both domains, as a release.
+def learn_from_labels(release: Path, data: CityData, iterations: int, network: Path) -> None:
+    """The release's network after a short training on labelled frames of both domains.
 
     Raises:
-        DemoError: a command failed.
+        DemoError: the command failed.
     """
-    return _trained(data, [data.source, data.labelled_dusk], iterations, out, "--start", release)
+    _train([data.source, data.labelled_dusk], iterations, network, "--start", release)
 
 
-def _trained(data: CityData, sets: list[Path], iterations: int, out: Path, *start: str | Path) -> Path:
-    network = out / "network"
+def _train(sets: list[Path], iterations: int, network: Path, *start: str | Path) -> None:
     sources = [argument for each in sets for argument in ("--data", each)]
     budget = ("--recipe", "daylight", "--iterations", str(iterations), "--seed", "1")
     must_run("train-source", *sources, *budget, *start, "--out", network)
-    return _export(network, data, out)
 
 
 def poison(release: Path, data: CityData, out: Path) -> Path:
@@ -57,19 +54,25 @@ def poison(release: Path, data: CityData, out: Path) -> Path:
     save_file(state, network / "weights.safetensors")
     config = read_manifest(release).network.model_dump(mode="json")
     (network / "network.json").write_text(json.dumps({"network": config}))
-    return _export(network, data, out)
+    export(network, data, out / "release")
+    return out / "release"
 
 
-def evaluated(release: Path, data: CityData, folder: Path) -> float:
-    """The release's mIoU on the labelled dusk frames of other drives. Raises DemoError where the command failed."""
-    scores = folder / "scores.json"
-    must_run("evaluate", release, "--data", data.judged_dusk, "--json", scores)
-    return float(json.loads(scores.read_text())["mean_iou"])
+def export(network: Path, data: CityData, release: Path) -> None:
+    """With the statistics and the calibration of the held-out source frames; a release that is there is kept.
 
-
-def _export(network: Path, data: CityData, out: Path) -> Path:
-    """With the statistics and the calibration of the held-out source frames."""
-    release = out / "release"
+    Raises:
+        DemoError: the command failed.
+    """
+    if release.exists():
+        return
     frames = ("--data", data.source, "--limit", "2", "--frame-size", written(FRAME_HW))
     must_run("export", network, *frames, "--out", release)
-    return release
+
+
+def evaluated(network: Path, data: CityData, folder: Path) -> float:
+    """A network's or a release's mIoU on labelled dusk frames of other drives. Raises DemoError where that failed."""
+    scores = folder / "scores.json"
+    size = ("--frame-size", written(FRAME_HW))
+    must_run("evaluate", network, "--data", data.judged_dusk, *size, "--json", scores)
+    return float(json.loads(scores.read_text())["mean_iou"])

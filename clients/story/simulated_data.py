@@ -40,25 +40,35 @@ def written(size_hw: tuple[int, int]) -> str:
     return "{}x{}".format(*size_hw)
 
 
-def simulate_data(folder: Path, scale: Scale) -> CityData:
+def city_data(folder: Path) -> CityData:
+    return CityData(*(folder / name for name in ("day", "dusk-labelled", "dusk-judged", "compared")))
+
+
+def simulate_day(data: CityData, scale: Scale) -> None:
     """Writes what is not there yet, by `roadshift simulate`; a set that was cut off is begun anew.
 
     Raises:
         DemoError: a set cannot be written.
     """
-    source, labelled, judged = (folder / name for name in ("day", "dusk-labelled", "dusk-judged"))
-    compared = folder / "compared"
-    wanted = [
-        (source, DAY, "train", scale.source, 1),
-        (source, DAY, "val", scale.held_out, 1),
-        (labelled, DUSK, "train", scale.labelled_dusk, 1),
-        (judged, DUSK, "val", scale.judged_dusk, 1),
-        (compared, DAY, "train", 2, 2),
-    ]
+    _simulate_all(
+        (data.source, DAY, "train", scale.source, 1),
+        (data.source, DAY, "val", scale.held_out, 1),
+        (data.compared, DAY, "train", 2, 2),
+    )
+
+
+def simulate_dusk(data: CityData, scale: Scale) -> None:
+    """As `simulate_day`."""
+    _simulate_all(
+        (data.labelled_dusk, DUSK, "train", scale.labelled_dusk, 1),
+        (data.judged_dusk, DUSK, "val", scale.judged_dusk, 1),
+    )
+
+
+def _simulate_all(*wanted: tuple[Path, str, str, int, int]) -> None:
     with ThreadPoolExecutor(2) as pool:
         for job in [pool.submit(_simulate, *each) for each in wanted]:
             job.result()
-    return CityData(source, labelled, judged, compared)
 
 
 def _simulate(out: Path, domain: str, split: str, frames: int, seed: int) -> None:
