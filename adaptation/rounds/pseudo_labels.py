@@ -1,10 +1,13 @@
 """Labels for the target's frames, made once by the start: what every class is surest of, and what people were asked.
 
-The start labels with the target's own batch-norm statistics (AdaBN, Li et al., 2017). Of each class's pixels a share is
-kept, the surest first, so that frequent classes do not crowd out rare ones (CBST, Zou et al., ECCV 2018).
+The start labels with the target's own batch-norm statistics (AdaBN, Li et al., 2017), with its own, or both. Of each
+class's pixels a share is kept, the surest first, so that frequent classes do not crowd out rare ones (CBST, Zou et al.,
+ECCV 2018).
 """
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +21,19 @@ from adaptation.data.labelled_frames import LabelledFrame, read_image
 from adaptation.data.normalization import normalize
 from adaptation.evaluation.evaluate import FrameLabeller
 from adaptation.networks.hrda import HRDA
+from adaptation.networks.layers import resized
+from adaptation.networks.windows import Size
 from adaptation.rounds.recipes import PseudoLabelConfig
 from adaptation.rounds.snapshot import FrozenFrame, read_asked
-from exchange.frame_fitting import fit_frame, restore_labels
+from exchange.frame_fitting import fit_frame, fitted_size, restore_labels
 from exchange.label_images import encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
+from exchange.networks import whole_frame_windows
 
 _LABELS, _RECORD = "labels", "pseudo_labels.json"
 _FRAMES_AT_ONCE = 4
+_SIZE_STEP = 64
+"""Rows and columns that every network takes a multiple of."""
 
 
 class PseudoLabels(BaseModel):
@@ -61,14 +69,16 @@ def make_pseudo_labels(
         DataError: a frame cannot be read.
     """
     read = [snapshot / frame.image for frame in frames[:: -(-len(frames) // config.statistics_frames)]]
+    if config.statistics == "start":
+        read = []
     total = len(read) + len(frames)
-    measure_statistics(labeller, read, lambda done: on_frame(done, total))
+    labellers = _labellers(labeller, read, config, lambda done: on_frame(done, total))
     (folder / _LABELS).mkdir(exist_ok=True)
     seen, sizes = [], []
     for done, frame in enumerate(frames, start=1):
         image_HW3 = read_image(snapshot / frame.image)
         sizes.append(image_HW3.shape[:2])
-        seen.append(_label(labeller, image_HW3))
+        seen.append(_label(labellers, image_HW3, labeller.frame_size, config.mirrored))
         on_frame(len(read) + done, total)
     thresholds_K = _thresholds(seen, config)
     kept = []
@@ -90,6 +100,22 @@ def pseudo_labelled(folder: Path, snapshot: Path) -> tuple[LabelledFrame, ...]:
         LabelledFrame(snapshot / frame.image, folder / _LABELS / f"{frame.name}.png", "train", frame.drive)
         for frame in record.frames
     )
+
+
+def _labellers(
+    labeller: FrameLabeller, read: Sequence[Path], config: PseudoLabelConfig, on_frame: Callable[[int], None]
+) -> list[FrameLabeller]:
+    """The given one, one with statistics of the frames `read`, or both, at the configured scale."""
+    labellers = [labeller]
+    if config.statistics != "start":
+        adapted = replace(labeller, network=copy.deepcopy(labeller.network))
+        measure_statistics(adapted, read, on_frame)
+        labellers = [adapted] if config.statistics == "target" else [labeller, adapted]
+    if config.scale == 1:
+        return labellers
+    rows, columns = (_SIZE_STEP * max(1, round(config.scale * length / _SIZE_STEP)) for length in labeller.frame_size)
+    windows = whole_frame_windows((rows, columns))
+    return [replace(each, frame_size=(rows, columns), windows=windows) for each in labellers]
 
 
 @torch.no_grad()
@@ -121,14 +147,23 @@ def _read(network: HRDA, labeller: FrameLabeller, frames_NHW3: NDArray[np.uint8]
     network.fused(images_N3HW, labeller.windows.detail_crop, labeller.windows.detail_stride)
 
 
+def _label(labellers: Sequence[FrameLabeller], image_HW3: NDArray[np.uint8], frame_size: Size, mirrored: bool) -> _Seen:
+    """By the mean of the probabilities, at the size that the image has within a frame of `frame_size`."""
+    size = fitted_size((image_HW3.shape[0], image_HW3.shape[1]), frame_size)
+    views = [_probabilities(each, image_HW3, size) for each in labellers]
+    if mirrored:
+        mirror_HW3 = np.ascontiguousarray(image_HW3[:, ::-1])
+        views += [_probabilities(each, mirror_HW3, size).flip(-1) for each in labellers]
+    confidence_HW, labels_HW = torch.stack(views).mean(dim=0).max(dim=0)
+    return _Seen(labels_HW.to(torch.uint8).cpu().numpy(), confidence_HW.half().cpu().numpy())
+
+
 @torch.inference_mode()
-def _label(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> _Seen:
-    """At the size that the image has within the network's frame."""
+def _probabilities(labeller: FrameLabeller, image_HW3: NDArray[np.uint8], size: Size) -> torch.Tensor:
     frame, (rows, columns) = fit_frame(image_HW3, labeller.frame_size)
     images_N3HW = normalize(torch.from_numpy(frame)[None].to(labeller.device))
     logits_NKHW = labeller.network.forward_frame(images_N3HW, labeller.windows)
-    confidence_HW, labels_HW = logits_NKHW[0, :, :rows, :columns].softmax(dim=0).max(dim=0)
-    return _Seen(labels_HW.to(torch.uint8).cpu().numpy(), confidence_HW.half().cpu().numpy())
+    return resized(logits_NKHW[:, :, :rows, :columns], size).softmax(dim=1)[0]
 
 
 def _thresholds(seen: Sequence[_Seen], config: PseudoLabelConfig) -> NDArray[np.float64]:

@@ -99,8 +99,14 @@ class PseudoLabelConfig(BaseModel):
     """Confidence at which a pixel is kept beyond its class's share."""
     frames: int = Field(default=96, ge=1)
     """At most this many of the target's are labelled, evenly spread; those that people labelled come first."""
+    statistics: Literal["start", "target", "both"] = "target"
+    """Batch-norm statistics they are labelled with; both: the mean of the two networks' probabilities."""
     statistics_frames: int = Field(default=24, ge=1)
-    """Of them, for the batch-norm statistics that they are labelled with."""
+    """Of them, for the target's statistics."""
+    mirrored: bool = False
+    """Label each frame's mirror image, too, and take the mean of the probabilities."""
+    scale: float = Field(default=1.0, gt=0, le=4)
+    """Size of the frames they are labelled in, as a multiple of the served size: larger shows thin things better."""
     frozen_stages: int = Field(default=2, ge=0)
     """EfficientNet-Lite0's stem and this many stages stay as they are; other encoders learn as a whole."""
     average_decay: float = Field(default=0.95, ge=0, lt=1)

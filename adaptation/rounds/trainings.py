@@ -39,10 +39,7 @@ def plan(work: Work, folder: Path) -> None:
         pace_s += (1 - config.rectified_share) * seconds_per_step(lambda i: learner.step(draw_both(i), i))
     if config.pseudo_labels is not None:
         # On the source's crops alone: the target's labels are not made yet.
-        training, draw = (
-            _on_labels(work, config.pseudo_labels, work.round.start, _LONG),
-            work.source_crops(SELF_TRAINING),
-        )
+        training, draw = _on_labels(work, config.pseudo_labels, _LONG), work.source_crops(SELF_TRAINING)
         pace_s += seconds_per_step(lambda i: training.step(draw(i), i))
     left_s = _PLANNED_SHARE * (60 * config.budget - _labelling_s(work))
     if work.processes.is_first:
@@ -55,7 +52,9 @@ def _labelling_s(work: Work) -> float:
     prototypes = settings.self_labeling.prototype_frames if settings and settings.self_labeling else 0
     labelled = 0
     if (pseudo := work.config.pseudo_labels) is not None:
-        labelled = len(work.pseudo_labelled_frames) + pseudo.statistics_frames
+        views = (1 + (pseudo.statistics == "both")) * (1 + pseudo.mirrored)
+        read = 0 if pseudo.statistics == "start" else pseudo.statistics_frames
+        labelled = round(views * pseudo.scale**2 * len(work.pseudo_labelled_frames)) + read
     return work.prior.labelling_s / frames * (3 * frames + min(prototypes, frames) + labelled)
 
 
@@ -87,7 +86,7 @@ def self_train(
 def learn_labels(work: Work, folder: Path, settings: PseudoLabelConfig, labels: Path, budget: Budget) -> None:
     """Trains on the source's labels and the target's pseudo-labels; the folder then holds the averaged network."""
     iterations = budget.self_training_iterations
-    learner = _on_labels(work, settings, work.round.start, iterations)
+    learner = _on_labels(work, settings, iterations)
     draw, progress = work.labelled_crops(SELF_TRAINING, labels), work.progress("learning the pseudo-labels")
     history = learn(learner, draw, iterations, folder, progress, _checkpoint_every_s(work))
     if work.processes.is_first:
@@ -125,10 +124,10 @@ def _head(work: Work, iterations: int) -> HeadRectification:
     )
 
 
-def _on_labels(work: Work, settings: PseudoLabelConfig, network: Path, iterations: int) -> LabelTraining:
+def _on_labels(work: Work, settings: PseudoLabelConfig, iterations: int) -> LabelTraining:
+    network, seed = work.network(work.round.start), work.seed(SELF_TRAINING)
     frequency_C = np.array(work.prior.source_pixel_frequency)
-    seed = work.seed(SELF_TRAINING)
-    return LabelTraining(work.config, settings, work.network(network), frequency_C, iterations, seed, work.processes)
+    return LabelTraining(work.config, settings, network, frequency_C, iterations, seed, work.processes)
 
 
 def _student(

@@ -77,8 +77,7 @@ class Bench:
 
     def cells(self, row: str) -> list[str | None]:
         """The splits that a row is trained for; None stands for one training that serves all."""
-        plan = ROWS[row]
-        return list(self.protocol.splits) if plan.asked or plan.training == "labels of the target" else [None]
+        return list(self.protocol.splits) if ROWS[row].by_split else [None]
 
     def recipe(self, config: RoundConfig) -> RoundConfig:
         if self.iterations is not None:
@@ -102,8 +101,8 @@ def run_cell(bench: Bench, row: str, seed: int, split: str | None) -> Cell:
         asked = None if plan.asked is None or split is None else _asked(bench, plan.asked(seed), start, split, folder)
         config = bench.recipe(plan.recipe)
         network = _round(bench, config, start, seed, asked, folder / "round")
-        ships = config.self_training.ships if config.self_training else "rectified head"
-    elif split is not None:
+        ships = _ships(config)
+    elif plan.trained_on is not None:
         network = _fine_tuned(bench, start, seed, split, folder / "training")
     labeller = open_labeller(network, bench.protocol.frame_size, _device())
     if plan.adjustment is not None:
@@ -142,10 +141,17 @@ def _start(bench: Bench, seed: int) -> Path:
     return _trained(run, None, [bench.protocol.source])
 
 
-def _fine_tuned(bench: Bench, start: Path, seed: int, split: str, out: Path) -> Path:
-    """The start, trained on the source and as much on the target's labels."""
+def _ships(config: RoundConfig) -> str:
+    if config.self_training is not None:
+        return config.self_training.ships
+    return "rectified head" if config.pseudo_labels is None else "average"
+
+
+def _fine_tuned(bench: Bench, start: Path, seed: int, split: str | None, out: Path) -> Path:
+    """The start, trained on the source, and as much on the target's labels where there is a split."""
     run = Run(bench.start_recipe, bench.iterations or bench.upper_iterations, seed, out)
-    return _trained(run, start, [bench.protocol.source, bench.protocol.splits[split].labelled])
+    target = [] if split is None else [bench.protocol.splits[split].labelled]
+    return _trained(run, start, [bench.protocol.source, *target])
 
 
 def _trained(run: Run, start: Path | None, choices: Sequence[DataChoice]) -> Path:

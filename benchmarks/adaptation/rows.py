@@ -7,7 +7,15 @@ from typing import Literal
 
 from adaptation.data.appearance import Appearance
 from adaptation.rounds.prior import EstimatorName
-from adaptation.rounds.recipes import AlignmentConfig, RoundConfig, full, naive_mean_teacher, rectify_only, self_label
+from adaptation.rounds.recipes import (
+    AlignmentConfig,
+    RoundConfig,
+    cpu_quick,
+    full,
+    naive_mean_teacher,
+    rectify_only,
+    self_label,
+)
 from adaptation.rounds.region_requests import RegionBudget
 
 SOURCE_ONLY, UPPER_BOUND = "source only", "upper bound"
@@ -29,11 +37,13 @@ class Row:
     asked: Callable[[int], RegionBudget] | None = None
     """What people may be asked, by the seed; such a row is trained once for each split."""
 
+    trained_on: Literal["source", "both"] | None = None
+    """Labels that the start is trained on once more: the source's alone, or the target's, too."""
+
     @property
-    def training(self) -> Literal["none", "round", "labels of the target"]:
-        if self.recipe is not None:
-            return "round"
-        return "labels of the target" if self.what == UPPER_BOUND else "none"
+    def by_split(self) -> bool:
+        """Whether it is trained once for each split, since it sees labels of the target."""
+        return self.asked is not None or self.trained_on == "both"
 
 
 def _hrda() -> RoundConfig:
@@ -55,6 +65,15 @@ def _full_as(appearance: Appearance) -> RoundConfig:
     return full().model_copy(update={"recipe": f"full, {appearance}", "appearance": appearance})
 
 
+def _pseudo_labelled(**settings: object) -> RoundConfig:
+    """Return `cpu_quick`, counted in iterations, with other settings for its labels."""
+    quick = cpu_quick()
+    assert quick.pseudo_labels is not None  # noqa: S101  # by its definition
+    labels = quick.pseudo_labels.model_copy(update=settings)
+    update = {"recipe": "pseudo_labels", "pseudo_labels": labels, "budget": 240, "budget_in": "iterations"}
+    return quick.model_copy(update=update)
+
+
 def _adjustments() -> dict[str, Row]:
     names: dict[str, EstimatorName] = {
         "presence": "presence",
@@ -73,6 +92,7 @@ def _adjustments() -> dict[str, Row]:
 ROWS: MappingProxyType[str, Row] = MappingProxyType(
     {
         "source": Row(SOURCE_ONLY),
+        "continued": Row("source only, trained on", trained_on="source"),
         **_adjustments(),
         "cr": Row("+ CR", rectify_only()),
         "cpsl": Row("CPSL: self-labels", self_label()),
@@ -81,6 +101,11 @@ ROWS: MappingProxyType[str, Row] = MappingProxyType(
         "full-lab": Row("all, source in Lab look", _full_as("lab")),
         "full-fourier": Row("all, source in Fourier look", _full_as("fourier")),
         "full-aligned": Row("all, aligned by a discriminator", _aligned()),
+        "cbst": Row("pseudo-labels by the target's statistics", _pseudo_labelled()),
+        "cbst-both": Row(
+            "pseudo-labels by both statistics, mirrored", _pseudo_labelled(statistics="both", mirrored=True)
+        ),
+        "cbst-large": Row("the same in larger frames", _pseudo_labelled(statistics="both", mirrored=True, scale=1.5)),
         "naive": Row("the trap: naive mean teacher", naive_mean_teacher()),
         "ripu": Row("all + RIPU 2.2 %", full(), asked=lambda _: RegionBudget(pixel_share=0.022)),
         "random": Row(
@@ -90,6 +115,6 @@ ROWS: MappingProxyType[str, Row] = MappingProxyType(
         "random-clicks": Row(
             "all + 50 random clicks", full(), asked=lambda seed: RegionBudget(clicks=50, random_seed=seed)
         ),
-        "upper": Row(UPPER_BOUND),
+        "upper": Row(UPPER_BOUND, trained_on="both"),
     }
 )

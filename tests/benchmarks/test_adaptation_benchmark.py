@@ -95,7 +95,7 @@ def test_a_miniature_goes_through_every_row_and_is_not_done_twice(camvid: Path, 
     assert [row["row"] for row in rows] == [plan.what for plan in ROWS.values()]
     assert {"dusk", "block", "source", "ships", "minutes"} <= set(rows[0])
     cells = sorted((tmp_path / "work" / "cells").glob("*/cell.json"))
-    asked = [name for name, plan in ROWS.items() if plan.asked or plan.training == "labels of the target"]
+    asked = [name for name, plan in ROWS.items() if plan.by_split]
     assert len(cells) == len(ROWS) + len(asked)
     written = [path.stat().st_mtime_ns for path in cells]
     again = run(camvid, tmp_path, ["full", "source"])
@@ -125,7 +125,7 @@ def test_the_gap_is_closed_seed_by_seed() -> None:
     cells = [cell("source", 0, 0.4), cell("upper", 0, 0.6), cell("full", 0, 0.5)]
     cells += [cell("source", 1, 0.4), cell("upper", 1, 0.5), cell("full", 1, 0.5), cell("full", 2, 0.9)]
     assert [gap_closed(cells[index], cells, "dusk") for index in (2, 5, 6)] == [pytest.approx(50), 100, None]
-    (full,) = (row for row in summarize(cells, ["dusk"]) if row["row"] == "all together")
+    (full,) = (row for row in summarize(cells, ["dusk"]) if row["row"] == ROWS["full"].what)
     assert full["seeds"] == 3
     assert full["gap closed, dusk"] == pytest.approx(75)
     assert full["dusk"] == pytest.approx(100 * np.mean([0.5, 0.5, 0.9]))

@@ -18,8 +18,9 @@ from adaptation.self_training import (
     draw_choices,
     self_training_step,
 )
-from adaptation.source_training.optimization import parameter_groups
+from adaptation.source_training.optimization import HEAD_FACTOR, parameter_groups
 
+LEARNING_RATE = 6e-5
 REFERENCE = Path(__file__).parent.parent / "reference" / "methods" / "self_training_step.npz"
 
 
@@ -49,7 +50,7 @@ class Step:
         teacher_network = tiny_network()
         teacher_network.load_state_dict(self.weights("teacher/"), strict=False)
         self.teacher = MeanTeacher(teacher_network)
-        groups = parameter_groups(self.student, learning_rate=6e-5, weight_decay=0.01)
+        groups = parameter_groups(self.student, learning_rate=LEARNING_RATE, weight_decay=0.01)
         self.result = self_training_step(
             self.student,
             self.teacher,
@@ -88,10 +89,15 @@ def test_losses_are_the_authors(step) -> None:
     torch.testing.assert_close(torch.stack(losses(step.result)).double(), step("losses"), rtol=1e-5, atol=0)
 
 
-def test_pseudo_labels_masks_and_mixed_batch_are_exactly_the_authors(step) -> None:
-    assert torch.equal(step.result.pseudo.labels_NHW, step("pseudo_label").long())
+def differing_share(labels_NHW: torch.Tensor, expected_NHW: torch.Tensor) -> float:
+    return (labels_NHW != expected_NHW.long()).float().mean().item()
+
+
+def test_pseudo_labels_masks_and_mixed_batch_are_the_authors(step) -> None:
+    """A pixel whose two best classes tie goes either way with the CPU's order of summation: 1 in 131072 was seen."""
+    assert differing_share(step.result.pseudo.labels_NHW, step("pseudo_label")) <= 1e-4
     mixed = step.result.mixed_batch
-    assert torch.equal(mixed.labels_NHW, step("mixed_lbl").long())
+    assert differing_share(mixed.labels_NHW, step("mixed_lbl")) <= 1e-4
     assert torch.equal(mixed.weights_NHW, step("mixed_weight"))
     images = mixed.images_N3HW.contiguous().numpy().astype("<f4").tobytes()
     assert hashlib.sha256(images).hexdigest() == step.numbers["mixed_img_sha256"]
@@ -107,13 +113,20 @@ def test_gradients_are_the_authors(step) -> None:
 
 
 def test_parameters_after_the_step_are_the_authors(step) -> None:
-    """Sums to 1e-4 of the absolute values: AdamW moves an entry with a gradient of rounding noise a whole step."""
+    """Sums to 1e-4 of the absolute values.
+
+    AdamW moves even an entry whose gradient is rounding noise, such as a bias of attention's keys, by a whole step,
+    whose sign depends on the CPU: each adds two steps to the tolerance.
+    """
+    gradients = {name: parameter.grad for name, parameter in step.student.named_parameters()}
     for network, sums in ((step.student, "student_sums"), (step.teacher.network, "teacher_sums")):
         parameters = dict(network.named_parameters())
         for name, expected in zip(step.numbers["parameter_names"], step(sums).tolist(), strict=True):
-            if "scale_attention.embed_layers" not in name or not name.endswith("bias"):
-                values = parameters[name].double()
-                assert values.sum().item() == pytest.approx(expected, abs=1e-4 * values.abs().sum().item()), name
+            values, gradient = parameters[name].double(), gradients[name].abs()
+            noise = (gradient < max(1e-6 * gradient.max().item(), 1e-7)).sum().item()
+            rate = LEARNING_RATE * (1 if name.startswith("backbone") else HEAD_FACTOR)
+            tolerance = 1e-4 * values.abs().sum().item() + 2 * rate * noise
+            assert values.sum().item() == pytest.approx(expected, abs=tolerance), name
 
 
 def test_a_step_of_own_choices_learns_without_things_or_valid_pixels() -> None:

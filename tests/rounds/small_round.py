@@ -39,7 +39,7 @@ CONFIG = RoundConfig(
 PSEUDO_LABELS = CONFIG.model_copy(
     update={
         "recipe": "pseudo_labels", "rectified_share": 0.0, "self_training": None,
-        "pseudo_labels": PseudoLabelConfig(frames=5, statistics_frames=3),
+        "pseudo_labels": PseudoLabelConfig(frames=5, statistics_frames=3, statistics="both", mirrored=True, scale=1.5),
     }
 )  # fmt: skip
 CONFIGS = {config.recipe: config for config in (CONFIG, PSEUDO_LABELS)}

@@ -67,6 +67,19 @@ def test_of_each_class_the_surest_share_is_kept_and_people_are_believed(
     assert record.kept == pytest.approx(sure.mean())
 
 
+@pytest.mark.parametrize("config", [PseudoLabelConfig(statistics="start"), PseudoLabelConfig(mirrored=True, scale=1.5)])
+def test_views_and_statistics_are_asked_as_told(
+    config: PseudoLabelConfig, labeller: FrameLabeller, snapshot: Path, tmp_path: Path
+) -> None:
+    """The start's statistics alone read no frame beforehand; the given network keeps its own in any case."""
+    before = {name: tensor.clone() for name, tensor in labeller.network.state_dict().items()}
+    frames, told = Snapshot.read(snapshot).frames, list[tuple[int, int]]()
+    make_pseudo_labels(tmp_path, labeller, snapshot, frames, config, lambda done, total: told.append((done, total)))
+    read = 0 if config.statistics == "start" else len(frames)
+    assert told[-1] == (read + len(frames), read + len(frames))
+    assert all(torch.equal(before[name], tensor) for name, tensor in labeller.network.state_dict().items())
+
+
 def test_statistics_become_the_frames_own(snapshot: Path, tmp_path: Path) -> None:
     """One frame's: then the network in eval mode says of it what it says with the batch's own statistics."""
     config = NetworkConfig(encoder="efficientnet_lite0", head="light", detail=False)
