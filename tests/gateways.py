@@ -78,7 +78,7 @@ def frame_message(known_frame: NDArray[np.uint8]) -> pb.Frame:
     return pb.Frame(data=known_frame.tobytes(), format="rgb8", frame_id="known", height=height, width=width)
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Returns when the condition holds; fails when it does not come to hold."""
     deadline = time.monotonic() + within_s
     while not condition():

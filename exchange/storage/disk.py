@@ -66,8 +66,8 @@ class DiskBackend:
     def put(self, key: str, data: bytes, condition: Condition) -> str:
         target = self._folder / key
         with _explained(key):
-            with self._written(data) as partial:  # fails where the root is gone, which is not to be made anew
-                target.parent.mkdir(parents=True, exist_ok=True)
+            with self._written(data) as partial:
+                self._make_folder(target.parent)
                 if condition == ABSENT:
                     self._link(partial, target, key)
                 elif isinstance(condition, IfEtag):
@@ -112,6 +112,12 @@ class DiskBackend:
         """A root that was moved or unmounted for a while is away, not empty: nothing in it was deleted."""
         if not self._partial.is_dir():
             raise StorageUnavailable(f"{self._folder} is away: mount it again, or bring it back")
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and those between the root and it, but never the root, which may go away at any moment."""
+        if folder != self._folder and not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
 
     @contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from exchange.storage import StorageRoot, open_root
 from tests.console.deployment import STARTER, FakeGateway, leave_captured, leave_presence, leave_regions
+from tests.external_programs import require
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import LearnerProcess, until
 
@@ -48,11 +49,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Playwright has a loop of its own while it is there, beside which asynchronous tests cannot run."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
+    require("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -2,24 +2,19 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer
 import yaml
 
 import cli
+from tests.external_programs import needs
 from tests.monitoring.files import DASHBOARD, DEPLOY, PROMETHEUS, expressions, panel_queries, rules
 
-needs_prometheus = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="Prometheus is not installed: make setup-system"
-)
-needs_alertmanager = pytest.mark.skipif(
-    shutil.which("amtool") is None, reason="Alertmanager is not installed: make setup-system"
-)
+needs_prometheus = needs("promtool")
+needs_alertmanager = needs("amtool")
 WITHOUT_COMMAND = ("RoadshiftRefusing", "RoadshiftCaptureDropping")
 """They are answered by more gateways, or a wider way to the root."""
 _RECORDED = re.compile(r"\broadshift:[\w:]+")

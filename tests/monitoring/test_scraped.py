@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.external_programs import needs, require
 from tests.monitoring.deployment import Deployment, read_url, running_deployment
 from tests.monitoring.files import PROMETHEUS, expressions, panel_queries, rules
 from tests.rounds.conftest import write_frames
@@ -57,8 +58,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(scope="module")
 def monitoring(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
-    if shutil.which("prometheus") is None or shutil.which("prometheus-alertmanager") is None:
-        pytest.skip("Prometheus and Alertmanager are not installed: make setup-system")
+    require("prometheus", "prometheus-alertmanager")
     folder = tmp_path_factory.mktemp("monitoring")
     prometheus, alertmanager = f"127.0.0.1:{_free_port()}", f"127.0.0.1:{_free_port()}"
     with ExitStack() as stack:
@@ -169,7 +169,7 @@ def test_as_json_stderr_holds_objects_alone_and_stdout_the_announcements(deploym
         assert all(json.loads(line)["level"] for line in lines if line not in plain)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed: make setup-system")
+@needs("promtool")
 def test_promtool_has_nothing_to_say_of_what_is_exported(deployment: Deployment) -> None:
     until(lambda: 'percentile="99"' in read_url(f"http://{deployment.gateway_metrics}/metrics"), "a version's p99")
     for place in (deployment.gateway_metrics, deployment.learner_metrics):

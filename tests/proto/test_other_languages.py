@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.external_programs import needs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "clients" / "README.md").read_text()
@@ -23,7 +22,7 @@ def run_from_readme(pattern: str, folder: Path) -> set[str]:
     return {str(path.relative_to(folder / "gen")) for path in (folder / "gen").rglob("*.*")}
 
 
-@pytest.mark.skipif(shutil.which("grpc_cpp_plugin") is None, reason="gRPC for C++ is not installed")
+@needs("protoc", "grpc_cpp_plugin", "/usr/include/google/protobuf/timestamp.proto")
 def test_cpp_is_generated_and_has_what_the_readmes_client_uses(tmp_path: Path) -> None:
     files = run_from_readme(r"protoc -I proto --cpp_out=gen.*?\.proto", tmp_path)
     assert files == {f"roadshift/v1/segmentation.{kind}" for kind in ("pb.h", "pb.cc", "grpc.pb.h", "grpc.pb.cc")}
