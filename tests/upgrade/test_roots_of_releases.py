@@ -1,0 +1,61 @@
+"""Storage roots that releases have written, read by the code as it stands: one folder below `roots` for each release."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adaptation.service.round_state import Phase, read_progress, read_round
+from adaptation.service.triggers import read_triggers
+from exchange.audit import read_audit
+from exchange.erasures import ErasureReader
+from exchange.frames import read_shard
+from exchange.gateways import read_heartbeats
+from exchange.ledger import fetch_release, read_ledger
+from exchange.pins import read_pins
+from exchange.presence import PresenceReader
+from exchange.priors import read_priors
+from exchange.region_batches import read_batches, read_frame
+from exchange.serving_plan import read_plan
+from exchange.storage import StorageRoot, open_root
+from tests.upgrade.write_root import DOMAIN
+
+ROOTS = sorted((Path(__file__).parent / "roots").iterdir())
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=ROOTS, ids=lambda folder: folder.name)
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> StorageRoot:
+    return open_root(str(shutil.copytree(request.param, tmp_path / "root")))
+
+
+def test_what_is_served_is_read(root: StorageRoot, tmp_path: Path) -> None:
+    stored = read_plan(root)
+    assert stored is not None
+    assert (stored.plan.of(DOMAIN).serving, stored.plan.of(DOMAIN).previous) == (2, 1)
+    assert [entry.version for entry in read_ledger(root)] == [1, 2]
+    assert (fetch_release(root, 2, tmp_path / "fetched") / "weights.safetensors").is_file()
+    assert read_pins(root) == (1,)
+    (beat,) = read_heartbeats(root)
+    assert beat.versions.keys() == {1, 2}
+
+
+def test_what_was_captured_is_read(root: StorageRoot) -> None:
+    shards = root.list_objects("frames")
+    frames = [frame for info in shards for frame in read_shard(root.read(info.key).data, info.key)]
+    assert {frame.metadata.domain for frame in frames} == {DOMAIN, "sim-day"}
+    assert len(PresenceReader(root, DOMAIN).rows_since(LONG_AGO)) > 6
+    assert [record.domain for record in read_priors(root)] == [DOMAIN]
+    assert len(ErasureReader(root).unseen()) == 1
+
+
+def test_what_was_learnt_and_answered_is_read(root: StorageRoot) -> None:
+    (round_id,) = root.list_folders("rounds")
+    assert read_round(root, round_id).phase is Phase.PROMOTED
+    assert read_progress(root, round_id) is not None
+    assert read_triggers(root).rules["sim-day"].drift
+    (batch,) = read_batches(root, "sim-day")
+    assert [[opinion.label for opinion in task.opinions] for task in batch.tasks] == [[0], [255], []]
+    assert read_frame(root, "sim-day", batch.tasks[0]) is not None
+    assert {entry.what for entry in read_audit(root)} >= {"try", "promote", "pin"}
