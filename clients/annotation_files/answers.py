@@ -14,7 +14,10 @@ from exchange.regions import Opinion, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
 
 LEAST_OVERLAP = 0.5
-"""Of a shape and a region, over both: a polygon that was drawn over a mask still names it."""
+"""IoU of a shape and the region that it names: a loosely drawn polygon reaches it, and above it no shape can name two
+regions that share no pixel."""
+LEAST_LEAD = 0.1
+"""By which that IoU must exceed the IoU with any other region, unless the shape is exactly the region."""
 
 
 class Answer(NamedTuple):
@@ -46,7 +49,15 @@ def answer_of(shape: Shape, regions: tuple[AskedRegion, ...]) -> Answer | Refusa
     overlaps = [(_overlap(shape, region), region) for region in regions]
     best, region = max(overlaps, key=lambda pair: pair[0])
     if best < LEAST_OVERLAP:
-        return Refusal(shape.place, "it covers no region that was asked about: name the masks where they are")
+        why = (
+            f"with the nearest one, {_where(region)}, its overlap (IoU) is {_told(best)}; {LEAST_OVERLAP} is the least"
+        )
+        return Refusal(shape.place, f"it covers no region that was asked about: {why}: name the masks where they are")
+    others = [pair for pair in overlaps if not _is_same(pair[1], region)]
+    second, other = max(others, key=lambda pair: pair[0], default=(0.0, region))
+    if best < 1 and best - second < LEAST_LEAD:
+        both = f"{_where(region)} (IoU {_told(best)}) and {_where(other)} ({_told(second)})"
+        return Refusal(shape.place, f"it might be either of two regions, {both}: name the masks where they are")
     return answer(shape.place, region, shape.label)
 
 
@@ -156,3 +167,18 @@ def _overlap(shape: Shape, region: AskedRegion) -> float:
     box = region.task.box
     both = int(shape.inside_HW[box.top : box.bottom, box.left : box.right][region.task.segment_hw].sum())
     return both / max(int(shape.inside_HW.sum()) + int(region.task.segment_hw.sum()) - both, 1)
+
+
+def _is_same(one: AskedRegion, other: AskedRegion) -> bool:
+    """Whether both ask about the same pixels."""
+    return one.task.box == other.task.box and bool((one.task.segment_hw == other.task.segment_hw).all())
+
+
+def _where(region: AskedRegion) -> str:
+    box = region.task.box
+    return f"rows {box.top} to {box.bottom} and columns {box.left} to {box.right}"
+
+
+def _told(overlap: float) -> str:
+    """Two digits, rounded down: what lies under a bound never reads as the bound."""
+    return f"{int(overlap * 100) / 100:.2f}"

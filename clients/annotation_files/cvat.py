@@ -7,19 +7,21 @@ A mask's run lengths go row by row through its tight box, the pixels outside of 
 """
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
+import defusedxml.ElementTree
 import numpy as np
+from defusedxml import DefusedXmlException
 from numpy.typing import NDArray
 
 from clients.annotation_files.asked_frames import AskedFrame, image_file
+from clients.annotation_files.cvat_shapes import area_of, level_of
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 from exchange.regions import UNSURE, RegionTask
-from exchange.segments import segment_of
 
 ANNOTATIONS, IMAGES = "annotations.xml", "images"
 UNLABELLED, UNSURE_NAME = "unlabelled", "unsure"
@@ -36,6 +38,7 @@ class Shape(NamedTuple):
     label: int | None
     """A train id or UNSURE; None where nobody has said anything."""
     inside_HW: NDArray[np.bool_]
+    """The pixels that no named shape of a higher z_order hides."""
 
 
 def write_cvat(folder: Path, frames: Iterator[AskedFrame]) -> int:
@@ -69,6 +72,8 @@ def write_cvat(folder: Path, frames: Iterator[AskedFrame]) -> int:
 def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shape | Refusal]:
     """The shapes of an annotations.xml, or of a folder that has one, in frames that are known.
 
+    A shape that others hide whole is left out, as it is not seen in CVAT.
+
     Args:
         sizes: rows and columns of the known frames, by SHA-256.
 
@@ -79,17 +84,34 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
     path = path / ANNOTATIONS if path.is_dir() else path
     if not path.is_file():
         raise FileRefused(f"{path} is missing: give what CVAT exported, or --format cityscapes")
-    data = read_bounded(path, _MOST_BYTES)
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise FileRefused(f"{path} declares entities, which CVAT does not: export it anew")
+    root = _parsed(path)
+    images = root.findall("image")
+    times = Counter(_sha256_of(image) for image in images)
+    for image in images:
+        place = f"{path.name}, image {image.get('name', '')}"
+        why = _why_not(image, sizes, times)
+        if why is None:
+            yield from _shapes(place, image, sizes[_sha256_of(image)])
+        else:
+            yield Refusal(place, why)
+
+
+def _parsed(path: Path) -> ET.Element:
+    """Raises FileRefused where it is no CVAT for images 1.1; OSError."""
     try:
-        root = ET.fromstring(data)  # noqa: S314 - without a DTD there is nothing to expand
-    except ET.ParseError as error:
-        raise FileRefused(f"{path} is no whole XML file: {error}") from error
-    if root.tag != "annotations" or root.findtext("version") != "1.1" or root.find("track") is not None:
+        root = defusedxml.ElementTree.fromstring(read_bounded(path, _MOST_BYTES), forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise FileRefused(f"{path} has a DOCTYPE or declares entities, which CVAT does not: export it anew") from error
+    except (ET.ParseError, ValueError, LookupError) as error:  # the last two of encodings that are not known
+        raise FileRefused(f"{path} is no whole XML file: {error}: export it anew") from error
+    if root.tag != "annotations" or root.findtext("version") != "1.1":
         raise FileRefused(f"{path} is no CVAT for images 1.1: choose that format when you export from CVAT")
-    for image in root.iter("image"):
-        yield from _shapes(image, sizes)
+    if strange := sorted({child.tag for child in root} - {"version", "meta", "image"}):
+        raise FileRefused(
+            f"{path} holds a {strange[0]}, so that it is no CVAT for images 1.1 (tracks are of CVAT for video): choose"
+            " that format when you export from CVAT"
+        )
+    return root
 
 
 def name_of(label: int | None) -> str:
@@ -113,60 +135,47 @@ def _mask(task: RegionTask) -> dict[str, str]:
     }
 
 
-def _shapes(image: ET.Element, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shape | Refusal]:
-    name = image.get("name", "")
-    sha256, told = Path(name).stem, (image.get("height", ""), image.get("width", ""))
+def _sha256_of(image: ET.Element) -> str:
+    return Path(image.get("name", "")).stem
+
+
+def _why_not(image: ET.Element, sizes: Mapping[str, tuple[int, int]], times: Mapping[str, int]) -> str | None:
+    sha256, told = _sha256_of(image), (image.get("height", "?"), image.get("width", "?"))
     size_hw = sizes.get(sha256)
     if size_hw is None:
-        yield Refusal(name, "no region of this frame was asked about: keep the names of the exported images")
-        return
+        return "no region of this frame was asked about: keep the names of the exported images"
+    if times[sha256] > 1:
+        return f"the file names it {times[sha256]} times: keep one with all of its shapes"
     if told != tuple(map(str, size_hw)):
-        was = f"{size_hw[0]} x {size_hw[1]}"
-        yield Refusal(name, f"it is {' x '.join(told)} where the frame is {was}: label it at its own size")
-        return
-    for number, element in enumerate(element for element in image if element.tag != "tag"):
-        place, label = f"{name}, {element.tag} {number + 1}", element.get("label", "")
-        if label not in _LABELS:
-            yield Refusal(place, f"there is no class {label!r}: use the names that were exported")
-            continue
+        return f"it is {' x '.join(told)} where the frame is {size_hw[0]} x {size_hw[1]}: label it at its own size"
+    return None
+
+
+def _shapes(place: str, image: ET.Element, size_hw: tuple[int, int]) -> Iterator[Shape | Refusal]:
+    """The shapes of one image, those that are painted last first."""
+    by_level: dict[int, list[tuple[str, ET.Element]]] = {}
+    for number, element in enumerate(image, 1):
+        each = f"{place}, {element.tag} {number}"
         try:
-            yield Shape(place, sha256, _LABELS[label], _area(element, size_hw))
-        except KeyError as error:
-            yield Refusal(place, f"it has no {error.args[0]}")
-        except (ValueError, OverflowError) as error:
-            yield Refusal(place, f"it is no area in its image: {error}")
-
-
-def _lengths(text: str) -> list[int]:
-    try:
-        return [int(length) for length in text.split(",")]
-    except ValueError:
-        raise ValueError(f"run lengths {text[:64]!r}: give whole numbers with commas") from None
-
-
-def _area(element: ET.Element, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Raises KeyError, ValueError or OverflowError where it is none."""
-    drawn_HW = np.zeros(size_hw, np.uint8)
-    if element.tag == "mask":
-        top, left, height, width = (int(element.attrib[key]) for key in ("top", "left", "height", "width"))
-        lengths = _lengths(element.attrib["rle"])
-        if min(top, left) < 0 or min(height, width) < 1 or top + height > size_hw[0] or left + width > size_hw[1]:
-            raise ValueError(
-                f"a mask of {height} x {width} at {top}, {left} in an image of {size_hw[0]} x {size_hw[1]}"
-            )
-        drawn_HW[top : top + height, left : left + width] = segment_of(lengths, (height, width))
-    elif element.tag == "polygon":
-        points_N2 = np.array([[float(x) for x in point.split(",")] for point in element.attrib["points"].split(";")])
-        if points_N2.ndim != 2 or points_N2.shape[1] != 2 or not np.isfinite(points_N2).all():
-            raise ValueError("points that are no polygon")
-        if (points_N2 < -1).any() or (points_N2 > (size_hw[1] + 1, size_hw[0] + 1)).any():
-            raise ValueError("points outside of the image")
-        cv2.fillPoly(drawn_HW, [np.floor(points_N2).astype(np.int32)], (1,))
-    elif element.tag == "box":
-        x0, y0, x1, y1 = (float(element.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
-        if not (0 <= x0 < x1 <= size_hw[1] and 0 <= y0 < y1 <= size_hw[0]):
-            raise ValueError(f"a box from {y0:g}, {x0:g} to {y1:g}, {x1:g}")
-        drawn_HW[round(y0) : round(y1), round(x0) : round(x1)] = 1
-    else:
-        raise ValueError(f"a {element.tag}; masks, polygons and boxes are areas")
-    return drawn_HW > 0
+            by_level.setdefault(level_of(element), []).append((each, element))
+        except ValueError as error:
+            yield Refusal(each, str(error))
+    above_HW = np.zeros(size_hw, np.bool_)
+    for level in sorted(by_level, reverse=True):
+        painted_HW = above_HW.copy()  # on one level, no shape is above another
+        for each, element in by_level[level]:
+            label = element.get("label", "")
+            if label not in _LABELS:
+                yield Refusal(each, f"there is no class {label!r}: use the names that were exported")
+                continue
+            try:
+                inside_HW = area_of(element, size_hw)
+            except ValueError as error:
+                yield Refusal(each, f"it is no area in its image: {error}: correct it in CVAT, or delete it")
+                continue
+            if _LABELS[label] is not None:
+                painted_HW |= inside_HW
+            inside_HW &= ~above_HW
+            if inside_HW.any():
+                yield Shape(each, _sha256_of(image), _LABELS[label], inside_HW)
+        above_HW = painted_HW

@@ -1,4 +1,4 @@
-"""Storage roots that releases have written, read by the code as it stands: one folder below `roots` for each release."""
+"""Storage roots that releases have written, read by the code as it stands: a folder below `roots` for each release."""
 
 import shutil
 from datetime import UTC, datetime
