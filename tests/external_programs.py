@@ -12,6 +12,7 @@ PACKAGES = MappingProxyType(
         "/usr/include/google/protobuf/timestamp.proto": "libprotobuf-dev",  # protoc's includes
         "grpc_cpp_plugin": "protobuf-compiler-grpc",
         "chromium": "chromium",
+        "/usr/lib/x86_64-linux-gnu/libatomic.so.1": "libatomic1",  # the driver that Playwright brings
         "prometheus": "prometheus",
         "promtool": "prometheus",
         "prometheus-alertmanager": "prometheus-alertmanager",
