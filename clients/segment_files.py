@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from clients.client import RequestFailed, RoadshiftClient, SegmentResult
-from exchange.label_images import LabelImageError
+from exchange.images.labels import LabelImageError
 
 
 @dataclass(frozen=True)

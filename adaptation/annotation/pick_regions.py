@@ -25,7 +25,7 @@ from adaptation.networks.checkpoints import CheckpointError
 from adaptation.rounds.region_requests import full_size_logits
 from adaptation.service.round_files import write_whole
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png, encode_palette_png
+from exchange.images.labels import LabelImageError, decode_index_png, encode_gray_png, encode_palette_png
 from exchange.label_space import NUM_CLASSES
 from exchange.records import RecordError
 from exchange.regions import RegionTask

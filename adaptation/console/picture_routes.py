@@ -9,7 +9,7 @@ from adaptation.console import pictures
 from adaptation.console.backstage import Backstage
 from adaptation.console.relabelling import CannotLabel
 from exchange.frames import CapturedFrame
-from exchange.label_images import LabelImageError
+from exchange.images.labels import LabelImageError
 from exchange.label_space import NUM_CLASSES
 from exchange.records import RecordError
 from exchange.releases import ReleaseError

@@ -12,7 +12,7 @@ from PIL import Image
 from adaptation.annotation.surroundings import Surroundings
 from adaptation.data.captured_images import decode_rgb
 from exchange.frames import CapturedFrame
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES, PALETTE_RGB
 
 WIDEST_PX = 2048

@@ -65,7 +65,7 @@ class _Labeller:
         import numpy as np
 
         from exchange.frame_fitting import fit_frame, restore_labels
-        from exchange.label_images import encode_palette_png
+        from exchange.images.labels import encode_palette_png
 
         rows, columns = asked.head["size_hw"]
         image_HW3 = np.frombuffer(asked.body, np.uint8).reshape(rows, columns, 3)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from exchange.images.labels import ColorPalette, LabelImageError, decode_index_png, decode_rgb16_png
 from exchange.label_space import (
     CAMVID_ID_TO_TRAIN_ID,
     CAMVID_VOID_ID,
@@ -21,8 +21,8 @@ from exchange.label_space import (
     lookup_table,
 )
 
-LabelIds = Literal["cityscapes", "train", "synthia", "camvid"]
-"""Which ids a label file holds: Cityscapes labelIds (GTA5's are the same), train ids, SYNTHIA's or CamVid's."""
+LabelIds = Literal["cityscapes", "gta5", "train", "synthia", "camvid"]
+"""Which ids a label file holds: Cityscapes labelIds, the same as indices of a colour palette, train ids, or others'."""
 
 
 class DataError(Exception):
@@ -50,9 +50,16 @@ def _cityscapes_table() -> NDArray[np.int16]:
 
 _TABLES: Mapping[LabelIds, NDArray[np.int16]] = {
     "cityscapes": _cityscapes_table(),
+    "gta5": _cityscapes_table(),
     "train": _train_ids_table(),
     "synthia": lookup_table(SYNTHIA_ID_TO_TRAIN_ID, range(23)),
     "camvid": lookup_table(CAMVID_ID_TO_TRAIN_ID, range(CAMVID_VOID_ID, CAMVID_VOID_ID + 1)),
+}
+_COLORS: Mapping[LabelIds, ColorPalette] = {
+    "cityscapes": "none",
+    "gta5": "cityscapes",
+    "train": "train",
+    "camvid": "none",
 }
 
 
@@ -69,20 +76,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_ids(frame: LabelledFrame) -> NDArray[Any]:
-    if frame.label_ids == "synthia":
-        # 16 bits a channel, class id in R and instance in G: only OpenCV keeps the 16 bits, and it gives BGR.
-        stored = cv2.imread(str(frame.labels), cv2.IMREAD_UNCHANGED)
-        if stored is None or stored.ndim != 3 or stored.dtype != np.uint16:
-            raise DataError(f"{frame.labels} is no 16-bit RGB PNG, as GT/LABELS of SYNTHIA holds: restore it")
-        return stored[:, :, 2]
     try:
-        with Image.open(frame.labels) as stored_8bit:  # keeps a palette PNG's indices, which OpenCV would colour
-            ids = np.asarray(stored_8bit)
-    except (OSError, UnidentifiedImageError) as error:
+        data = frame.labels.read_bytes()
+        if frame.label_ids == "synthia":
+            return decode_rgb16_png(data)[..., 0]  # class id in R and instance in G
+        return decode_index_png(data, _COLORS[frame.label_ids])
+    except (OSError, LabelImageError) as error:
         raise DataError(f"{frame.labels} cannot be read as a label image: restore it ({error})") from error
-    if ids.ndim != 2:
-        raise DataError(f"{frame.labels} holds colours, not class ids: give the single-channel label files instead")
-    return ids
 
 
 def read_labels(frame: LabelledFrame) -> NDArray[np.uint8]:

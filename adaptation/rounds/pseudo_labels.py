@@ -26,7 +26,7 @@ from adaptation.networks.windows import Size
 from adaptation.rounds.recipes import PseudoLabelConfig
 from adaptation.rounds.snapshot import FrozenFrame, read_asked
 from exchange.frame_fitting import fit_frame, fitted_size, restore_labels
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.networks import whole_frame_windows
 

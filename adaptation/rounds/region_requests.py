@@ -33,7 +33,7 @@ from adaptation.region_selection import (
     select_regions,
 )
 from exchange.frame_fitting import fit_frame
-from exchange.label_images import decode_index_png, encode_gray_png
+from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.releases import file_sha256
 

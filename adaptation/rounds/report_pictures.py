@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adaptation.data.labelled_frames import read_image
 from adaptation.evaluation.evaluate import spread
 from adaptation.rounds.snapshot import Snapshot, read_truth
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.label_space import colorize
 
 _FRAMES = 4

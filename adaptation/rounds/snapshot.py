@@ -15,7 +15,7 @@ from adaptation.data.data_choice import DataChoice, choose_data
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_image, read_labels
 from adaptation.data.layouts import detect_layout
 from adaptation.rounds.steps import RoundError
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.releases import file_sha256
 
 SNAPSHOT_FILE = "snapshot.json"

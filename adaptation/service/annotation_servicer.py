@@ -16,7 +16,7 @@ from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, 
 from adaptation.data.captured_images import encode_rgb_png
 from adaptation.service.learner import Learner
 from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.records import RecordError
 from exchange.region_batches import TooManyBatches
 from exchange.regions import Box

@@ -16,7 +16,7 @@ from adaptation.data.captured_frames import newest_first
 from adaptation.service.round_state import round_key
 from exchange.failpoints import failpoint
 from exchange.frames import encode_members, join_shard
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.locations import FRAMES, DomainName, ShardName
 from exchange.records import Record
 from exchange.region_batches import read_batches

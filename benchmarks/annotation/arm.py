@@ -30,7 +30,7 @@ from adaptation.service.round_files import ASKED_FOLDER, TARGET_FOLDER
 from benchmarks.annotation.people import label_all
 from benchmarks.gate.city import TARGET, City, crop_settings
 from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.label_space import IGNORE_ID
 from exchange.locations import ShardName
 from exchange.region_batches import create_batch, keep_frame, read_batches

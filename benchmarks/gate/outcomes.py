@@ -19,7 +19,7 @@ from adaptation.gate.verdict import Verdict
 from benchmarks.gate.city import City
 from benchmarks.report import Row
 from exchange.frame_fitting import fit_frame
-from exchange.label_images import encode_gray_png
+from exchange.images.labels import encode_gray_png
 from exchange.networks import whole_frame_windows
 
 BETTER, WORSE, SOURCE_LOST = 0.01, 0.01, 0.02

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.engine import BareEngine
 from exchange.frame_fitting import fit_frame
-from exchange.label_images import LabelImageError, decode_index_png
+from exchange.images.labels import LabelImageError, decode_index_png
 
 Labels = bytes | NDArray[np.uint8]
 """A palette PNG, or train ids uint8 [H, W]."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.serving.engine import BareEngine
 from exchange.frame_fitting import fit_frame, restore_labels
-from exchange.label_images import encode_palette_png
+from exchange.images.labels import encode_palette_png
 
 _LONGEST_WAIT_S = 5.0
 """LitServe refuses what has waited longer: half of what a vehicle waits, so that it computes no frame in vain.

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded, some_of
-from exchange.label_images import LabelImageError, decode_index_png, encode_gray_png
+from exchange.images.labels import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import DomainName
 from exchange.plain_words import counted, refusal_of
@@ -27,6 +27,8 @@ from exchange.segments import MOST_RUNS
 
 IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
 _MOST_BYTES = 256 << 20
+_OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Endings of pictures, in small letters, that people may have painted in instead."""
 
 
 def _a_label(number: int) -> int:
@@ -99,6 +101,9 @@ def read_cityscapes(
     painted = {file.stem: file for file in sorted((folder / LABELS).glob("*.png"))}
     for sha256 in sorted(painted.keys() - by_frame.keys()):
         yield Refusal(f"{LABELS}/{sha256}.png", f"{REGIONS} lists no region of it: list what was labelled")
+    for file in sorted((folder / LABELS).glob("*")):
+        if file.suffix != ".png" and file.suffix.lower() in _OTHER_PICTURES:
+            yield Refusal(f"{LABELS}/{file.name}", "it is not read: paint in the .png files that were exported")
     missing = [sha256 for sha256 in by_frame if painted and sha256 in known.keys() - painted.keys()]
     if missing:
         yield Refusal(
@@ -127,6 +132,8 @@ def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, 
             yield Refusal(place, f"it holds {strange[0]}: give train ids from 0 to {NUM_CLASSES - 1}, or {IGNORE_ID}")
             return
     by_key = {_listed(region).key: region for region in known}
+    asked = [by_key[each.key] for each in listed if each.key in by_key]
+    outside = 0 if labels_HW is None else _labelled_outside(labels_HW, asked)
     for region in listed:
         found = by_key.get(region.key)
         if found is None:
@@ -134,19 +141,27 @@ def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, 
                 f"{REGIONS}, frame {region.frame_sha256}, box {tuple(region.box)}",
                 "no such region was asked about: leave all but the class as it was exported",
             )
-            continue
-        said = _said(region, found, labels_HW)
-        if isinstance(said, Refusal):
-            yield said
-        elif said is not None:
-            yield answer(_place(region), found, said)
-    if labels_HW is not None:
-        rest_HW = labels_HW != IGNORE_ID
-        for asked in (by_key[each.key] for each in listed if each.key in by_key):
-            box = asked.task.box
-            rest_HW[box.top : box.bottom, box.left : box.right] &= ~asked.task.segment_hw
-        if rest_HW.any():
-            yield Refusal(place, f"{counted(int(rest_HW.sum()), 'labelled pixel')} where nothing was asked about")
+        elif not outside:
+            said = _said(region, found, labels_HW)
+            if isinstance(said, Refusal):
+                yield said
+            elif said is not None:
+                yield answer(_place(region), found, said)
+    if outside:
+        yield Refusal(
+            place,
+            f"{counted(outside, 'labelled pixel')} where nothing was asked about, so that nothing of this frame is"
+            f" taken: paint {IGNORE_ID} there",
+        )
+
+
+def _labelled_outside(labels_HW: NDArray[np.uint8], asked: list[AskedRegion]) -> int:
+    """Pixels with a label that belong to none of the regions."""
+    rest_HW = labels_HW != IGNORE_ID
+    for region in asked:
+        box = region.task.box
+        rest_HW[box.top : box.bottom, box.left : box.right] &= ~region.task.segment_hw
+    return int(rest_HW.sum())
 
 
 def _said(listed: ListedRegion, known: AskedRegion, labels_HW: NDArray[np.uint8] | None) -> int | Refusal | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from roadshift.v1 import segmentation_pb2 as pb
 
 from clients.client.connection import RequestFailed
-from exchange.label_images import decode_index_png, encode_palette_png
+from exchange.images.labels import decode_index_png, encode_palette_png
 from exchange.label_space import colorize
 
 

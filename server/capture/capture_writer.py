@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from exchange.frame_fitting import restore_labels
 from exchange.frames import CapturedFrame, FrameMetadata, ImageExtension, KeptFor, encode_members
-from exchange.label_images import encode_gray_png, encode_palette_png
+from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.pseudonyms import Pseudonyms
 from server.capture.sampling import DomainSample
 from server.capture.served_frame import ServedFrame

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from exchange.frames import CapturedFrame, FrameMetadata
-from exchange.label_images import encode_gray_png, encode_palette_png
+from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.region_batches import create_batch, keep_frame
 from exchange.regions import Box, RegionBatch, RegionTask, is_held_out, new_batch_id
 from exchange.storage import StorageRoot

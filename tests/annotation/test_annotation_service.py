@@ -14,7 +14,7 @@ from clients.annotation import UNSURE, AnnotationClient
 from clients.client import RequestFailed
 from exchange.audit import read_audit
 from exchange.calling import Connection
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.region_batches import read_batches
 from exchange.regions import RegionBatch
 from exchange.storage import StorageRoot, open_root

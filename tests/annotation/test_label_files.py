@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 import cli
 from exchange.audit import read_audit
-from exchange.label_images import decode_index_png, encode_gray_png
+from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import TRAIN_ID
 from exchange.region_batches import read_batches
 from exchange.regions import UNSURE

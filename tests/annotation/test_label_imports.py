@@ -3,13 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from exchange.audit import read_audit
+from exchange.images.labels import encode_gray_png, encode_palette_png
+from exchange.images.whole_png import PALETTE
 from exchange.region_batches import read_batches
 from exchange.storage import StorageRoot
-from tests.annotation.asked_regions import CAR, ROAD, Clock, asked_frame, leave_batch, sha256_of
+from tests.annotation.asked_regions import CAR, ROAD, SIZE_HW, Clock, asked_frame, leave_batch, sha256_of
 from tests.annotation.test_label_files import changed_list, changed_xml, exported, imported, labels, run, tree_of
+from tests.exchange.png_files import gray_png, optimised_png, png_of
 
 FRAMES = [asked_frame(0), asked_frame(1)]
 
@@ -138,3 +144,82 @@ def test_the_audit_tells_what_somebody_who_investigates_needs(
     assert read_batches(root, "sim-dusk") == []
     assert run("drop", "--batch", batch_of_two, "--domain", "sim-dusk", "--root", root.url).exit_code == 1
     assert read_audit(root)[-1] == last
+
+
+def painted(label: int) -> NDArray[np.uint8]:
+    """The one region of a frame with a label, uint8 [H, W]."""
+    painted_HW = np.full(SIZE_HW, 255, np.uint8)
+    painted_HW[28:32, 0:8] = label
+    return painted_HW
+
+
+def put(folder: Path, number: int, png: bytes) -> str:
+    """In the place of a frame's labels."""
+    path = folder / "labels" / f"{sha256_of(FRAMES[number])}.png"
+    path.write_bytes(png)
+    return f"labels/{path.name}"
+
+
+def test_pngs_that_an_optimiser_or_we_gave_a_palette_are_taken(
+    root: StorageRoot, batch_of_two: str, tmp_path: Path
+) -> None:
+    folder = exported(root, tmp_path / "out", "cityscapes")
+    put(folder, 0, optimised_png(painted(CAR)))
+    put(folder, 1, optimised_png(painted(255)))
+    assert imported(root, folder, "cityscapes").exit_code == 0
+    assert labels(root) == [CAR, None]
+    put(folder, 1, encode_palette_png(painted(ROAD)))
+    assert imported(root, folder, "cityscapes").exit_code == 0
+    assert labels(root) == [CAR, ROAD]
+
+
+def test_nothing_of_a_png_with_labels_elsewhere_is_offered(
+    root: StorageRoot, batch_of_two: str, tmp_path: Path
+) -> None:
+    folder = exported(root, tmp_path / "out", "cityscapes")
+    everywhere_HW = painted(CAR)
+    everywhere_HW[0, 0] = ROAD
+    place = put(folder, 0, encode_gray_png(everywhere_HW))
+    result = imported(root, folder, "cityscapes")
+    assert result.exit_code == 1
+    assert f"{place}: 1 labelled pixel where nothing was asked about" in result.output
+    assert "--take-valid" not in result.output, "there is nothing else"
+    changed_list(folder, place_of(folder, 0), **{"class": CAR})
+    put(folder, 1, encode_gray_png(painted(ROAD)))
+    assert "or take the other 1 answer by --take-valid" in imported(root, folder, "cityscapes").output
+    taken = imported(root, folder, "cityscapes", "--take-valid")
+    assert taken.exit_code == 0
+    assert "1 answer of anna taken" in taken.output
+    assert labels(root) == [None, ROAD]
+
+
+def test_pngs_that_leave_their_ids_open_are_refused_by_name(
+    root: StorageRoot, batch_of_two: str, tmp_path: Path
+) -> None:
+    folder = exported(root, tmp_path / "out", "cityscapes")
+    put(folder, 1, encode_gray_png(painted(ROAD)))
+    bits = (painted(ROAD) > 0).astype(np.uint8)
+    vehicles = png_of(1 - bits, PALETTE, 1, palette=[(0, 0, 0), (0, 0, 142)])
+    for png in (gray_png(bits, 1), vehicles, encode_gray_png(painted(CAR))[:-12]):
+        place = put(folder, 0, png)
+        result = imported(root, folder, "cityscapes")
+        assert result.exit_code == 1
+        assert f"refused: {place}: " in result.output
+        assert "the other 1 answer by --take-valid" in result.output
+    assert labels(root) == [None, None]
+
+
+def test_pictures_of_other_formats_beside_the_pngs_are_told(
+    root: StorageRoot, batch_of_two: str, tmp_path: Path
+) -> None:
+    folder = exported(root, tmp_path / "out", "cityscapes")
+    changed_list(folder, place_of(folder, 1), **{"class": CAR})
+    for ending in ("jpg", "PNG"):
+        painted_in = folder / "labels" / f"{sha256_of(FRAMES[0])}.{ending}"
+        Image.fromarray(painted(CAR)).save(painted_in)
+        result = imported(root, folder, "cityscapes")
+        assert result.exit_code == 1
+        assert f"labels/{painted_in.name}: it is not read" in result.output
+        painted_in.unlink()
+    (folder / "labels" / "Thumbs.db").write_bytes(b"")
+    assert imported(root, folder, "cityscapes").exit_code == 0

@@ -14,7 +14,7 @@ from adaptation.service.laid_out_frames import erased_since, lay_out
 from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
 from exchange.erasures import erase_stored, request_erasure
 from exchange.frames import CapturedFrame, encode_members, join_shard
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.locations import ShardName
 from exchange.region_batches import read_batches
 from exchange.regions import UNSURE

@@ -14,7 +14,7 @@ import simplejpeg
 from benchmarks.serving.engine import BareEngine
 from benchmarks.serving.known_frames import KnownFrame
 from clients.rendered_frames import render_drives
-from exchange.label_images import encode_palette_png
+from exchange.images.labels import encode_palette_png
 from server.settings import STARTER_RELEASE
 
 WAYS = [

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from exchange.frames import CapturedFrame, read_shard
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.locations import ShardName
 from exchange.pseudonyms import Pseudonyms
 from exchange.retention import Retention, trim_frames, trim_presence

@@ -15,7 +15,7 @@ import numpy as np
 
 from clients.client import Connection, FrameSettings, RequestFailed, RoadshiftClient
 from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
-from exchange.label_images import decode_index_png, encode_gray_png, encode_palette_png
+from exchange.images.labels import decode_index_png, encode_gray_png, encode_palette_png
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import ShardName, presence_key
 from exchange.presence import PresenceRow, PresenceRows

@@ -10,6 +10,9 @@ from PIL import Image
 
 from adaptation.data.labelled_frames import DataError, read_frame, read_labels
 from adaptation.data.layouts import Layout, detect_layout, list_frames
+from exchange.images.whole_png import RGB
+from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, PALETTE_RGB
+from tests.exchange.png_files import optimised_png, png_of
 
 IDS = np.array([[7, 8], [33, 0]], dtype=np.uint8)
 TRAIN_IDS = np.array([[0, 1], [18, 255]], dtype=np.uint8)
@@ -26,7 +29,10 @@ def write_ids(path: Path, ids: NDArray[np.uint8], *, palette: bool = False) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(ids)
     if palette:
-        image.putpalette(bytes(range(255, -1, -1)) * 3)
+        colors = np.full((256, 3), (1, 2, 3), dtype=np.uint8)
+        for index, train_id in CITYSCAPES_ID_TO_TRAIN_ID.items():
+            colors[index] = PALETTE_RGB[train_id]
+        image.putpalette(colors.tobytes())
     image.save(path)
 
 
@@ -150,3 +156,42 @@ def test_synthia_labels_must_have_sixteen_bits(tmp_path: Path) -> None:
     write_ids(frame.labels, IDS)
     with pytest.raises(DataError, match="no 16-bit RGB PNG"):
         read_labels(frame)
+
+
+@pytest.mark.parametrize("layout", [layout for layout in WRITERS if layout != "synthia"])
+def test_labels_that_were_optimised_are_the_same(layout: Layout, tmp_path: Path) -> None:
+    WRITERS[layout](tmp_path)
+    for frame in list_frames(tmp_path):
+        frame.labels.write_bytes(optimised_png(np.asarray(Image.open(frame.labels))))
+        np.testing.assert_array_equal(read_labels(frame), TRAIN_IDS)
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_labels_that_are_not_whole_are_named(layout: Layout, tmp_path: Path) -> None:
+    WRITERS[layout](tmp_path)
+    frame = list_frames(tmp_path)[0]
+    whole = frame.labels.read_bytes()
+    for cut in (len(whole) - 12, len(whole) - 20, len(whole) // 2):
+        frame.labels.write_bytes(whole[:cut])
+        with pytest.raises(DataError, match=rf"{frame.labels.name} cannot be read.*not a complete PNG"):
+            read_labels(frame)
+    Image.fromarray(IDS).save(frame.labels, "JPEG")
+    with pytest.raises(DataError, match=rf"{frame.labels.name} cannot be read.*a JPEG"):
+        read_labels(frame)
+
+
+def test_synthia_labels_with_rows_missing_are_named(tmp_path: Path) -> None:
+    write_synthia(tmp_path)
+    frame = list_frames(tmp_path)[0]
+    frame.labels.write_bytes(png_of(np.zeros((2, 2, 3), np.uint16), RGB, 16, rows=bytes(13)))
+    with pytest.raises(DataError, match=r"0000000\.png cannot be read.*13 of 26 bytes"):
+        read_labels(frame)
+
+
+def test_a_palette_of_other_colors_is_refused_but_where_the_layout_has_them(tmp_path: Path) -> None:
+    for layout in ("cityscapes", "camvid", "camvid-frames"):
+        WRITERS[layout](tmp_path / layout)
+        frame = list_frames(tmp_path / layout)[0]
+        write_ids(frame.labels, IDS, palette=True)
+        with pytest.raises(DataError, match=rf"{frame.labels.name} cannot be read.*palette"):
+            read_labels(frame)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from exchange.label_images import (
+from exchange.images.labels import (
     LabelImageError,
     decode_index_png,
     decode_runs,

@@ -12,7 +12,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
 from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
-from exchange.label_images import encode_gray_png, encode_palette_png
+from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.locations import ShardName, presence_hour, presence_key
 from exchange.presence import PresenceReader, PresenceRow, PresenceRows, domains_with_presence
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms, vehicle_of_drive

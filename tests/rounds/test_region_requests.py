@@ -18,7 +18,7 @@ from adaptation.region_selection import regions_per_round
 from adaptation.rounds.region_requests import RegionBudget, RegionRequests, answer_from_truth, request_regions
 from adaptation.rounds.run import adapt
 from adaptation.rounds.snapshot import Snapshot, list_target, read_asked
-from exchange.label_images import decode_index_png
+from exchange.images.labels import decode_index_png
 from exchange.label_space import IGNORE_ID
 from tests.rounds import small_round as small
 

@@ -14,7 +14,7 @@ from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.frame_fitting import fit_frame, restore_labels
-from exchange.label_images import decode_index_png, decode_runs
+from exchange.images.labels import decode_index_png, decode_runs
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, VersionUnavailable
 from server.segmenter import FakeSegmenter
 from tests.gateways import FRAME_SIZE_HW, Served, StartGateway, eventually

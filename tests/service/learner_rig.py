@@ -28,7 +28,7 @@ from adaptation.service.round_state import read_round
 from exchange.failpoints import VARIABLE
 from exchange.frames import CapturedFrame, FrameMetadata, KeptFor, encode_members, join_shard
 from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
-from exchange.label_images import encode_gray_png, encode_palette_png
+from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.locations import ShardName
 from exchange.networks import whole_frame_windows
 from exchange.plan_changes import named_versions

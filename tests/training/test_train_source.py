@@ -24,6 +24,7 @@ from adaptation.source_training.checkpoint import CHECKPOINT_NAME
 from adaptation.source_training.errors import TrainingError
 from adaptation.source_training.record import TrainingRecord
 from adaptation.source_training.train import check_out, train
+from tests.exchange.png_files import optimised_png
 
 PROGRAM = Path(__file__).with_name("small_training.py")
 
@@ -195,6 +196,20 @@ def test_the_commands_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     written = json.loads(scores.read_text())
     assert written["frames"] == 2
     assert sum(written["true_pixels"].values()) == 2 * 60 * 80
+
+
+def test_optimised_labels_score_as_before(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    optimised = tmp_path / "optimised"
+    shutil.copytree(data, optimised)
+    for path in (optimised / "labels").iterdir():
+        path.write_bytes(optimised_png(np.asarray(Image.open(path))))
+    scores = []
+    for folder in (data, optimised):
+        status, output = run("evaluate", uninterrupted, "--data", folder, "--json", tmp_path / "scores.json")
+        assert status == 0, output
+        scores.append(json.loads((tmp_path / "scores.json").read_text()))
+    assert scores[0]["true_pixels"] == scores[1]["true_pixels"]
+    assert scores[0]["mean_iou"] == scores[1]["mean_iou"]
 
 
 def run(*arguments: Any) -> tuple[int, str]:

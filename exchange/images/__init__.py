@@ -1,0 +1,1 @@
+"""Images: whole PNGs and label files."""
