@@ -35,6 +35,6 @@ def change_record(
             else:
                 root.replace(key, record.encode(), found.etag)
         except (ObjectExists, ObjectChanged):
-            continue
+            continue  # whatever is there is read before anything is decided
         return record
     raise ObjectChanged(f"{key} changes too quickly: try again")

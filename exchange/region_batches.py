@@ -1,11 +1,13 @@
 """Batches of regions, and the frames that they ask about, in a storage root; the learner and its desk meet here."""
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.locations import MAX_DOMAINS, REGIONS, region_batch_key, region_batches_folder, region_frame_key
 from exchange.record_changes import change_record
+from exchange.records import RecordError
 from exchange.regions import MOST_BATCHES, RegionBatch, RegionTask, tasks_of
 from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
 
@@ -19,10 +21,11 @@ class TooManyBatches(Exception):
 
 
 def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
-    """Asks the learner for regions; a batch of the same id that is there stays.
+    """Asks the learner for regions; the same order that is there stays, however far it has come.
 
     Raises:
         TooManyBatches; RecordError, StorageError.
+        ObjectExists: another order has the same id.
     """
     domains = labelled_domains(root)
     if batch.domain not in domains and len(domains) >= MAX_DOMAINS:
@@ -32,8 +35,10 @@ def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
             f"{batch.domain} has {MOST_BATCHES} batches of regions: export its labels, and drop the oldest batch by"
             " roadshift labels drop"
         )
-    with suppress(ObjectExists):
-        root.create(region_batch_key(batch.domain, batch.id), batch.encode())
+    key = region_batch_key(batch.domain, batch.id)
+    stored = RegionBatch.decode(root.create_or_read(key, batch.encode()).data, key)
+    if stored.order != batch.order:
+        raise ObjectExists(f"{key} is another order, of {stored.asked_by}: ask again")
 
 
 def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
@@ -64,11 +69,22 @@ def change_batch(
 
 
 def keep_frame(root: StorageRoot, domain: str, frame_sha256: str, frame: CapturedFrame) -> None:
-    """Keeps a frame with the label map of its metadata's version, where it is not kept yet."""
-    with suppress(ObjectExists):
-        root.create(
-            region_frame_key(domain, frame_sha256, frame.metadata.model_version), join_shard([encode_members(frame)])
-        )
+    """Keeps a frame with the label map of its metadata's version, where it is not kept yet.
+
+    Raises:
+        RecordError: something else is there; StorageError.
+    """
+    key = region_frame_key(domain, frame_sha256, frame.metadata.model_version)
+    data = join_shard([encode_members(frame)])
+    found = root.create_or_read(key, data).data
+    # The same image may have come twice: whichever was kept first is as good, with its own metadata.
+    if found != data and not any(_is_frame(kept, frame_sha256, frame) for kept in read_shard(found, key)):
+        raise RecordError(f"{key} is not the frame of its name: delete it, and ask for regions again")
+
+
+def _is_frame(kept: CapturedFrame, frame_sha256: str, frame: CapturedFrame) -> bool:
+    is_image = hashlib.sha256(kept.image).hexdigest() == frame_sha256
+    return is_image and kept.metadata.model_version == frame.metadata.model_version
 
 
 def read_frame(root: StorageRoot, domain: str, task: RegionTask) -> CapturedFrame | None:

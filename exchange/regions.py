@@ -171,6 +171,11 @@ class RegionBatch(Record):
     tasks: tuple[RegionTask, ...] = Field(default=(), max_length=MOST_TASKS)
 
     @property
+    def order(self) -> tuple[str, str, str, int, int | None, float]:
+        """What was asked for and by whom: stays as it is while the batch is picked and labelled."""
+        return self.id, self.domain, self.asked_by, self.clicks, self.random_seed, self.double_share
+
+    @property
     def is_closed(self) -> bool:
         return self.phase != "picking" and all(task.is_closed for task in self.tasks)
 

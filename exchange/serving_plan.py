@@ -121,6 +121,6 @@ def change_plan(
             else:
                 root.replace(SERVING_PLAN, changed.encode(), stored.etag)
         except (ObjectExists, ObjectChanged):
-            continue
+            continue  # whatever is there is read, and its epoch compared, before anything is decided
         return changed
     raise LeaseLost(f"the serving plan changed {_ATTEMPTS} times under this writer: is another learner running?")

@@ -100,6 +100,10 @@ class Drops(Protocol):
     @property
     def capture_dropped(self) -> int: ...
 
+    @property
+    def capture_conflicts(self) -> int:
+        """Shards that stay in the spool because the root has another content by their name."""
+
 
 class GatewayState(Collector):
     """What is read at the moment of a scrape rather than counted: queues and versions, with no stale series."""
@@ -141,6 +145,9 @@ class GatewayState(Collector):
         busy = "Time during which some frame was being inferred; told only where somebody may train beside it."
         yield CounterMetricFamily("roadshift_engine_busy_seconds", busy, self._vitals.engine_busy_s())
         yield self._dropped()
+        if self._drops is not None:
+            conflicts = "Captured shards that stay here: the root has another content by their name."
+            yield CounterMetricFamily("roadshift_capture_conflicts", conflicts, self._drops.capture_conflicts)
         yield from disk_families({"run_dir": self._run_dir})
         yield from _version_families(self._vitals.versions())
 

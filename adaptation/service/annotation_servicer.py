@@ -20,7 +20,7 @@ from exchange.images.labels import encode_gray_png
 from exchange.records import RecordError
 from exchange.region_batches import TooManyBatches
 from exchange.regions import Box
-from exchange.storage import ObjectChanged, StorageUnavailable
+from exchange.storage import ObjectChanged, ObjectExists, StorageUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _STATUS: dict[type[Exception], grpc.StatusCode] = {
     LeaseGone: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyBatches: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ObjectChanged: grpc.StatusCode.ABORTED,
+    ObjectExists: grpc.StatusCode.ABORTED,
     StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
     RecordError: grpc.StatusCode.DATA_LOSS,
     UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,

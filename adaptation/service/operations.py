@@ -94,7 +94,7 @@ class Operations:
         try:
             with audited(self.root, entry):
                 self.root.create(state_key(round_id), state.encode())
-        except ObjectExists:
+        except ObjectExists:  # the round of the same key, which is read and compared with this request
             return self._begun_before(round_id, request)
         failpoint("round.after-queued")
         self._wake()

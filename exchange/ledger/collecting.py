@@ -19,7 +19,7 @@ def make_void(root: StorageRoot, version: int, by: str) -> bool:
     void = VoidEntry(version=version, decided_at=datetime.now(UTC), decided_by=by)
     try:
         root.create(ledger_key(version), void.encode())
-    except ObjectExists:
+    except ObjectExists:  # whatever was decided counts, and is read
         return isinstance(read_decided(root, version), VoidEntry)
     return True
 

@@ -146,7 +146,7 @@ def _finish(root: StorageRoot, claim: Claim, manifest_bytes: bytes) -> LedgerEnt
     )
     try:
         root.create(ledger_key(claim.version), entry.encode())
-    except ObjectExists:
+    except ObjectExists:  # whatever was decided counts, and is read: void raises
         return read_entry(root, claim.version)
     return entry
 

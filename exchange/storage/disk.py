@@ -63,6 +63,9 @@ class DiskBackend:
                 raise ObjectMissing(f"{key} is not in {self._folder}") from None
         return StoredObject(data, _etag(data))
 
+    def head(self, key: str) -> str:
+        return self.get(key).etag
+
     def put(self, key: str, data: bytes, condition: Condition) -> str:
         target = self._folder / key
         with _explained(key):

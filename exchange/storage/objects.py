@@ -71,8 +71,16 @@ class Backend(Protocol):
 
     def get(self, key: str) -> StoredObject: ...
 
+    def head(self, key: str) -> str:
+        """Returns the etag. Raises ObjectMissing."""
+
     def put(self, key: str, data: bytes, condition: Condition) -> str:
-        """Returns the new etag. Raises ObjectExists or ObjectChanged where the condition does not hold."""
+        """Returns the new etag.
+
+        Raises:
+            ObjectExists, ObjectChanged: the condition does not hold: there was something, or something else.
+            StorageUnavailable: it may have been written or not; also where it met another write and was not.
+        """
 
     def delete(self, key: str) -> None:
         """Deletes an object, or finds it gone."""

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 20.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_CREATING_ATTEMPTS = 8
 
 
 class StorageRoot:
@@ -52,6 +53,13 @@ class StorageRoot:
         except ObjectMissing:
             return None
 
+    def etag_if_any(self, key: str) -> str | None:
+        """Looks at an object without reading it; None where there is none."""
+        try:
+            return self._retried(lambda: self._backend.head(check_key(key)))
+        except ObjectMissing:
+            return None
+
     def write(self, key: str, data: bytes) -> str:
         """Whatever was there before; for keys with one writer. Returns the etag."""
         return self._put(key, data, None)
@@ -66,6 +74,19 @@ class StorageRoot:
             ObjectExists: there is something by this key.
         """
         return self._put(key, data, ABSENT)
+
+    def create_or_read(self, key: str, data: bytes) -> StoredObject:
+        """Creates what may be there already; returns what is there then, which may be somebody else's content.
+
+        For whoever goes on as if its own content were stored: that must be compared first.
+        """
+        for _ in range(_CREATING_ATTEMPTS):
+            try:
+                return StoredObject(data, self.create(key, data))
+            except ObjectExists:
+                if (found := self.read_if_any(key)) is not None:
+                    return found  # otherwise it was deleted in between
+        raise StorageUnavailable(f"{key} comes and goes in {self.url}: try again")
 
     def replace(self, key: str, data: bytes, etag: str) -> str:
         """Compare-and-swap: writes where the object still has the etag that was read; returns the new one.
@@ -124,8 +145,10 @@ class StorageRoot:
                 a_reply_was_lost = True
                 raise
             except (ObjectExists, ObjectChanged):
-                if a_reply_was_lost and (found := self._backend.get(key)).data == data:
-                    return found.etag
+                if a_reply_was_lost:
+                    with suppress(ObjectMissing):  # somebody deleted it since
+                        if (found := self._backend.get(key)).data == data:
+                            return found.etag
                 raise
 
         return self._retried(attempt)

@@ -74,7 +74,26 @@ class S3Backend:
                 if condition is None or "NoSuchBucket" in str(error):
                     raise
                 raise ObjectChanged(f"{key} was deleted by somebody else") from None
+            except AlreadyExistsError as error:
+                # 412 to a creation means that there is something. 409 to any write means that it met another one,
+                # wrote nothing and is to be tried again; of a creation obstore says the same for both.
+                if condition == ABSENT and self._is_there(key):
+                    raise ObjectExists(f"{key} exists") from None
+                raise StorageUnavailable(
+                    f"{self._where} did not write {key}: another write to it was under way; try again"
+                ) from error
         return result["e_tag"] or ""
+
+    def head(self, key: str) -> str:
+        with self._explained(key):
+            return self._store.head(key)["e_tag"] or ""
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self.head(key)
+        except ObjectMissing:
+            return False
+        return True
 
     def delete(self, key: str) -> None:
         with self._explained(key):
@@ -104,8 +123,6 @@ class S3Backend:
             if "NoSuchBucket" in str(error):
                 raise StorageRefused(f"{self._where} has no such bucket: create it, or give another --root") from error
             raise ObjectMissing(f"{what} is not in {self._where}") from None
-        except AlreadyExistsError:
-            raise ObjectExists(f"{what} exists") from None
         except PreconditionError:
             raise ObjectChanged(f"{what} was changed by somebody else") from None
         except (PermissionDeniedError, UnauthenticatedError, NotSupportedError) as error:

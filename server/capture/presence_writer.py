@@ -151,7 +151,7 @@ class PresenceWriter:
             data, count = part.attempt
             try:
                 part.etag = self._put(presence_key(domain, self._gateway, part.hour, part.number), data, part.etag)
-            except ObjectExists:  # of this gateway before it was started anew
+            except ObjectExists:  # of this gateway before it was started anew: the rows go by another number
                 part.number = self._next_number(domain, part.hour)
             except ObjectChanged:  # by an erasure: what it left stays, and what is new begins another part
                 part.rows, part.published = part.rows[part.published :], 0

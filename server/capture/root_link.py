@@ -91,6 +91,10 @@ class RootLink:
     def capture_dropped(self) -> int:
         return self._capture.dropped
 
+    @property
+    def capture_conflicts(self) -> int:
+        return self._uploader.conflicts
+
     @asynccontextmanager
     async def joined(self, vitals: Vitals) -> AsyncIterator[None]:
         """Works until the end, and then hands on what it still has, as far as the root takes it."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import http.client
 import os
 import signal
 import socket
@@ -11,7 +10,6 @@ import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor, wait
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -28,9 +26,14 @@ from exchange.storage import (
     open_known_root,
     open_root,
 )
+from tests.faulty_s3 import Fault, FaultyS3
 from tests.storage_roots import S3Server
 
+CONTRACT = pytest.mark.parametrize("root_url", ["disk", "s3", "seaweedfs"], indirect=True)
+"""What the two halves rely on, on all stores that there are to try."""
 
+
+@CONTRACT
 def test_an_object_is_written_read_listed_and_deleted(root: StorageRoot) -> None:
     with pytest.raises(ObjectMissing, match=r"frames/a/1\.tar"):
         root.read("frames/a/1.tar")
@@ -54,6 +57,7 @@ def test_an_object_is_written_read_listed_and_deleted(root: StorageRoot) -> None
     assert [info.key for info in root.list_objects("frames")] == ["frames/b/2.tar"]
 
 
+@CONTRACT
 def test_what_exists_is_not_created_again(root: StorageRoot) -> None:
     etag = root.create("ledger/1.json", b"mine")
     with pytest.raises(ObjectExists, match=r"ledger/1\.json"):
@@ -62,6 +66,7 @@ def test_what_exists_is_not_created_again(root: StorageRoot) -> None:
     assert (root.read("ledger/1.json").data, root.read("ledger/1.json").etag) == (b"mine", etag)
 
 
+@CONTRACT
 def test_only_what_was_read_is_replaced(root: StorageRoot) -> None:
     first = root.create("plan.json", b"1")
     second = root.replace("plan.json", b"2", first)
@@ -73,11 +78,13 @@ def test_only_what_was_read_is_replaced(root: StorageRoot) -> None:
         root.replace("plan.json", b"3", second)
 
 
+@CONTRACT
 def test_conditional_writes_are_shown_to_hold(root: StorageRoot) -> None:
     root.check_conditional_writes()
     assert root.list_objects("checks") == []
 
 
+@CONTRACT
 def test_of_many_that_create_one_key_one_does(root: StorageRoot) -> None:
     def create(number: int) -> bool:
         try:
@@ -92,6 +99,7 @@ def test_of_many_that_create_one_key_one_does(root: StorageRoot) -> None:
     assert root.read("ledger/1.json").data == f"{created.index(True)}".encode()
 
 
+@CONTRACT
 def test_no_compare_and_swap_is_lost_among_many_writers(root_url: str, root: StorageRoot) -> None:
     """Each process adds 1 until it has done so 10 times; the sum is right only if no update overwrote another."""
     root.create("count", b"0 start")
@@ -113,6 +121,7 @@ def test_no_compare_and_swap_is_lost_among_many_writers(root_url: str, root: Sto
     assert root.read("count").data.split()[0] == b"30"
 
 
+@CONTRACT
 def test_a_reader_never_sees_half_an_object(root: StorageRoot) -> None:
     """While two contents of 1 MiB replace each other, every read gives one of them whole."""
     contents = [bytes([letter]) * (1 << 20) for letter in b"ab"]
@@ -257,62 +266,70 @@ def test_a_root_that_was_joined_before_is_not_begun_anew(tmp_path: Path) -> None
     assert (tmp_path / "run" / "joined_roots").read_text() == f"{url}\n"
 
 
-class ForgetfulProxy(BaseHTTPRequestHandler):
-    """Passes every request on, but hangs up instead of answering the first PUT of each key and condition."""
-
-    target = ""
-    answered: set[tuple[str, str | None]]
-
-    def do_PUT(self) -> None:
-        self.pass_on(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def do_GET(self) -> None:
-        self.pass_on(b"")
-
-    def pass_on(self, body: bytes) -> None:
-        proxied = http.client.HTTPConnection(self.target)
-        proxied.request(self.command, self.path, body, dict(self.headers))
-        reply = proxied.getresponse()
-        content = reply.read()
-        proxied.close()
-        what = (self.path, self.headers["If-Match"])
-        if self.command == "GET" or what in self.answered:
-            self.send_response(reply.status)
-            for name in ("ETag", "Last-Modified"):
-                if name in reply.headers:
-                    self.send_header(name, reply.headers[name])
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-        self.answered.add(what)
-        self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
+def test_a_write_whose_reply_was_lost_is_known_to_have_worked(faulty_s3: FaultyS3, faulty_root: StorageRoot) -> None:
+    root = faulty_root
+    faulty_s3.plan("lost", None, "lost")
+    created = root.create("ledger", b"mine")
+    replaced = root.replace("ledger", b"mine, too", created)
+    assert faulty_s3.met == ["lost", "lost"]
+    assert root.read("ledger").etag == root.etag_if_any("ledger") == replaced
+    with pytest.raises(ObjectExists):
+        root.create("ledger", b"yours")
+    with pytest.raises(ObjectChanged):
+        root.replace("ledger", b"yours", created)
 
 
-def test_a_write_whose_reply_was_lost_is_known_to_have_worked(
-    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "faults", [("conflict",), ("conflict", "conflict"), ("lost", "conflict"), ("conflict", "lost")]
+)
+def test_a_write_that_met_another_one_is_tried_again(
+    faulty_s3: FaultyS3, faulty_root: StorageRoot, faults: tuple[Fault, ...]
 ) -> None:
-    class Proxy(ForgetfulProxy):
-        target = s3_server.endpoint.removeprefix("http://")
-        answered: set[tuple[str, str | None]] = set()  # noqa: RUF012
+    """409 says that nothing was written; not that there is something, nor that it was changed."""
+    faulty_s3.plan(*faults)
+    etag = faulty_root.create("plan", b"1")
+    assert faulty_root.read("plan").data == b"1"
+    assert faulty_s3.met == list(faults)
+    faulty_s3.plan(*faults)
+    faulty_root.replace("plan", b"2", etag)
+    assert faulty_root.read("plan").data == b"2"
+    assert faulty_s3.met == list(faults)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        for name, value in s3_server.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
-        root = open_root("s3://fleet/forgetful", patience_s=10.0)
-        created = root.create("ledger", b"mine")
-        replaced = root.replace("ledger", b"mine, too", created)
-        assert root.read("ledger").etag == replaced
-        with pytest.raises(ObjectExists):
-            root.create("ledger", b"yours")
-        with pytest.raises(ObjectChanged):
-            root.replace("ledger", b"yours", created)
-        proxy.shutdown()
-    assert len(Proxy.answered) == 2
+
+def test_after_meeting_another_write_what_is_there_decides(faulty_s3: FaultyS3, faulty_root: StorageRoot) -> None:
+    etag = faulty_root.create("plan", b"theirs")
+    faulty_s3.plan("conflict")
+    with pytest.raises(ObjectExists):
+        faulty_root.create("plan", b"mine")
+    faulty_root.write("plan", b"theirs, changed")
+    faulty_s3.plan("conflict")
+    with pytest.raises(ObjectChanged):
+        faulty_root.replace("plan", b"mine", etag)
+    assert faulty_root.read("plan").data == b"theirs, changed"
+
+
+def test_a_write_that_meets_others_all_the_time_ends_as_one_that_may_work_later(
+    faulty_s3: FaultyS3, faulty_root: StorageRoot
+) -> None:
+    etag = faulty_root.create("plan", b"1")
+    hasty = open_root(faulty_root.url, patience_s=0.3)
+    conflicts: list[Fault] = ["conflict"] * 100
+    for write in (lambda: hasty.create("new", b"1"), lambda: hasty.replace("plan", b"2", etag)):
+        faulty_s3.plan(*conflicts)
+        with pytest.raises(StorageUnavailable, match="another write to it was under way"):
+            write()
+    faulty_s3.plan()
+    assert faulty_root.read_if_any("new") is None
+    assert faulty_root.read("plan").data == b"1"
+
+
+@CONTRACT
+def test_what_was_created_or_found_is_told(root: StorageRoot) -> None:
+    assert root.create_or_read("key", b"mine") == root.read("key")
+    assert root.create_or_read("key", b"yours") == root.read("key")
+    assert root.read("key").data == b"mine"
+    assert root.etag_if_any("key") == root.read("key").etag
+    assert root.etag_if_any("nothing") is None
 
 
 def test_a_root_that_goes_away_during_a_write_is_not_made_anew(tmp_path: Path) -> None:

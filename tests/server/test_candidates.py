@@ -235,6 +235,7 @@ async def test_prometheus_shows_drops_and_each_version(serve: Callable[..., Any]
     value = served.gateway.metrics.registry.get_sample_value
     for what in ("shadow", "presence", "capture"):
         assert value("roadshift_dropped_total", {"what": what}) is not None
+    assert value("roadshift_capture_conflicts_total") == 0
     assert value("roadshift_version_errors_total", {"version": "2"}) == health(served).errors > 0
     assert value("roadshift_version_trouble", {"version": "2"}) == 1
     assert value("roadshift_version_trouble", {"version": "1"}) == 0
