@@ -1,6 +1,6 @@
 """What people's answers say of frames: train ids where a region was labelled, 255 elsewhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
+from exchange.locations import region_frame_key
+from exchange.records import RecordError
 from exchange.region_batches import read_frame
 from exchange.regions import UNSURE, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
@@ -17,6 +19,8 @@ class RegionLabels(NamedTuple):
     """One frame's."""
 
     frame_sha256: str
+    key: str
+    """The object that holds the frame."""
     frame: CapturedFrame
     """As it was captured; its label map is that of the version that asked last."""
     labels_HW: NDArray[np.uint8]
@@ -24,8 +28,16 @@ class RegionLabels(NamedTuple):
     """The labelled ones, in the order in which they were asked."""
 
 
-def region_labels(root: StorageRoot, domain: str, batches: Sequence[RegionBatch]) -> Iterator[RegionLabels]:
+def region_labels(
+    root: StorageRoot,
+    domain: str,
+    batches: Sequence[RegionBatch],
+    on_damaged: Callable[[str, RecordError], None] | None = None,
+) -> Iterator[RegionLabels]:
     """Every frame of a domain in which some region got a class, those that were asked about last first.
+
+    Args:
+        on_damaged: called with the key of an object that is damaged, whose frame is left out; None raises instead.
 
     Raises:
         RecordError, StorageError: a frame cannot be read.
@@ -36,9 +48,16 @@ def region_labels(root: StorageRoot, domain: str, batches: Sequence[RegionBatch]
             if task.label not in (None, UNSURE):
                 by_frame.setdefault(task.frame_sha256, []).insert(0, task)
     for sha256, tasks in by_frame.items():
-        painted = _painted(root, domain, tasks)
+        key = region_frame_key(domain, sha256, tasks[-1].model_version)
+        try:
+            painted = _painted(root, domain, tasks)
+        except RecordError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(key, error)
+            continue
         if painted is not None:
-            yield RegionLabels(sha256, *painted, tuple(tasks))
+            yield RegionLabels(sha256, key, *painted, tuple(tasks))
 
 
 def paint(labels_HW: NDArray[np.uint8], task: RegionTask, label: int) -> None:

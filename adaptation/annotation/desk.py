@@ -24,9 +24,12 @@ from adaptation.annotation.leased_tasks import (
 )
 from adaptation.annotation.progress import LabelProgress, TaskSummary, progress_of, summary
 from adaptation.annotation.surroundings import Surroundings, SurroundingsReader
+from adaptation.data.left_out import LeftOutFrames
+from exchange.audit import LEARNER
 from exchange.label_space import NUM_CLASSES
-from exchange.locations import DomainName
+from exchange.locations import DomainName, region_frame_key
 from exchange.plain_words import refusal_of
+from exchange.records import RecordError
 from exchange.region_batches import NoSuchBatch, change_batch, labelled_domains
 from exchange.regions import (
     MOST_OPINIONS,
@@ -53,9 +56,15 @@ class LabelDesk:
     """Gives out regions, the largest score first, and takes answers."""
 
     def __init__(
-        self, root: StorageRoot, *, lease_s: float = LEASE_S, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        root: StorageRoot,
+        *,
+        lease_s: float = LEASE_S,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        left_out: LeftOutFrames | None = None,
     ) -> None:
         self._root = root
+        self._left_out = left_out or LeftOutFrames()
         self._lease = timedelta(seconds=lease_s)
         self._clock = clock
         self._batches = BatchReader(root)
@@ -179,14 +188,32 @@ class LabelDesk:
         """What a person needs to see of a region: (crop, box in it, which of its pixels are asked about).
 
         Raises:
-            NoSuchTask: the frame was erased.
-            RecordError, StorageError: it cannot be read.
+            NoSuchTask: the frame was erased, or cannot be read; in this case nobody is asked about the region any more.
+            RecordError, StorageError: the root cannot be read or written.
         """
         segment_HW = segment_of(task.runs, (task.box.bottom - task.box.top, task.box.right - task.box.left))
-        found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box, segment_HW)
+        try:
+            found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box, segment_HW)
+        except RecordError as error:
+            self._withdraw(task, error)
+            raise NoSuchTask("the frame of this region cannot be read: lease another one") from error
         if found is None:
             raise NoSuchTask("the frame of this region was erased: lease another one")
         return found
+
+    def _withdraw(self, leased: LeasedTask, error: RecordError) -> None:
+        """Skips a region whose frame cannot be read: nobody could label it, and who holds it would be stuck."""
+        key = region_frame_key(leased.domain, leased.frame_sha256, leased.model_version)
+        self._left_out.note_shard(leased.domain, key, error)
+        place, skip = place_of(leased.id), Skip(annotator=LEARNER, at=self._clock(), why=str(error)[:_LONGEST_WHY])
+
+        def withdrawn(batch: RegionBatch) -> RegionBatch:
+            task = _task(batch, place)
+            if task.is_closed:
+                return batch
+            return batch.with_task(task.model_copy(update={"skipped": skip, "leases": ()}))
+
+        self._change(place, withdrawn)
 
     def _of(self, domain: str | None) -> list[RegionBatch]:
         if domain is not None:

@@ -19,6 +19,7 @@ from adaptation.annotation.picking_order import (
     PickingOrder,
 )
 from adaptation.data.captured_frames import is_erased, newest_of_each_drive, read_erasures
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.service.round_files import write_whole
 from adaptation.service.settings import LearnerSettings
 from adaptation.service.worker_process import WorkerProcess
@@ -45,8 +46,9 @@ _log = logging.getLogger(__name__)
 class RegionPicker:
     """`tick` is called every moment by whoever holds the lease, always from the same thread."""
 
-    def __init__(self, root: StorageRoot, settings: LearnerSettings) -> None:
+    def __init__(self, root: StorageRoot, settings: LearnerSettings, left_out: LeftOutFrames) -> None:
         self._root = root
+        self._left_out = left_out
         self._settings = settings
         self._batches = BatchReader(root)
         self._folders = settings.run_dir.absolute() / "regions"
@@ -97,9 +99,13 @@ class RegionPicker:
         shutil.rmtree(self._folders, ignore_errors=True)
         folder = self._folders / batch.id
         (folder / FRAMES_FOLDER).mkdir(parents=True)
-        frames = newest_of_each_drive(self._root, batch.domain, FRAMES_LOOKED_AT)
+        frames = newest_of_each_drive(self._root, batch.domain, FRAMES_LOOKED_AT, self._left_out)
         if not frames:
-            raise RecordError(f"no frame was captured in {batch.domain}: serve some with --root, and ask again")
+            unreadable = len(self._left_out.of(batch.domain))
+            left_out = f" but {unreadable} that cannot be read" if unreadable else ""
+            raise RecordError(
+                f"no frame was captured in {batch.domain}{left_out}: serve some with --root, and ask again"
+            )
         for frame in frames:
             name = f"{hashlib.sha256(frame.image).hexdigest()}.tar"
             (folder / FRAMES_FOLDER / name).write_bytes(join_shard([encode_members(frame)]))

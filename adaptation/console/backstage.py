@@ -38,14 +38,14 @@ class Backstage:
         self.learner = learner
         root = open_root(learner.settings.root, _PATIENCE_S, joined_before=True)
         self.root = root
-        self.labels = LabelDesk(root)
+        self.labels = LabelDesk(root, left_out=learner.left_out)
         self.left_lying = LeftLying()
         self.relabelling = Relabelling(root, learner.settings.run_dir.absolute() / "releases")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="console-reader")
         self._orders = ThreadPoolExecutor(_ORDERS_AT_ONCE, thread_name_prefix="console-orders")
         self._painters = ThreadPoolExecutor(MOST_WAITING + _PAINTERS, thread_name_prefix="console-pictures")
         self._reading = Reading(root, learner)
-        self._shelf = FrameShelf(root)
+        self._shelf = FrameShelf(root, learner.left_out)
         self._now = NowReader(self._reading)
         self._audit = AuditReader(root)
         self._looks: OrderedDict[tuple[str, ...], Look[Any]] = OrderedDict()

@@ -1,10 +1,10 @@
 """What gateways captured in a domain, as the learner may use it: no damaged shards, and no erased vehicles."""
 
-import logging
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain, islice, zip_longest
 
+from adaptation.data.left_out import LeftOutFrames
 from exchange.erasures import Erasure
 from exchange.frames import CapturedFrame, read_shard
 from exchange.locations import ERASURES, FRAMES, ShardName
@@ -12,11 +12,10 @@ from exchange.records import RecordError
 from exchange.storage import ObjectMissing, StorageRoot
 
 _MOST_SCANNED, _MOST_SCANNED_BYTES = 512, 256 << 20
-_log = logging.getLogger(__name__)
 
 
-def newest_first(root: StorageRoot, domain: str) -> Iterator[tuple[str, list[CapturedFrame]]]:
-    """Each shard's key and its frames."""
+def newest_first(root: StorageRoot, domain: str, left_out: LeftOutFrames) -> Iterator[tuple[str, list[CapturedFrame]]]:
+    """Each shard's key and its frames, which `left_out` has not looked at: that is for those that are taken."""
     erased = read_erasures(root)
     names = filter(None, (ShardName.parse(info.key) for info in root.list_objects(f"{FRAMES}/{domain}")))
     for name in sorted(names, key=lambda name: name.closed_at, reverse=True):
@@ -25,27 +24,30 @@ def newest_first(root: StorageRoot, domain: str) -> Iterator[tuple[str, list[Cap
         except ObjectMissing:  # it was too old
             continue
         except RecordError as error:
-            _log.warning("the learner goes without a damaged shard: %s", error)
+            left_out.note_shard(domain, name.key, error)
             continue
         yield name.key, [frame for frame in frames if not is_erased(frame, erased)]
 
 
-def newest_of_each_drive(root: StorageRoot, domain: str, most: int) -> list[CapturedFrame]:
-    """So many of the newest frames, whatever they were kept for, taken from each drive in turn.
+def newest_of_each_drive(
+    root: StorageRoot, domain: str, most: int, left_out: LeftOutFrames | None = None
+) -> list[CapturedFrame]:
+    """So many of the newest readable frames, whatever they were kept for, taken from each drive in turn.
 
     Raises:
         RecordError, StorageError: something cannot be read.
     """
-    by_drive: dict[str, list[CapturedFrame]] = {}
+    left_out = left_out or LeftOutFrames()
+    by_drive: dict[str, list[tuple[str, CapturedFrame]]] = {}
     left_bytes = _MOST_SCANNED_BYTES
-    shards = newest_first(root, domain)
-    for frame in islice(chain.from_iterable(frames for _, frames in shards), _MOST_SCANNED):
+    found = ((shard, frame) for shard, frames in newest_first(root, domain, left_out) for frame in frames)
+    for shard, frame in islice(found, _MOST_SCANNED):
         left_bytes -= len(frame.image)
         if left_bytes < 0:
             break
-        by_drive.setdefault(frame.metadata.drive, []).append(frame)
-    turns = chain.from_iterable(zip_longest(*by_drive.values()))
-    return [frame for frame in turns if frame is not None][:most]
+        by_drive.setdefault(frame.metadata.drive, []).append((shard, frame))
+    turns = filter(None, chain.from_iterable(zip_longest(*by_drive.values())))
+    return list(islice((frame for shard, frame in turns if left_out.is_readable(shard, frame)), most))
 
 
 def read_erasures(root: StorageRoot) -> dict[str, datetime]:

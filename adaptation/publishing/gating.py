@@ -9,6 +9,7 @@ from pathlib import Path
 from adaptation.data.captured_frames import newest_first
 from adaptation.data.captured_images import write_image
 from adaptation.data.data_choice import choose_data
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.gate.judge import judge
 from adaptation.gate.limits import GateLimits
 from adaptation.gate.measure import OnFrame, TargetFrame, measure
@@ -111,8 +112,12 @@ def _target_frames(root: StorageRoot, domain: str, folder: Path | None) -> Itera
     if folder is not None:
         yield [TargetFrame(image, drive) for image, drive, _ in list_target(folder, "all")]
         return
+    left_out = LeftOutFrames()
     by_chance = (
-        frame for _, frames in newest_first(root, domain) for frame in frames if frame.metadata.kept_for == "uniform"
+        frame
+        for shard, frames in newest_first(root, domain, left_out)
+        for frame in frames
+        if frame.metadata.kept_for == "uniform" and left_out.is_readable(shard, frame)
     )
     with tempfile.TemporaryDirectory() as copies:
         found = [
@@ -120,5 +125,8 @@ def _target_frames(root: StorageRoot, domain: str, folder: Path | None) -> Itera
             for frame in islice(by_chance, _CAPTURED_FRAMES)
         ]
         if not found:
-            raise GateRefused(f"no frame was captured in {domain}: give --target FRAMES, or --force --why TEXT")
+            unreadable = f" but {len(left_out.of(domain))} that cannot be read" if left_out.of(domain) else ""
+            raise GateRefused(
+                f"no frame was captured in {domain}{unreadable}: give --target FRAMES, or --force --why TEXT"
+            )
         yield found

@@ -7,18 +7,20 @@ learner. An erasure takes a vehicle out of the copies as it does out of the shar
 import hashlib
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Literal
 
 from pydantic import Field
 
 from adaptation.data.captured_frames import newest_first
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.service.round_state import round_key
 from exchange.failpoints import failpoint
-from exchange.frames import encode_members, join_shard
+from exchange.frames import CapturedFrame, encode_members, join_shard
 from exchange.images.labels import encode_gray_png
 from exchange.locations import FRAMES, DomainName, ShardName
-from exchange.records import Record
+from exchange.records import Record, RecordError
 from exchange.region_batches import read_batches
 from exchange.region_labels import region_labels
 from exchange.regions import is_held_out
@@ -49,18 +51,23 @@ class CapturedSnapshot(Record):
     """Frames in which people labelled regions: in place of an answer, their label map is what people said."""
     held_out: tuple[Copied, ...] = ()
     """The same of frames that no training sees, for the gate."""
+    left_out: tuple[str, ...] = ()
+    """Why frames that belong into it are not there: they cannot be read."""
 
     @property
     def frames(self) -> int:
         return sum(shard.frames for shard in self.shards)
 
 
-def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnapshot:
+def copy_captured(
+    root: StorageRoot, domain: str, round_id: str, left_out: LeftOutFrames | None = None
+) -> CapturedSnapshot:
     """Copies a domain's newest captured frames and those with labels, up to the bounds; what was copied before is
     returned as it is.
 
     Of the unlabelled frames only those that were kept by chance are taken: the others are no fair sample of what is
-    driven through, and wait for people's labels.
+    driven through, and wait for people's labels. A frame that cannot be read is left out, and so is one that was
+    captured twice under its key.
 
     Raises:
         RecordError, StorageError: something cannot be read or written; call it again.
@@ -68,24 +75,48 @@ def copy_captured(root: StorageRoot, domain: str, round_id: str) -> CapturedSnap
     key = round_key(round_id, "snapshot.json")
     if (found := root.read_if_any(key)) is not None:
         return CapturedSnapshot.decode(found.data, key)
-    labelled, held_out = _copy_labelled(root, domain, round_id)
+    taking = _Taking(left_out or LeftOutFrames())
+    labelled, held_out = _copy_labelled(root, domain, round_id, taking)
+    shards = _copy_unlabelled(root, domain, round_id, taking)
     snapshot = CapturedSnapshot(
-        domain=domain, shards=_copy_unlabelled(root, domain, round_id), labelled=labelled, held_out=held_out
+        domain=domain, shards=shards, labelled=labelled, held_out=held_out, left_out=tuple(taking.left_out)
     )
     root.write(key, snapshot.encode())
     failpoint("snapshot.after-list")
     return snapshot
 
 
-def _copy_unlabelled(root: StorageRoot, domain: str, round_id: str) -> tuple[Copied, ...]:
+class _Taking:
+    """Which frames one round may take."""
+
+    def __init__(self, known: LeftOutFrames) -> None:
+        self.known = known
+        self.left_out: list[str] = []
+        self._keys: set[tuple[str, str]] = set()
+
+    def readable(self, shard: str, frame: CapturedFrame) -> bool:
+        if why := self.known.why(shard, frame):
+            self.left_out.append(f"{shard}: {why}")
+        return not why
+
+    def takes(self, shard: str, frame: CapturedFrame) -> bool:
+        """Whether it is a fair sample, readable, and not there already: two of one key would be one file."""
+        key = (frame.metadata.drive, frame.metadata.key)
+        if frame.metadata.kept_for != "uniform" or key in self._keys or not self.readable(shard, frame):
+            return False
+        self._keys.add(key)
+        return True
+
+
+def _copy_unlabelled(root: StorageRoot, domain: str, round_id: str, taking: _Taking) -> tuple[Copied, ...]:
     copied: list[Copied] = []
-    frames_left, bytes_left = MOST_FRAMES, MOST_BYTES
-    for shard, captured in newest_first(root, domain):
-        frames = [frame for frame in captured if frame.metadata.kept_for == "uniform"]
+    frames_left, bytes_left, is_full = MOST_FRAMES, MOST_BYTES, False
+    for shard, captured in newest_first(root, domain, taking.known):
         taken: list[bytes] = []
-        for frame in frames:
+        for frame in filter(partial(taking.takes, shard), captured):
             members = encode_members(frame)
-            if len(taken) == frames_left or len(members) > bytes_left:
+            is_full = len(taken) == frames_left or len(members) > bytes_left
+            if is_full:
                 break
             taken.append(members)
             bytes_left -= len(members)
@@ -93,16 +124,24 @@ def _copy_unlabelled(root: StorageRoot, domain: str, round_id: str) -> tuple[Cop
             copied.append(_copy(root, round_id, f"frames/{len(copied):05}.tar", taken, shard))
             failpoint("snapshot.after-shard")
             frames_left -= len(taken)
-        if len(taken) < len(frames):
+        if is_full:
             break
     return tuple(copied)
 
 
-def _copy_labelled(root: StorageRoot, domain: str, round_id: str) -> tuple[tuple[Copied, ...], tuple[Copied, ...]]:
+def _copy_labelled(
+    root: StorageRoot, domain: str, round_id: str, taking: _Taking
+) -> tuple[tuple[Copied, ...], tuple[Copied, ...]]:
     """Those to learn from, and those to judge by; the ones that were asked about last come first."""
     copied: dict[str, list[Copied]] = {LABELLED: [], HELD_OUT: []}
     left_bytes, batches = MOST_BYTES, read_batches(root, domain)
-    for found in islice(region_labels(root, domain, batches), MOST_FRAMES):
+
+    def damaged(key: str, error: RecordError) -> None:
+        taking.known.note_shard(domain, key, error)
+        taking.left_out.append(str(error))
+
+    labelled = region_labels(root, domain, batches, damaged)
+    for found in islice((found for found in labelled if taking.readable(found.key, found.frame)), MOST_FRAMES):
         members = encode_members(replace(found.frame, labels_png=encode_gray_png(found.labels_HW)))
         left_bytes -= len(members)
         if left_bytes < 0:

@@ -11,6 +11,7 @@ from adaptation.annotation.after_rounds import AsksAfterRounds
 from adaptation.annotation.asking import ask_for_regions
 from adaptation.annotation.desk import LabelDesk
 from adaptation.annotation.region_picker import RegionPicker
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.live_prior.follow import LivePrior
 from adaptation.publishing.collecting import collect
 from adaptation.service.gateway_watch import GatewayWatch
@@ -64,13 +65,14 @@ class Learner:
         self.gateways = GatewayWatch(root)
         self.troubles: dict[str, str] = {}
         """What of its duties does not work just now, and why."""
+        self.left_out = LeftOutFrames()
         self._stopping = False
         self._woken = threading.Event()
         self.operations = Operations(root, lease, settings, self.book, self._woken.set)
         self.rollouts = Rollouts(root, lease, settings.rollout, self.gateways.alive)
-        self._runner = RoundRunner(root, lease, settings, self.book, self.gateways)
-        self._picker = RegionPicker(root, settings)
-        self.desk = LabelDesk(root)
+        self._runner = RoundRunner(root, lease, settings, self.book, self.gateways, self.left_out)
+        self._picker = RegionPicker(root, settings, self.left_out)
+        self.desk = LabelDesk(root, left_out=self.left_out)
         promoted = PromotedWatch(root, lease, settings.rollout, self.gateways.alive)
         triggers = Triggers(root, self.book, self._start_by_itself)
         self.metrics = LearnerMetrics(
@@ -82,6 +84,7 @@ class Learner:
             triggers=triggers,
             duties=lambda: [_LEASE, *(duty.name for duty in self._duties)],
             troubles=lambda: list(self.troubles),
+            left_out=self.left_out,
             run_dir=settings.run_dir,
         )
         self._duties = [

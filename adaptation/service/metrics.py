@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.service.gateway_watch import GatewayWatch
 from adaptation.service.promoted_watch import PromotedWatch
 from adaptation.service.rollouts import OUTCOMES, Rollouts
@@ -26,6 +27,7 @@ from adaptation.service.round_figures import GateFigures, OpenRounds
 from adaptation.service.round_state import Phase, RoundBook
 from adaptation.service.triggers import Triggers
 from exchange.lease import Lease, LeaseLost
+from exchange.locations import MAX_DOMAINS
 from exchange.metrics_port import disk_families, gauge
 from exchange.priors import read_priors
 from exchange.serving_plan import read_plan
@@ -48,6 +50,7 @@ class LearnerMetrics(Collector):
         triggers: Triggers,
         duties: Callable[[], Iterable[str]],
         troubles: Callable[[], Iterable[str]],
+        left_out: LeftOutFrames,
         run_dir: Path,
     ) -> None:
         """`duties`: names of what the learner does again and again; `troubles`: those of them that do not work now."""
@@ -59,6 +62,7 @@ class LearnerMetrics(Collector):
         self._triggers = triggers
         self._duties = duties
         self._troubles = troubles
+        self._left_out = left_out
         self._disks = {"run_dir": run_dir, **_root_folder(root.url)}
         self._open_rounds = OpenRounds(root)
         self._gate = GateFigures(root)
@@ -115,6 +119,7 @@ class LearnerMetrics(Collector):
         yield GaugeMetricFamily("roadshift_gateways_alive", alive, len(self._gateways.alive()))
         damaged = "Rounds whose state cannot be understood."
         yield GaugeMetricFamily("roadshift_rounds_damaged", damaged, len(self._book.damaged))
+        yield from self._unreadable()
         decided = CounterMetricFamily(
             "roadshift_candidates", "Candidates that ended by themselves.", labels=("outcome",)
         )
@@ -124,6 +129,17 @@ class LearnerMetrics(Collector):
         rolled_back = "Promotions that the learner itself took back."
         yield CounterMetricFamily("roadshift_rollbacks", rolled_back, self._promoted.rolled_back)
         yield self._trouble()
+
+    def _unreadable(self) -> Iterator[Metric]:
+        for name, what, counts in (
+            ("frames", "Captured frames", self._left_out.frames),
+            ("shards", "Captured shards", self._left_out.shards),
+        ):
+            text = f"{what} that cannot be read and are left out."
+            family = CounterMetricFamily(f"roadshift_unreadable_{name}", text, labels=("domain",))
+            for domain, count in counts.copy().most_common(MAX_DOMAINS):
+                family.add_metric((domain,), count)
+            yield family
 
     def _trouble(self) -> Metric:
         family = gauge("roadshift_learner_trouble", "1 where a duty of the learner does not work just now.", "duty")

@@ -8,6 +8,7 @@ import logging
 import time
 from pathlib import Path
 
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.gate.verdict import Verdict
 from adaptation.service.captured_snapshot import copy_captured
 from adaptation.service.gateway_watch import GatewayWatch
@@ -58,7 +59,13 @@ class RoundRunner:
     """`tick` is called every moment by whoever holds the lease, always from the same thread."""
 
     def __init__(
-        self, root: StorageRoot, lease: Lease, settings: LearnerSettings, book: RoundBook, gateways: GatewayWatch
+        self,
+        root: StorageRoot,
+        lease: Lease,
+        settings: LearnerSettings,
+        book: RoundBook,
+        gateways: GatewayWatch,
+        left_out: LeftOutFrames,
     ) -> None:
         self._root = root
         self._lease = lease
@@ -68,6 +75,7 @@ class RoundRunner:
         self._laid_out = LaidOut(vehicles=(), erasures=())
         self._book = book
         self._gateways = gateways
+        self._left_out = left_out
         self._start = StartChoice(root, book)
         self._worker: WorkerProcess | None = None
         self._worked_before_s = 0.0
@@ -127,16 +135,17 @@ class RoundRunner:
         )
 
     def _take_snapshot(self, state: RoundState) -> None:
-        snapshot = copy_captured(self._root, state.request.domain, state.id)
+        snapshot = copy_captured(self._root, state.request.domain, state.id, self._left_out)
+        left_out = f" ({len(snapshot.left_out)} more cannot be read)" if snapshot.left_out else ""
         if snapshot.frames < FEWEST_FRAMES:
             self._end(
                 state,
                 Phase.FAILED,
-                f"only {snapshot.frames} captured frames in domain {state.request.domain}, fewer than {FEWEST_FRAMES}:"
-                " serve more frames with --root, and start another round",
+                f"only {snapshot.frames} captured frames in domain {state.request.domain}, fewer than {FEWEST_FRAMES}"
+                f"{left_out}: serve more frames with --root, and start another round",
             )
             return
-        self._move(state, Phase.LEARNING, f"{snapshot.frames} captured frames", frames=snapshot.frames)
+        self._move(state, Phase.LEARNING, f"{snapshot.frames} captured frames{left_out}", frames=snapshot.frames)
 
     def _learn(self, state: RoundState) -> None:
         if self._worker is None:

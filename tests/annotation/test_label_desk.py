@@ -1,17 +1,30 @@
 """Regions are given out once, come back when their time is over, and count when enough people have answered."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from adaptation.annotation.desk import LEASE_S, MOST_HELD, LabelDesk
 from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
+from exchange.frames import encode_members, join_shard
+from exchange.locations import region_frame_key
 from exchange.region_batches import read_batches
 from exchange.regions import UNSURE
 from exchange.segments import segment_of
 from exchange.storage import StorageRoot, open_root
-from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, Clock, asked_frame, frame_where, leave_batch
+from tests.annotation.asked_regions import (
+    BUILDING,
+    CAR,
+    ROAD,
+    SIZE_HW,
+    Clock,
+    asked_frame,
+    frame_where,
+    leave_batch,
+    sha256_of,
+)
 
 
 @pytest.fixture
@@ -227,3 +240,22 @@ def test_a_domain_without_regions_has_none(desk: LabelDesk) -> None:
     assert desk.progress("sim-dusk").clicks_budget == 0
     with pytest.raises(BadLabel, match="domain"):
         desk.progress("No Domain")
+
+
+@pytest.mark.parametrize("is_whole_shard", [True, False])
+def test_a_region_whose_frame_cannot_be_read_holds_nobody_up(
+    desk: LabelDesk, root: StorageRoot, is_whole_shard: bool
+) -> None:
+    bad, good = asked_frame(0), asked_frame(1)
+    leave_batch(root, [bad, good], 1)
+    damaged = join_shard([encode_members(replace(bad, image=b""))])
+    root.write(region_frame_key("sim-dusk", sha256_of(bad), 1), damaged if is_whole_shard else damaged[:-1])
+    first, second = leased(desk, "anna"), leased(desk, "anna")
+    (stuck, fine) = (first, second) if first.frame_sha256 == sha256_of(bad) else (second, first)
+    with pytest.raises(NoSuchTask, match="cannot be read: lease another one"):
+        desk.surroundings(stuck)
+    assert desk.surroundings(fine).rgb_HW3.any()
+    assert desk.lease("ben") is None
+    progress = desk.progress("sim-dusk")
+    assert (progress.skipped, progress.leased, progress.waiting) == (1, 1, 0)
+    assert desk.undo("anna") is None, "nobody skipped it"

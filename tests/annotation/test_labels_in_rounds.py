@@ -1,6 +1,7 @@
 """What people labelled is in the next round's snapshot; held-out labels reach the gate and never a training."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET
 from exchange.erasures import erase_stored, request_erasure
 from exchange.frames import CapturedFrame, encode_members, join_shard
 from exchange.images.labels import decode_index_png
-from exchange.locations import ShardName
+from exchange.locations import ShardName, region_frame_key
 from exchange.region_batches import read_batches
 from exchange.regions import UNSURE
 from exchange.storage import StorageRoot
@@ -148,3 +149,24 @@ def test_an_erasure_takes_regions_labels_and_frames_away(root: StorageRoot, tmp_
     assert lay_out(root, ROUND, snapshot, tmp_path / "after").vehicles == ("v2",)
     assert not (tmp_path / "after" / HELD_OUT_FOLDER).exists()
     assert LabelDesk(root).undo("anna") is not None  # a region of the other vehicle
+
+
+@pytest.mark.parametrize("held_out_one", [False, True])
+def test_labels_of_a_frame_that_cannot_be_read_any_more_are_left_out(
+    root: StorageRoot, tmp_path: Path, held_out_one: bool
+) -> None:
+    bad, good = (frame_where(held_out=held_out_one, after=after) for after in (0, 500))
+    leave_batch(root, [bad, good], 2)
+    label_all(root, CAR)
+    key = region_frame_key("sim-dusk", sha256_of(bad), 1)
+    root.write(key, join_shard([encode_members(replace(bad, image=bad.image[:-1]))]))
+    snapshot = copy_captured(root, "sim-dusk", ROUND)
+    assert len(snapshot.held_out if held_out_one else snapshot.labelled) == 1
+    (why,) = snapshot.left_out
+    assert why.startswith(f"{key}: {bad.metadata.key}")
+    root.write(key, b"cut")
+    again = copy_captured(root, "sim-dusk", ROUND[::-1])
+    assert again.left_out == (f"{key} is no complete shard",)
+    lay_out(root, ROUND[::-1], again, tmp_path)
+    labels = tmp_path / HELD_OUT_FOLDER / "labels" if held_out_one else tmp_path / ASKED_FOLDER
+    assert [path.stem for path in labels.iterdir()] == [sha256_of(good)]

@@ -17,7 +17,8 @@ from exchange.region_batches import read_batches
 from exchange.serving_plan import DomainPlan, read_plan
 from tests.console.browsing import PATIENCE_MS, Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
-from tests.console.deployment import STARTER
+from tests.console.deployment import STARTER, leave_captured
+from tests.service.unreadable_frames import DAMAGES, damage
 
 PLACES = ("/", "/frames", "/rounds", "/releases", "/prior?domain=sim-dusk", "/labels", "/label", "/audit")
 
@@ -258,6 +259,20 @@ def test_frames_are_filtered_by_class(visit: Visit) -> None:
     expect(visit.page.locator(".frame-card").first).to_be_visible()
     visit.go("/frames?domain=sim-dusk&most=0.5")
     expect(visit.page.locator(".nothing")).to_contain_text("passes")
+
+
+def test_a_frame_that_cannot_be_read_is_told_in_place_of_its_picture(visit: Visit, deployed: Deployed) -> None:
+    leave_captured(deployed.root, "sim-snow", 3)
+    damage(deployed.root, "sim-snow", DAMAGES["no bytes"], places=(1,))
+    visit.go("/frames?domain=sim-snow")
+    page = visit.page
+    expect(page.locator(".frame-card")).to_have_count(3)
+    expect(page.get_by_text("1 cannot be read and are left out")).to_be_visible()
+    expect(page.locator(".frame-card .layers")).to_have_count(2)
+    page.locator(".frame-card", has_text="cannot be read").click()
+    page.wait_for_url(re.compile("/frame\\?"))
+    expect(page.locator(".nothing")).to_contain_text("sim-snow-1")
+    expect(page.locator(".layers")).to_have_count(0)
 
 
 def test_without_the_operators_role_nothing_can_be_changed(reader: Visit) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from adaptation.data.left_out import LeftOutFrames
 from adaptation.gate.verdict import Check, Verdict
 from adaptation.service.gateway_watch import GatewayWatch
 from adaptation.service.metrics import LearnerMetrics, lease_gauge
@@ -67,6 +68,7 @@ def shown(tmp_path: Path) -> Shown:
         triggers=Triggers(root, book, lambda *_: None),
         duties=lambda: ["rounds", "priors"],
         troubles=lambda: troubles,
+        left_out=LeftOutFrames(),
         run_dir=tmp_path,
     )
     registry.register(metrics)

@@ -8,7 +8,7 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.layers import address, layer_sliders, layers
 from adaptation.console.pages.orders import REFUSALS, in_one_line
-from adaptation.console.pages.shell import PATIENCE_S, choice, heading, not_there, page, second_heading
+from adaptation.console.pages.shell import PATIENCE_S, choice, heading, not_there, nothing, page, second_heading
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.relabelling import CannotLabel
 from adaptation.console.views.frames import FrameCard, card_of
@@ -36,11 +36,15 @@ def add_frame_page(backstage: Backstage) -> None:
             if found is None:
                 not_there(404, "This frame is gone.", "It was too old, or its vehicle was erased. Go back to Frames.")
                 return
-            card = card_of(shard, found.metadata)
+            why = await backstage.paint(partial(backstage.learner.left_out.why, shard, found))
+            card = card_of(shard, found.metadata, why)
             heading(f"Frame of {clock(card.captured_at)}", f"{found.metadata.domain}, vehicle {card.vehicle[:12]}")
             await _neighbours(backstage, found.metadata.domain, card)
-            with ui.element("div").classes("sees one-frame"):
-                _compare(backstage, found, card, stored)
+            if card.unreadable:
+                nothing("This frame cannot be read and is left out.", card.unreadable)
+            else:
+                with ui.element("div").classes("sees one-frame"):
+                    _compare(backstage, found, card, stored)
             _facts(card)
 
 

@@ -15,6 +15,7 @@ from exchange.label_space import CLASS_NAMES
 
 _WIDTH_PX = 480
 _ANY = -1
+_MOST_REASONS = 5
 
 
 def add_frames_page(backstage: Backstage) -> None:
@@ -56,6 +57,7 @@ def _render(asked: str, chosen: FrameFilter, live: Live[FramesView]) -> None:
 
     live.part(lambda view: (view.domain, view.domains), lambda value, _: _controls(*value, chosen))
     live.part(lambda view: (view.stored, bool(passing(view))), lambda value, _: _say_how_many(*value))
+    live.part(lambda view: view.left_out, lambda left_out, _: _say_left_out(left_out))
     live.rows(passing, lambda card: (card.shard, card.key), partial(_card, chosen.train_id), "frame-cards")
 
 
@@ -73,17 +75,27 @@ def _say_how_many(stored: int, any_passes: bool) -> None:
         ui.label(f"of the newest {min(stored, MOST_FRAMES)} of {stored:,} captured frames").classes("soft")
 
 
+def _say_left_out(left_out: tuple[str, ...]) -> None:
+    if left_out:
+        ui.label(f"{len(left_out):,} cannot be read and are left out").classes("warn-text")
+        for why in left_out[:_MOST_REASONS]:
+            ui.label(why).classes("soft small")
+
+
 def _card(only: int | None, card: FrameCard) -> None:
     with ui.element("a").classes("frame-card").props(f'href="{address("frame", card)}"'):
         described = f"frame of {clock(card.captured_at)}: {', '.join(CLASS_NAMES[k] for k, _ in card.classes[:4])}"
-        shown = layers(
-            address("picture/frame", card, width=_WIDTH_PX),
-            address("picture/labels", card, width=_WIDTH_PX, only=only),
-            address("picture/doubt", card, width=_WIDTH_PX),
-            described,
-            lazy=True,
-        )
-        ui.html(shown, sanitize=False)
+        if card.unreadable:
+            ui.label(f"cannot be read: {card.unreadable}").classes("warn-text small")
+        else:
+            shown = layers(
+                address("picture/frame", card, width=_WIDTH_PX),
+                address("picture/labels", card, width=_WIDTH_PX, only=only),
+                address("picture/doubt", card, width=_WIDTH_PX),
+                described,
+                lazy=True,
+            )
+            ui.html(shown, sanitize=False)
         with ui.element("div").classes("between small"):
             ui.label(clock(card.captured_at))
             ui.label(f"version {card.version} · {percent(card.confidence, 1)}").classes("soft")

@@ -4,10 +4,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
+from adaptation.data.left_out import LeftOutFrames
 from exchange.erasures import ErasureReader
 from exchange.frames import CapturedFrame, FrameMetadata, read_shard
 from exchange.label_space import CLASS_NAMES, NUM_CLASSES
 from exchange.locations import FRAMES, ShardName
+from exchange.records import RecordError
 from exchange.storage import ObjectMissing, StorageRoot
 
 MOST_FRAMES = 48
@@ -31,6 +33,8 @@ class FrameCard:
     kept_for: str
     classes: tuple[tuple[int, float], ...]
     """Train ids with their share of the pixels, the largest first."""
+    unreadable: str = ""
+    """Reason why it is left out, without a picture; empty where it can be read."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class FramesView:
     """The newest first."""
     stored: int
     """Captured of this domain, and not yet too old."""
+    left_out: tuple[str, ...] = ()
+    """Those of them that were found unreadable, and shards that are damaged: which, and why."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,9 @@ class FrameFilter:
 class FrameShelf:
     """Reads shards, and keeps the last ones; what was erased is neither shown nor kept. For one thread."""
 
-    def __init__(self, root: StorageRoot) -> None:
+    def __init__(self, root: StorageRoot, left_out: LeftOutFrames | None = None) -> None:
         self._root = root
+        self._left_out = left_out or LeftOutFrames()
         self._erasures = ErasureReader(root)
         self._kept: OrderedDict[str, tuple[CapturedFrame, ...]] = OrderedDict()
 
@@ -75,10 +82,12 @@ class FrameShelf:
         names = sorted(filter(None, (ShardName.parse(info.key) for info in infos)), key=lambda name: name.closed_at)
         cards: list[FrameCard] = []
         for name in names[: -_MOST_SHARDS - 1 : -1]:
-            cards += reversed([card_of(name.key, frame.metadata) for frame in self._shard(name.key)])
+            cards += self._cards_of(name)
             if len(cards) >= MOST_FRAMES:
                 break
-        return FramesView(domains, domain, tuple(cards[:MOST_FRAMES]), sum(name.frames for name in names))
+        shards = {name.key for name in names}
+        left_out = tuple(f"{left.shard}: {left.why}" for left in self._left_out.of(domain) if left.shard in shards)
+        return FramesView(domains, domain, tuple(cards[:MOST_FRAMES]), sum(name.frames for name in names), left_out)
 
     def frame(self, shard: str, key: str) -> CapturedFrame | None:
         """None where it is gone: too old by now, or erased.
@@ -94,6 +103,15 @@ class FrameShelf:
     def _forget_erased(self) -> None:
         if self._erasures.unseen():
             self._kept.clear()  # the shards are written anew without the vehicle's frames
+
+    def _cards_of(self, name: ShardName) -> list[FrameCard]:
+        """The newest first; none of a damaged shard."""
+        try:
+            frames = self._shard(name.key)
+        except RecordError as error:
+            self._left_out.note_shard(name.domain, name.key, error)
+            return []
+        return [card_of(name.key, frame.metadata, self._left_out.why(name.key, frame)) for frame in reversed(frames)]
 
     def _shard(self, key: str) -> tuple[CapturedFrame, ...]:
         if key not in self._kept:
@@ -111,7 +129,7 @@ def class_choices() -> dict[int, str]:
     return {train_id: CLASS_NAMES[train_id] for train_id in range(NUM_CLASSES)}
 
 
-def card_of(shard: str, metadata: FrameMetadata) -> FrameCard:
+def card_of(shard: str, metadata: FrameMetadata, unreadable: str = "") -> FrameCard:
     shares = sorted(enumerate(metadata.class_fractions), key=lambda each: -each[1])
     return FrameCard(
         shard=shard,
@@ -123,6 +141,7 @@ def card_of(shard: str, metadata: FrameMetadata) -> FrameCard:
         confidence=metadata.mean_confidence,
         kept_for=metadata.kept_for,
         classes=tuple((train_id, share) for train_id, share in shares if share >= _LEAST_FRACTION),
+        unreadable=unreadable,
     )
 
 
