@@ -33,6 +33,7 @@ from adaptation.source_training.start import start_sha256, starting_network
 from adaptation.source_training.train import Run, SourceTraining, check_out, train
 from adaptation.terminal import fail, progress_bars, say
 from exchange.label_space import NUM_CLASSES, SCORED_CLASSES
+from exchange.plain_words import counted
 from exchange.releases import ReleaseError
 
 _PER_DATA = "Once for all, or once for each --data."
@@ -126,9 +127,14 @@ def evaluate(
     except (DataError, CheckpointError, ReleaseError, ValueError) as error:
         fail(str(error))
     scores = score(confusion, classes, len(frames))
-    Console().print(scores_table(scores))
     if json_file is not None:
         json_file.write_text(scores.model_dump_json(indent=2) + "\n")
+    if scores.mean_iou is None:
+        fail(
+            f"nothing to score: {', '.join(map(str, data))} has no labelled pixel of the {classes} classes in"
+            f" {counted(len(frames), 'frame')} (public test labels are void): name another --split, --data or --classes"
+        )
+    Console().print(scores_table(scores))
 
 
 def adapt(
@@ -222,6 +228,10 @@ def import_checkpoint(
     sizes = "".join(f", {name} {size}" for name, size in read.config.dims.items())
     say(f"network: {read.config.encoder} with head {read.config.head}, detail branch {read.config.detail}{sizes}")
     say(f"classes ({read.config.num_classes}): {names}")
+    if read.reordered:
+        say("the file had them in another order: its outputs are brought into that of Cityscapes' train ids")
+    if read.classes is None and read.config.num_classes == NUM_CLASSES:
+        say("its outputs are taken for Cityscapes' classes in the order of their train ids")
     if read.config.num_classes != NUM_CLASSES:
         say(f"it is kept, but not of use here: evaluate, export and adapt take networks of {NUM_CLASSES} classes alone")
     if not read.verified:

@@ -1,6 +1,7 @@
 """How a benchmark tells its figures: a table on the terminal and a dated JSON file with what they were measured on."""
 
 import json
+import math
 import os
 import platform
 import sys
@@ -58,9 +59,11 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def _text(value: str | int | float) -> str:
-    """Floats with three significant digits or, above 1000, none behind the point."""
+    """Floats with three significant digits or, above 1000, none behind the point; the mean of nothing as a dash."""
     if not isinstance(value, float):
         return str(value)
+    if math.isnan(value):
+        return "-"
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -73,12 +76,17 @@ def write_report(name: str, rows: Sequence[Row], settings: Mapping[str, object],
         "hardware": hardware(),
         "versions": versions(),
         "settings": {key: _without_checkout(value) for key, value in settings.items()},
-        "rows": [dict(row) for row in rows],
+        "rows": [{key: _known(value) for key, value in row.items()} for row in rows],
     }
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{moment:%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(report, indent=1) + "\n")
     return path
+
+
+def _known(value: str | int | float) -> str | int | float | None:
+    """Return None for the mean of nothing: JSON has no NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _without_checkout(setting: object) -> object:

@@ -1,6 +1,7 @@
 """A simulated fleet rendered and driven, with progress and a table: what `roadshift fleet` and the short demo share."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -71,6 +72,6 @@ def fleet_table(reports: list[FleetReport]) -> Table:
             f"{1000 * report.latency_s(99):.0f}",
             str(report.refused),
             str(report.failed),
-            f"{100 * report.mean_iou:.1f}",
+            "-" if math.isnan(report.mean_iou) else f"{100 * report.mean_iou:.1f}",
         )
     return table

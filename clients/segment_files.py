@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from clients.client import RequestFailed, RoadshiftClient, SegmentResult
+from exchange.file_names import namesakes
 from exchange.images.labels import LabelImageError
 
 
@@ -24,24 +25,41 @@ def segment_files(client: RoadshiftClient, files: Sequence[Path], out: Path) -> 
     A file that cannot be read or is refused yields its error; the others go on.
 
     Raises:
-        ValueError: two files would write the same names.
+        ValueError: two files would write the same names (on some disks case makes no other name), or one file would be
+            written over another; nothing is written then.
     """
-    names = [file.stem for file in files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"two files are called {twice}: label them into different folders")
+    _check_names(files, out)
     out.mkdir(parents=True, exist_ok=True)
     for file in files:
         try:
             data = file.read_bytes()
             result = client.segment(data)
-            (out / f"{file.stem}.labels.png").write_bytes(result.palette_png())
-            (out / f"{file.stem}.overlay.jpg").write_bytes(_overlay_jpeg(data, result))
+            labels, overlay = _written_for(file, out)
+            labels.write_bytes(result.palette_png())
+            overlay.write_bytes(_overlay_jpeg(data, result))
             yield FileOutcome(file, result)
         except OSError as error:
             yield FileOutcome(file, error=error.strerror or str(error))
         except (ValueError, RequestFailed, LabelImageError) as error:
             yield FileOutcome(file, error=str(error))
+
+
+def _written_for(file: Path, out: Path) -> tuple[Path, Path]:
+    """Return the paths of its labels and its overlay."""
+    return out / f"{file.stem}.labels.png", out / f"{file.stem}.overlay.jpg"
+
+
+def _check_names(files: Sequence[Path], out: Path) -> None:
+    """Raise ValueError where something would be written over something else."""
+    if twins := namesakes(files):
+        raise ValueError(
+            f"two files are called {twins[1].stem}, {twins[0]} and {twins[1]}: label them into different folders"
+        )
+    given = {file.resolve(): file for file in files}
+    for file in files:
+        for path in _written_for(file, out):
+            if (over := given.get(path.resolve())) is not None:
+                raise ValueError(f"the labels of {file} would be written over {over}: name another folder by --out")
 
 
 def _overlay_jpeg(data: bytes, result: SegmentResult) -> bytes:

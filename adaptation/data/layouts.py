@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from adaptation.data.labelled_frames import DataError, LabelIds, LabelledFrame
+from exchange.file_names import IMAGE_ENDINGS, namesakes, stem
 
 Layout = Literal["cityscapes", "gta5", "synthia", "camvid", "camvid-frames"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 SPLIT_LAYOUTS: tuple[Layout, ...] = ("cityscapes", "camvid")
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_CITYSCAPES_LABELS = ("labelIds", "labelTrainIds")
 _CAMVID_SPLITS = ("train", "val", "test")
 
 
@@ -65,9 +66,14 @@ def list_frames(
         sequences: keeps only these drives or cities; none named keeps all.
 
     Raises:
-        DataError: a folder or a label file is missing, or nothing fits; the message names it.
+        DataError: a folder or a label file is missing, nothing fits, or two images or two label files have one name but
+            for its ending or case; the message names them.
     """
     frames = _LISTERS[layout or detect_layout(root)](root, split)
+    if not frames:
+        raise DataError(
+            f"{root} holds no frame{f' in split {split}' if split else ''}: put frames there, or name another"
+        )
     if sequences:
         known = sorted({frame.sequence for frame in frames} - {""})
         if missing := sorted(set(sequences) - set(known)):
@@ -76,20 +82,41 @@ def list_frames(
     return tuple(frames)
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, name_of: Callable[[Path], str] = stem) -> list[Path]:
+    """List a folder's images; `name_of` gives what their label files are called by."""
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: restore it, or name the right layout with --layout")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    found = _image_files(folder)
     if not found:
         raise DataError(f"{folder} holds no image: put the frames there, or give another folder")
+    if twins := namesakes(found, name_of):
+        raise DataError(f"{twins[0]} and {twins[1]} would share one label file: keep one of them, or rename one")
     return found
 
 
-def _existing(*candidates: Path) -> Path:
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise DataError(f"{candidates[0]} is missing: restore the labels, or remove the frame that they belong to")
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+
+
+class _LabelFolder:
+    """The label files of a folder, which may be missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._by_name: dict[str, list[Path]] = {}
+        for path in _image_files(folder) if folder.is_dir() else ():
+            self._by_name.setdefault(path.stem.casefold(), []).append(path)
+
+    def file(self, *names: str) -> Path:
+        """Return the first PNG of these names that exists. Raises DataError: none does, or two files have its name."""
+        for name in names:
+            path = self._folder / f"{name}.png"
+            if path.is_file():
+                if others := [other for other in self._by_name.get(name.casefold(), ()) if other != path]:
+                    raise DataError(f"{path} and {others[0]} would label one image: keep one of them")
+                return path
+        missing = self._folder / f"{names[0]}.png"
+        raise DataError(f"{missing} is missing: restore the labels, or remove the frame that they belong to")
 
 
 def _splits(root: Path, split: str | None, present: Iterable[str]) -> list[str]:
@@ -111,12 +138,16 @@ def _list_cityscapes(root: Path, split: str | None) -> list[LabelledFrame]:
     frames = []
     for name in _splits(root, split, _subfolders(root / "leftImg8bit")):
         for city in sorted(_subfolders(root / "leftImg8bit" / name)):
-            for image in _images(root / "leftImg8bit" / name / city):
-                stem = root / "gtFine" / name / city / f"{image.stem.removesuffix('_leftImg8bit')}_gtFine"
-                labels = _existing(Path(f"{stem}_labelIds.png"), Path(f"{stem}_labelTrainIds.png"))
+            folder = _LabelFolder(root / "gtFine" / name / city)
+            for image in _images(root / "leftImg8bit" / name / city, _cityscapes_name):
+                labels = folder.file(*(f"{_cityscapes_name(image)}_gtFine_{kind}" for kind in _CITYSCAPES_LABELS))
                 ids: LabelIds = "train" if labels.stem.endswith("labelTrainIds") else "cityscapes"
                 frames.append(LabelledFrame(image, labels, ids, sequence=city))
     return frames
+
+
+def _cityscapes_name(image: Path) -> str:
+    return image.stem.removesuffix("_leftImg8bit")
 
 
 def _list_camvid(root: Path, split: str | None) -> list[LabelledFrame]:
@@ -136,10 +167,11 @@ def _list_pairs(images: str, labels: str, label_ids: LabelIds) -> Callable[[Path
 
 
 def _pair(images: Path, labels: Path, label_ids: LabelIds) -> list[LabelledFrame]:
+    folder = _LabelFolder(labels)
     return [
         LabelledFrame(
             image,
-            _existing(labels / f"{image.stem}.png"),
+            folder.file(image.stem),
             label_ids,
             sequence=image.stem.split("_")[0] if label_ids == "camvid" else "",
         )

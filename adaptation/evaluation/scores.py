@@ -28,15 +28,18 @@ def count_confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> N
 
 
 class Scores(BaseModel):
-    """IoU of each scored class, None where neither truth nor prediction has it, and the mean of the others."""
+    """IoU of each scored class, None where neither truth nor prediction has it, and the mean of the others.
+
+    Without a labelled pixel of a scored class there is no score: the figures are None, and so is every IoU.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: str
     """Which subset is scored: 19, 16, 13 or camvid11."""
     frames: int
-    mean_iou: float
-    pixel_accuracy: float
+    mean_iou: float | None
+    pixel_accuracy: float | None
     iou: dict[str, float | None]
     true_pixels: dict[str, int]
     """Labelled pixels of each scored class: a small number means an unreliable IoU."""
@@ -57,13 +60,14 @@ def score(confusion: NDArray[np.int64], classes: str, frames: int) -> Scores:
     hits = np.diag(merged)[:count]
     truth, predicted = merged.sum(axis=1)[:count], merged.sum(axis=0)[:count]
     union = truth + predicted - hits
+    is_scored = bool(truth.any())
     seen = union > 0
-    iou = [float(hit / of) if of else None for hit, of in zip(hits, union, strict=True)]
+    iou = [float(hit / of) if of and is_scored else None for hit, of in zip(hits, union, strict=True)]
     return Scores(
         classes=classes,
         frames=frames,
-        mean_iou=float(np.mean(hits[seen] / union[seen])) if seen.any() else 0.0,
-        pixel_accuracy=float(np.trace(merged) / max(merged.sum(), 1)),
+        mean_iou=float(np.mean(hits[seen] / union[seen])) if is_scored else None,
+        pixel_accuracy=float(np.trace(merged) / merged.sum()) if is_scored else None,
         iou=dict(zip(subset.names, iou, strict=True)),
         true_pixels=dict(zip(subset.names, truth.tolist(), strict=True)),
     )

@@ -118,7 +118,15 @@ class SourceStatistics:
 
     @classmethod
     def of_labels(cls, counts_NK: NDArray[np.int64]) -> "SourceStatistics":
-        """From the pixels by class of every labelled source frame, for a network whose training left no record."""
+        """From the pixels by class of every labelled source frame, for a network whose training left no record.
+
+        Raises:
+            ReleaseError: no pixel is labelled.
+        """
+        if not counts_NK.any():
+            raise ReleaseError(
+                "the labelled source data has no labelled pixel: name a split or data set that has labels"
+            )
         frequency_K = pixel_frequency(counts_NK)
         prior = class_distribution(is_present(counts_NK, frequency_K).sum(axis=0))
         return cls(frequency_K.tolist(), prior.tolist(), None)

@@ -50,9 +50,15 @@ def _checks(measured: GateMeasurements, limits: GateLimits) -> Iterator[Check]:
 
 
 def _source_checks(scores: LabelledScores, limits: GateLimits) -> Iterator[Check]:
+    name, kept_name = f"source mIoU lost, {scores.data}", f"worst source class kept, {scores.data}"
+    if not _is_labelled(scores, limits):
+        why = _absent(f"classes with {limits.fewest_labelled_pixels} labelled pixels")
+        yield Check.missing(name, "at most", limits.source_iou_lost, why)
+        yield Check.missing(kept_name, "at least", limits.source_class_kept, why)
+        return
     before, after = _mean_iou(scores, limits)
     yield Check.of(
-        f"source mIoU lost, {scores.data}",
+        name,
         before - after,
         "at most",
         limits.source_iou_lost,
@@ -62,14 +68,12 @@ def _source_checks(scores: LabelledScores, limits: GateLimits) -> Iterator[Check
     its_K, ours_K = scores.iou("incumbent"), scores.iou("candidate")
     known_K = (scores.labelled >= limits.fewest_labelled_pixels) & (np.nan_to_num(its_K) >= limits.known_class_iou)
     if not known_K.any():
-        yield Check.missing(
-            f"worst source class kept, {scores.data}", "at least", limits.source_class_kept, _absent("known classes")
-        )
+        yield Check.missing(kept_name, "at least", limits.source_class_kept, _absent("known classes"))
         return
     kept_K = np.where(known_K, ours_K / np.where(known_K, its_K, 1), np.inf)
     worst = int(kept_K.argmin())
     yield Check.of(
-        f"worst source class kept, {scores.data}",
+        kept_name,
         float(kept_K[worst]),
         "at least",
         limits.source_class_kept,
@@ -80,7 +84,7 @@ def _source_checks(scores: LabelledScores, limits: GateLimits) -> Iterator[Check
 
 def _sentinel_checks(scores: LabelledScores | None, limits: GateLimits) -> Iterator[Check]:
     name = "labelled target mIoU lost"
-    if scores is None or not (scores.labelled >= limits.fewest_labelled_pixels).any():
+    if scores is None or not _is_labelled(scores, limits):
         if limits.sentinel_required:
             yield Check.missing(name, "at most", limits.sentinel_iou_lost, _absent("labelled target regions"))
         return
@@ -113,27 +117,7 @@ def _target_checks(target: TargetMeasurements, limits: GateLimits) -> Iterator[C
         f"Both label {_percent(target.agreement)} of the target's pixels alike: a candidate that is this different is"
         " no refinement of what serves well now.",
     )
-    sure_K, kept_K = np.array(target.sure), np.array(target.kept)
-    sure = float(sure_K.sum())
-    yield Check.of(
-        "sure pixels kept",
-        float(kept_K.sum()) / sure if sure else 0.0,
-        "at least",
-        limits.sure_kept,
-        f"{target.judge.capitalize()} is sure of {_percent(sure)} of the pixels, in every view of a frame:"
-        " there a candidate has little to correct and much to break.",
-    )
-    judged_K = sure_K >= limits.sure_class_share
-    share_K = np.where(judged_K, kept_K / np.where(judged_K, sure_K, 1), np.inf)
-    worst = int(share_K.argmin())
-    yield Check.of(
-        "worst sure class kept",
-        float(share_K[worst]) if judged_K.any() else 0.0,
-        "at least",
-        limits.sure_class_kept,
-        f"Of the pixels that are surely {_name(worst)} the candidate labels {_percent(min(share_K[worst], 1))} so:"
-        " a class that vanishes where it was plain to see has been talked away.",
-    )
+    yield from _sure_checks(target, limits)
     before_classes, after_classes = (
         _effective_classes(np.array(share)) for share in (target.incumbent_share, target.candidate_share)
     )
@@ -144,6 +128,38 @@ def _target_checks(target: TargetMeasurements, limits: GateLimits) -> Iterator[C
         limits.classes_kept,
         f"The candidate's labels spread over {after_classes:.1f} classes, the incumbent's over {before_classes:.1f}:"
         " a network that collapses says less and less.",
+    )
+
+
+def _sure_checks(target: TargetMeasurements, limits: GateLimits) -> Iterator[Check]:
+    sure_K, kept_K = np.array(target.sure), np.array(target.kept)
+    sure = float(sure_K.sum())
+    if sure:
+        yield Check.of(
+            "sure pixels kept",
+            float(kept_K.sum()) / sure,
+            "at least",
+            limits.sure_kept,
+            f"{target.judge.capitalize()} is sure of {_percent(sure)} of the pixels, in every view of a frame:"
+            " there a candidate has little to correct and much to break.",
+        )
+    else:
+        why = _absent(f"pixels of which {target.judge} is sure")
+        yield Check.missing("sure pixels kept", "at least", limits.sure_kept, why)
+    judged_K = sure_K >= limits.sure_class_share
+    if not judged_K.any():
+        why = _absent(f"classes of which {target.judge} is sure in {_percent(limits.sure_class_share)} of the pixels")
+        yield Check.missing("worst sure class kept", "at least", limits.sure_class_kept, why)
+        return
+    share_K = np.where(judged_K, kept_K / np.where(judged_K, sure_K, 1), np.inf)
+    worst = int(share_K.argmin())
+    yield Check.of(
+        "worst sure class kept",
+        float(share_K[worst]),
+        "at least",
+        limits.sure_class_kept,
+        f"Of the pixels that are surely {_name(worst)} the candidate labels {_percent(share_K[worst])} so:"
+        " a class that vanishes where it was plain to see has been talked away.",
     )
 
 
@@ -196,6 +212,11 @@ def _engine_checks(engine: EngineMeasurements, limits: GateLimits) -> Iterator[C
         f"A frame takes {1e3 * engine.candidate_s:.0f} ms, the incumbent's {1e3 * engine.incumbent_s:.0f} ms: a slower"
         " release serves fewer vehicles.",
     )
+
+
+def _is_labelled(scores: LabelledScores, limits: GateLimits) -> bool:
+    """Return whether some class has pixels enough."""
+    return bool((scores.labelled >= limits.fewest_labelled_pixels).any())
 
 
 def _mean_iou(scores: LabelledScores, limits: GateLimits) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptation.data.data_choice import DataChoice
+from adaptation.data.label_pairs import check_pairs
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame, read_image
 from adaptation.evaluation.evaluate import spread
 from adaptation.evaluation.scores import count_confusion
@@ -108,12 +109,13 @@ class _Gate:
         return tuple(self._labelled(choice.folder.name, spread(choice.frames(), most), "source") for choice in choices)
 
     def sentinel(self, labels: Path, target: Sequence[TargetFrame]) -> LabelledScores:
-        """Raises DataError where the folder holds no label, or one of no target frame."""
+        """Raises DataError where the folder holds no label, one of no target frame, or one of two."""
         images = {frame.image.stem: frame for frame in target}
         files = sorted(labels.glob("*.png"))
         if not files or (strangers := [file for file in files if file.stem not in images]):
             stranger = f"{strangers[0].name} is named like no target frame" if files else "it holds no PNG"
             raise DataError(f"{labels}: {stranger}: give train-id PNGs named like frames of the target")
+        check_pairs(files, (frame.image for frame in target))
         frames = [LabelledFrame(images[file.stem].image, file, "train", images[file.stem].drive) for file in files]
         return self._labelled(labels.name, frames, "labelled target")
 

@@ -1,5 +1,6 @@
 """What the gate says: every check with its number, its threshold, and a sentence for the operator."""
 
+import math
 from typing import Literal
 
 from rich.table import Table
@@ -20,9 +21,10 @@ class Check(Record):
     def of(
         cls, name: str, value: float, bound: Literal["at least", "at most"], threshold: float, explanation: str
     ) -> "Check":
-        """A value that is no number passes nothing."""
+        """A value that is no number passes nothing, and is kept as None."""
         passed = value >= threshold if bound == "at least" else value <= threshold
-        return cls(name=name, value=value, bound=bound, threshold=threshold, passed=passed, explanation=explanation)
+        measured = None if math.isnan(value) else value
+        return cls(name=name, value=measured, bound=bound, threshold=threshold, passed=passed, explanation=explanation)
 
     @classmethod
     def missing(cls, name: str, bound: Literal["at least", "at most"], threshold: float, why: str) -> "Check":

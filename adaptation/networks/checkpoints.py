@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from adaptation.networks.class_names import names_in_order
 from adaptation.networks.hrda import HRDA, build_network
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig
@@ -39,17 +40,23 @@ def load_network_config(folder: Path) -> NetworkConfig:
     """Read the config of a network that `save_network` wrote.
 
     Raises:
-        CheckpointError: there is none, or it has other classes than the label space: such a network can be kept, but
-            its outputs would be taken for classes that they are not.
+        CheckpointError: there is none, or it has other classes than the label space, or has them in another order: such
+            a network can be kept, but its outputs would be taken for classes that they are not.
     """
     path = folder / NETWORK_FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no network: {NETWORK_FILE} is missing")
     try:
-        config = NetworkConfig.model_validate(json.loads(path.read_text())["network"])
-    except (ValueError, KeyError, TypeError) as error:
+        described = json.loads(path.read_text())
+        config = NetworkConfig.model_validate(described["network"])
+        names = (described.get("provenance") or {}).get("classes")
+        in_order = names is None or names_in_order(names)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} does not describe a network: {error}") from error
-    return _of_the_label_space(config, path)
+    _of_the_label_space(config, path)
+    if not in_order:
+        raise CheckpointError(f"{path} names other classes, or another order, than Cityscapes': import its file again")
+    return config
 
 
 def load_network(folder: Path, config: NetworkConfig | None = None) -> HRDA:

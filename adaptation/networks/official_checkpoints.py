@@ -9,8 +9,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from adaptation.networks.checkpoints import CheckpointError, State, network_with, read_torch_file, save_network
+from adaptation.networks.class_names import ClassNamesError, cityscapes_order, names_of, reordered
 from adaptation.networks.mix_transformer import MIX_TRANSFORMERS, MixTransformerSizes
 from adaptation.whole_folder import whole_folder
+from exchange.label_space import NUM_CLASSES
 from exchange.networks import Encoder, Head, NetworkConfig
 from exchange.releases import file_sha256
 
@@ -29,6 +31,9 @@ class ImportedCheckpoint:
     teacher: bool
     iteration: int | None
     classes: tuple[str, ...] | None
+    """By output of the network as it is kept; None where the file names none."""
+    reordered: bool
+    """The file named Cityscapes' classes in another order; the network has theirs."""
     verified: bool
     """False for DAFormer checkpoints, whose outputs were never compared with the authors' own."""
 
@@ -39,11 +44,13 @@ def import_checkpoint(path: Path, out: Path, *, teacher: bool = False) -> Import
     The student is taken, or with `teacher` the averaged model that training checkpoints also hold. The network is
     recognised by its keys and shapes; the number of attention heads does not show in them and is the published one.
     A DAFormer checkpoint becomes the context branch alone at full resolution (`detail=False`, `context_divisor` 1); its
-    authors trained and tested it on frames of 512x1024.
+    authors trained and tested it on frames of 512x1024. Outputs that the file names in another order are brought into
+    that of Cityscapes' train ids; another number of classes is kept in the file's order.
 
     Raises:
         FolderTaken: `out` holds something.
-        CheckpointError: the file is damaged, holds more than tensors and plain values, or does not fit a network.
+        CheckpointError: the file is damaged, holds more than tensors and plain values, does not fit a network, or names
+            other classes than Cityscapes'.
     """
     with whole_folder(out) as partial:
         imported, state = _read(path, teacher)
@@ -64,29 +71,37 @@ def _read(path: Path, teacher: bool) -> tuple[ImportedCheckpoint, State]:
     if not verified:
         state = {re.sub(r"^decode_head\.", "decode_head.head.", key): tensor for key, tensor in state.items()}
     network = network_with(config, state, path)
+    names, order = _class_names(content, config, path)
+    kept = network.state_dict() if order is None else reordered(config, network.state_dict(), order)
     with_training = "optimizer" in content or any(key.startswith("ema_model.") for key in named)
     imported = ImportedCheckpoint(
         config=config,
         layout="training" if with_training else "bare" if not prefixed else "released" if meta else "published",
         teacher=teacher,
         iteration=meta["iter"] if isinstance(meta.get("iter"), int) else None,
-        classes=_class_names(meta, config, path),
+        classes=names,
+        reordered=order is not None,
         verified=verified,
     )
-    return imported, network.state_dict()
+    return imported, kept
 
 
-def _class_names(meta: Mapping[str, Any], config: NetworkConfig, path: Path) -> tuple[str, ...] | None:
-    names = meta.get("CLASSES")
-    if names is None:
-        return None
-    if (
-        not isinstance(names, tuple | list)
-        or len(names) != config.num_classes
-        or not all(isinstance(name, str) for name in names)
-    ):
-        raise CheckpointError(f"{path} predicts {config.num_classes} classes but names {names}")
-    return tuple(names)
+def _class_names(
+    content: Mapping[str, Any], config: NetworkConfig, path: Path
+) -> tuple[tuple[str, ...] | None, tuple[int, ...] | None]:
+    """Return the names in the order that they are kept in, and that order where it is not the file's own."""
+    try:
+        names = names_of(content)
+        if names is None:
+            return None, None
+        if len(names) != config.num_classes:
+            raise ClassNamesError(f"names {len(names)}")
+        if len(names) != NUM_CLASSES:
+            return names, None
+        order = cityscapes_order(names)
+    except ClassNamesError as error:
+        raise CheckpointError(f"{path} predicts {config.num_classes} classes but {error}") from error
+    return tuple(names[place] for place in order), None if order == tuple(range(NUM_CLASSES)) else order
 
 
 def _submodel(named: Mapping[str, Any], prefix: str, path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from adaptation.data.class_statistics import count_classes, pixel_frequency
@@ -31,7 +32,7 @@ class Evaluation(BaseModel):
     mean_confidence_before: float
     mean_confidence_after: float
     scores_before: Scores | None
-    """Against the target's own labels; None where it has none."""
+    """Against the target's own labels; None where it has none of the scored classes."""
     scores_after: Scores | None
 
     @classmethod
@@ -41,9 +42,9 @@ class Evaluation(BaseModel):
     def figures(self) -> dict[str, float]:
         """What a release's manifest tells of it, by name."""
         figures = {"agreement": self.agreement, "mean_confidence": self.mean_confidence_after}
-        if self.scores_before is not None and self.scores_after is not None:
-            figures |= {"mean_iou_before": self.scores_before.mean_iou, "mean_iou": self.scores_after.mean_iou}
-        return figures
+        scored = {"mean_iou_before": self.scores_before, "mean_iou": self.scores_after}
+        means = {name: scores.mean_iou for name, scores in scored.items() if scores is not None}
+        return figures | {name: mean for name, mean in means.items() if mean is not None}
 
 
 def evaluate_round(
@@ -87,7 +88,12 @@ def evaluate_round(
         agreement=alike / int(counts["after"].sum()),
         mean_confidence_before=mean_confidence_before,
         mean_confidence_after=confidence,
-        scores_before=score(confusions["before"], classes, scored) if scored else None,
-        scores_after=score(confusions["after"], classes, scored) if scored else None,
+        scores_before=_scores(confusions["before"], classes, scored),
+        scores_after=_scores(confusions["after"], classes, scored),
     )
     (folder / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n")
+
+
+def _scores(confusion_KK: NDArray[np.int64], classes: str, frames: int) -> Scores | None:
+    found = score(confusion_KK, classes, frames)
+    return None if found.mean_iou is None else found

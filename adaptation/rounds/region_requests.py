@@ -32,6 +32,7 @@ from adaptation.region_selection import (
     reveal_labels,
     select_regions,
 )
+from exchange.file_names import namesakes
 from exchange.frame_fitting import fit_frame
 from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
@@ -107,8 +108,13 @@ def request_regions(
         labelled: folder of labels that people gave before; what they cover, and a margin, is not asked again.
 
     Raises:
-        DataError: an image or a label map cannot be read, or they differ in size.
+        DataError: an image or a label map cannot be read, they differ in size, or two images have one name; then
+            nothing is written.
     """
+    if twins := namesakes(images):
+        raise DataError(
+            f"{twins[0]} and {twins[1]} would share one request: rename one, or ask in one folder at a time"
+        )
     (out / REQUESTS_FOLDER).mkdir(parents=True, exist_ok=True)
     frames = []
     for index, image in enumerate(images):
@@ -140,8 +146,10 @@ def answer_from_truth(out: Path, truth: Sequence[LabelledFrame], earlier: Path |
         earlier: labels given before, kept beside the new ones.
 
     Raises:
-        DataError: a frame that was asked has no truth.
+        DataError: a frame that was asked has no truth, or two have one name.
     """
+    if twins := namesakes([frame.image for frame in truth]):
+        raise DataError(f"{twins[0]} and {twins[1]} would share one answer: rename one of them")
     answers = out / LABELS_FOLDER
     answers.mkdir(exist_ok=True)
     known = {frame.image.stem: frame for frame in truth}

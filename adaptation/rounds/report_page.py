@@ -71,8 +71,8 @@ def _facts(network: AdaptationRecord, budget: Budget, evaluation: Evaluation) ->
     before, after = evaluation.scores_before, evaluation.scores_after
     facts = []
     if before is not None and after is not None:
-        change = f"mean IoU on {after.frames} labelled frames, from {100 * before.mean_iou:.1f} %"
-        facts.append((f"{100 * after.mean_iou:.1f} %", change))
+        change = f"mean IoU on {after.frames} labelled frames, from {_percent(before.mean_iou)}"
+        facts.append((_percent(after.mean_iou), change))
     confidence = f"mean confidence, from {100 * evaluation.mean_confidence_before:.1f} %"
     facts += [
         (f"{100 * evaluation.mean_confidence_after:.1f} %", confidence),

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict
 
 from adaptation.data.class_statistics import count_classes, scan_labels
 from adaptation.data.data_choice import DataChoice, choose_data
+from adaptation.data.label_pairs import check_pairs
 from adaptation.data.labelled_frames import DataError, LabelledFrame, read_image, read_labels
 from adaptation.data.layouts import detect_layout
 from adaptation.rounds.steps import RoundError
+from exchange.file_names import IMAGE_ENDINGS
 from exchange.images.labels import encode_gray_png
 from exchange.releases import file_sha256
 
@@ -22,7 +24,6 @@ SNAPSHOT_FILE = "snapshot.json"
 CHOSEN_DRIVES = "chosen"
 """A target's folder of drives with frames that were chosen for people, and not by chance."""
 _COUNTS_FILE = "source_counts.npz"
-_IMAGES = (".png", ".jpg", ".jpeg")
 
 
 class FrozenFrame(BaseModel):
@@ -86,13 +87,14 @@ def freeze(
         on_frame: called with the number of target frames copied, and to be copied.
 
     Raises:
-        DataError: data that is missing or damaged.
+        DataError: data that is missing or damaged, a source without a labelled pixel, or labels that two frames share.
         RoundError: labels that belong to no frame of the target.
     """
     for name in ("frames", "asked", "truth"):
         (folder / name).mkdir(exist_ok=True)
     listed = list_target(target, target_split)
-    asked_files = {path.stem: path for path in asked.glob("*.png")} if asked else {}
+    asked_files = {path.stem: path for path in sorted(asked.glob("*.png"))} if asked else {}
+    check_pairs([*asked_files.values()], (image for image, _, _ in listed))
     if asked and not asked_files:
         raise DataError(f"{asked} holds no PNG: give the folder of train-id PNGs that people labelled")
     if strangers := sorted(set(asked_files) - {image.stem for image, _, _ in listed}):
@@ -103,6 +105,9 @@ def freeze(
         on_frame(index + 1, len(listed))
     kept = [_list_source(choice) for choice in sources]
     counts = [np.stack(list(scan_labels(frames, _count, threads=2))) for _, frames in kept]
+    for choice, counts_NK in zip(sources, counts, strict=True):
+        if not counts_NK.any():
+            raise DataError(f"{choice.folder} has no labelled pixel: name a split or data set that has labels")
     np.savez(folder / _COUNTS_FILE, *counts)
     snapshot = Snapshot(frames=tuple(frozen), sources=tuple(source for source, _ in kept))
     (folder / SNAPSHOT_FILE).write_text(snapshot.model_dump_json(indent=2) + "\n")
@@ -117,7 +122,7 @@ def list_target(target: Path, split: str) -> list[tuple[Path, str, LabelledFrame
     try:
         detect_layout(target)
     except DataError:
-        images = sorted(path for path in target.rglob("*") if path.suffix.lower() in _IMAGES)
+        images = sorted(path for path in target.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
         if not images:
             raise DataError(f"{target} holds no JPEG or PNG: give a folder of frames or a data set") from None
         return [(image, image.parent.relative_to(target).as_posix(), None) for image in images]

@@ -18,8 +18,9 @@ from adaptation.rounds.learning import Numbers, seed_of
 from adaptation.rounds.prior import PriorRecord
 from adaptation.rounds.pseudo_labels import pseudo_labelled
 from adaptation.rounds.recipes import RoundConfig
-from adaptation.rounds.snapshot import FrozenFrame, Snapshot
+from adaptation.rounds.snapshot import CHOSEN_DRIVES, FrozenFrame, Snapshot
 from adaptation.rounds.start import Start
+from adaptation.rounds.steps import RoundError
 from adaptation.source_training.processes import Processes
 
 OnProgress = Callable[[str, int, int, Numbers], None]
@@ -80,8 +81,14 @@ class Work:
 
     @cached_property
     def measured_frames(self) -> list[FrozenFrame]:
-        """The target frames that are labelled before and after."""
-        return spread(Snapshot.read(self.snapshot).fair_frames, self.config.measured_frames)
+        """The target frames that are labelled before and after. Raises RoundError where there is none."""
+        fair = Snapshot.read(self.snapshot).fair_frames
+        if not fair:
+            raise RoundError(
+                f"every frame of {self.round.target} was chosen for people ({CHOSEN_DRIVES}/), so nothing stands for"
+                " the target where it is measured: add frames that chance kept"
+            )
+        return spread(fair, self.config.measured_frames)
 
     @cached_property
     def pseudo_labelled_frames(self) -> list[FrozenFrame]:

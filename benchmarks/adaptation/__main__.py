@@ -17,7 +17,7 @@ from adaptation.source_training.recipes import TrainingConfig, starter
 from benchmarks.adaptation.cells import Bench, Cell, run_cell
 from benchmarks.adaptation.protocol import Protocol, open_protocol
 from benchmarks.adaptation.rows import ROWS
-from benchmarks.adaptation.summary import class_table, summarize, verdicts
+from benchmarks.adaptation.summary import class_table, mean_percent, summarize, verdicts
 from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from exchange.networks import NetworkConfig
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
         for row in options.rows:
             for split in bench.cells(row):
                 cell = run_cell(bench, row, seed, split)
-                figures = ", ".join(f"{name} {100 * scores.mean_iou:.1f}" for name, scores in cell.target.items())
-                print(f"{row}, seed {seed}: {figures}, source {100 * cell.source.mean_iou:.1f}", flush=True)
+                figures = ", ".join(f"{name} {mean_percent(scores):.1f}" for name, scores in cell.target.items())
+                print(f"{row}, seed {seed}: {figures}, source {mean_percent(cell.source):.1f}", flush=True)
     _report(options, bench.protocol)
 
 

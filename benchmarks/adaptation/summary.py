@@ -59,6 +59,11 @@ def verdicts(rows: Sequence[Row], splits: Sequence[str]) -> list[str]:
     ]
 
 
+def mean_percent(scores: Scores) -> float:
+    """Mean IoU in percent; NaN where nothing was labelled."""
+    return math.nan if scores.mean_iou is None else 100 * scores.mean_iou
+
+
 def mean_of_large_classes(scores: Scores) -> float:
     """Mean IoU over the classes that the scored frames show enough of; NaN where there is none."""
     large = [iou for name, iou in scores.iou.items() if iou is not None and scores.true_pixels[name] >= FEWEST_PIXELS]
@@ -69,15 +74,15 @@ def _row(name: str, cells: Sequence[Cell], splits: Sequence[str]) -> Row:
     mine = [cell for cell in cells if cell.row == name]
     row: dict[str, str | int | float] = {"row": ROWS[name].what, "seeds": len({cell.seed for cell in mine})}
     for split in splits:
-        values = [100 * cell.target[split].mean_iou for cell in mine if split in cell.target]
+        values = [mean_percent(cell.target[split]) for cell in mine if split in cell.target]
         row[split] = _mean(values)
         row[f"{split} ±"] = half_interval(values)
         gaps = [gap for cell in mine if split in cell.target and (gap := gap_closed(cell, cells, split)) is not None]
         row[f"gap closed, {split}"] = _mean(gaps)
     first = [cell.target[splits[0]] for cell in mine if splits[0] in cell.target]
     row[f"{splits[0]}, large classes"] = _mean([100 * mean_of_large_classes(scores) for scores in first])
-    row["source"] = _mean([100 * cell.source.mean_iou for cell in mine])
-    row["source ±"] = half_interval([100 * cell.source.mean_iou for cell in mine])
+    row["source"] = _mean([mean_percent(cell.source) for cell in mine])
+    row["source ±"] = half_interval([mean_percent(cell.source) for cell in mine])
     row["ships"] = mine[0].ships
     row["minutes"] = _mean([cell.seconds / 60 for cell in mine])
     return row
@@ -86,14 +91,14 @@ def _row(name: str, cells: Sequence[Cell], splits: Sequence[str]) -> Row:
 def gap_closed(cell: Cell, cells: Sequence[Cell], split: str) -> float | None:
     """Percent of the way from this seed's source only to its upper bound; None where the seed lacks either."""
     ends = {
-        ROWS[other.row].what: other.target[split].mean_iou
+        ROWS[other.row].what: mean_percent(other.target[split])
         for other in cells
         if other.seed == cell.seed and split in other.target
     }
-    if SOURCE_ONLY not in ends or UPPER_BOUND not in ends or ends[UPPER_BOUND] <= ends[SOURCE_ONLY]:
+    if SOURCE_ONLY not in ends or UPPER_BOUND not in ends or not ends[UPPER_BOUND] > ends[SOURCE_ONLY]:
         return None
     gap = ends[UPPER_BOUND] - ends[SOURCE_ONLY]
-    return 100 * (cell.target[split].mean_iou - ends[SOURCE_ONLY]) / gap
+    return 100 * (mean_percent(cell.target[split]) - ends[SOURCE_ONLY]) / gap
 
 
 def half_interval(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from adaptation.annotation.asking import DOUBLE_SHARE
 from adaptation.annotation.pick_regions import pick
 from adaptation.annotation.picking_order import PickingOrder
 from adaptation.data.captured_images import decode_rgb
-from adaptation.data.labelled_frames import LabelledFrame, read_frame
+from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
 from adaptation.evaluation.evaluate import confusion_over, open_labeller
 from adaptation.evaluation.scores import score
 from adaptation.rounds.recipes import AskedLabelsConfig, RoundConfig, SelfTrainingConfig, full
@@ -171,10 +171,12 @@ class Arm:
 
 
 def dusk_scores(network: Path, city: City) -> tuple[float, dict[str, float | None]]:
-    """mIoU, and IoU by class."""
+    """Return mIoU, and IoU by class. Raises DataError where no pixel of the held-out frames is labelled."""
     labeller = open_labeller(network, city.size_hw, torch.device("cpu"))
     frames = city.target_held_out.frames()
     scored = score(confusion_over(labeller, frames, lambda done: None), "19", len(frames))
+    if scored.mean_iou is None:
+        raise DataError(f"{city.target_held_out.folder} has no labelled pixel to score: render the city anew")
     return scored.mean_iou, scored.iou
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from adaptation.data.labelled_frames import read_labels
+from adaptation.data.labelled_frames import DataError, read_labels
 from adaptation.evaluation.evaluate import spread
 from adaptation.export.calibration import fit_labelled
 from adaptation.export.release import ExportSettings, SourceStatistics, export_release
@@ -107,7 +107,11 @@ def build_release(network: Path, out: Path, city: City, statistics: SourceStatis
 def measure_candidate(
     release: Path, incumbent: Path, city: City, truth: Path, kept: Path, on_frame: OnFrame
 ) -> GateMeasurements:
-    """What `measure` finds, with the target's truth where people's labels would be; kept as JSON."""
+    """What `measure` finds, with the target's truth where people's labels would be; kept as JSON.
+
+    Raises:
+        DataError: target or source has no labelled pixel.
+    """
     if not kept.exists():
         target = [TargetFrame(frame.image, _drive(frame.image)) for frame in city.target_held_out.frames()]
         measured = measure(
@@ -116,7 +120,11 @@ def measure_candidate(
         partial = kept.with_suffix(".partial")
         partial.write_bytes(measured.encode())
         partial.rename(kept)
-    return GateMeasurements.decode(kept.read_bytes(), str(kept))
+    kept_measured = GateMeasurements.decode(kept.read_bytes(), str(kept))
+    for scores in (kept_measured.sentinel, *(kept_measured.sources or ())):
+        if scores is not None and not scores.labelled.any():
+            raise DataError(f"{scores.data} has no labelled pixel to tell the truth by: render the city anew")
+    return kept_measured
 
 
 def write_truth(city: City, folder: Path) -> Path:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded, some_of
+from exchange.file_names import IMAGE_ENDINGS, namesakes
 from exchange.images.labels import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.locations import DomainName
@@ -27,8 +28,8 @@ from exchange.segments import MOST_RUNS
 
 IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
 _MOST_BYTES = 256 << 20
-_OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-"""Endings of pictures, in small letters, that people may have painted in instead."""
+_PAINTED = (*IMAGE_ENDINGS, ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Endings, in lower case, of files that people may have painted in."""
 
 
 def _a_label(number: int) -> int:
@@ -91,18 +92,21 @@ def read_cityscapes(
         known: the regions that were asked about, by their frame's SHA-256.
 
     Raises:
-        FileRefused: there is no list that is understood, or it is of another domain.
+        FileRefused: there is no list that is understood, it is of another domain, or two label files are of one frame.
         OSError: something cannot be read.
     """
+    files = _painted_files(folder / LABELS)
+    if twins := namesakes(files):
+        raise FileRefused(f"{twins[0]} and {twins[1]} would label one frame: keep one of them")
     listed = _read_list(folder, domain)
     by_frame: dict[str, list[ListedRegion]] = {}
     for region in listed.regions:
         by_frame.setdefault(region.frame_sha256, []).append(region)
-    painted = {file.stem: file for file in sorted((folder / LABELS).glob("*.png"))}
+    painted = {file.stem: file for file in files if file.suffix == ".png"}
     for sha256 in sorted(painted.keys() - by_frame.keys()):
         yield Refusal(f"{LABELS}/{sha256}.png", f"{REGIONS} lists no region of it: list what was labelled")
-    for file in sorted((folder / LABELS).glob("*")):
-        if file.suffix != ".png" and file.suffix.lower() in _OTHER_PICTURES:
+    for file in files:
+        if file.suffix != ".png":
             yield Refusal(f"{LABELS}/{file.name}", "it is not read: paint in the .png files that were exported")
     missing = [sha256 for sha256 in by_frame if painted and sha256 in known.keys() - painted.keys()]
     if missing:
@@ -114,6 +118,11 @@ def read_cityscapes(
     for sha256, regions in by_frame.items():
         if sha256 not in missing:
             yield from _of_frame(folder / LABELS / f"{sha256}.png", regions, known.get(sha256, ()))
+
+
+def _painted_files(folder: Path) -> list[Path]:
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in files if file.suffix.lower() in _PAINTED]
 
 
 def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, ...]) -> Iterator[Answer | Refusal]:

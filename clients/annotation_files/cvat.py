@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clients.annotation_files.asked_frames import AskedFrame, image_file
 from clients.annotation_files.cvat_shapes import area_of, level_of
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
+from exchange.file_names import namesakes
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 from exchange.regions import UNSURE, RegionTask
 
@@ -78,7 +79,7 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
         sizes: rows and columns of the known frames, by SHA-256.
 
     Raises:
-        FileRefused: it is no such file, whole and of this version.
+        FileRefused: it is no such file, whole and of this version, or two of its images differ in ending or case alone.
         OSError: it cannot be read.
     """
     path = path / ANNOTATIONS if path.is_dir() else path
@@ -86,6 +87,9 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
         raise FileRefused(f"{path} is missing: give what CVAT exported, or --format cityscapes")
     root = _parsed(path)
     images = root.findall("image")
+    names = dict.fromkeys(Path(image.get("name", "")) for image in images)
+    if twins := namesakes(name for name in names if name.stem.casefold() in sizes):
+        raise FileRefused(f"{path} has two images of one frame, {twins[0]} and {twins[1]}: take one of them out")
     times = Counter(_sha256_of(image) for image in images)
     for image in images:
         place = f"{path.name}, image {image.get('name', '')}"

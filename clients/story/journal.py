@@ -106,7 +106,10 @@ def mean_iou(confusion_KK: NDArray[np.int64]) -> float:
 
 
 def timeline(answers: Sequence[Answer], window: int) -> list[Point]:
-    """The accuracy over each version's last `window` frames of a domain, at every frame from the first few on."""
+    """The accuracy over each version's last `window` frames of a domain, at every frame from the first few on.
+
+    Frames without any labelled pixel make no point.
+    """
     kept: dict[tuple[str, int], list[Answer]] = {}
     points = []
     for answer in answers:
@@ -115,5 +118,6 @@ def timeline(answers: Sequence[Answer], window: int) -> list[Point]:
         del recent[:-window]
         if len(recent) >= min(window, _FEWEST_OF_A_WINDOW):
             score = mean_iou(confusion_of(recent))
-            points.append(Point(answer.at_s, answer.domain, answer.version, answer.has_prior, score))
+            if np.isfinite(score):
+                points.append(Point(answer.at_s, answer.domain, answer.version, answer.has_prior, score))
     return points

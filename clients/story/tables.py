@@ -45,16 +45,22 @@ def class_table(shown: Sequence[Stage]) -> Table:
     by_stage = [class_iou(stage.confusion_KK) for stage in shown]
     for k, name in enumerate(CLASS_NAMES):
         if any(np.isfinite(iou_K[k]) for iou_K in by_stage):
-            table.add_row(name, *("-" if np.isnan(iou_K[k]) else f"{100 * iou_K[k]:.1f}" for iou_K in by_stage))
+            table.add_row(name, *(_percent(iou_K[k]) for iou_K in by_stage))
     table.add_section()
-    table.add_row("mean", *(f"{100 * mean_iou(stage.confusion_KK):.1f}" for stage in shown))
+    table.add_row("mean", *(_percent(mean_iou(stage.confusion_KK)) for stage in shown))
     table.add_row("frames", *(str(stage.frames) for stage in shown))
     return table
+
+
+def _percent(iou: float) -> str:
+    return "-" if np.isnan(iou) else f"{100 * iou:.1f}"
 
 
 def timeline_lines(journal: Journal, window: int) -> list[str]:
     """mIoU over the time within `SHOWN_IOU`, one line for each domain and version that answered."""
     points = timeline(journal.answers, window)
+    if not points:
+        return []
     low, high = SHOWN_IOU
     begin_s, end_s = points[0].at_s, points[-1].at_s + 1
     lines = []

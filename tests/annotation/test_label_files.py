@@ -1,6 +1,7 @@
 """Regions out to CVAT and to train-id PNG, and answers back: the valid ones, and a word about every other one."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -307,3 +308,25 @@ def test_what_cannot_be_is_said_in_one_line(root: StorageRoot, tmp_path: Path) -
     assert "is no domain name" in run("export", "--out", str(tmp_path / "x"), *options).output
     assert "does not exist" in run("import", str(tmp_path / "nothing"), *options).output
     assert "exists: name a new folder" in run("export", "--out", str(tmp_path), *options).output
+
+
+@pytest.mark.parametrize("twin", ["{}.jpg", "{}.PNG"])
+@pytest.mark.parametrize("form", ["cvat", "cityscapes"])
+def test_two_files_of_one_frame_are_both_named_and_nothing_is_taken(
+    root: StorageRoot, batch_of_four: str, tmp_path: Path, form: str, twin: str
+) -> None:
+    folder = exported(root, tmp_path / "out", form)
+    sha256 = sha256_of(asked_frame(0))
+    if form == "cvat":
+        changed_xml(folder, {0: {"label": "car"}})
+        tree = tree_of(folder)
+        ET.SubElement(tree.getroot(), "image", dict(next(tree.iter("image")).attrib) | {"name": twin.format(sha256)})
+        tree.write(folder / "annotations.xml")
+    else:
+        changed_list(folder, 0, **{"class": CAR})
+        shutil.copyfile(folder / "labels" / f"{sha256}.png", folder / "labels" / twin.format(sha256))
+    result = imported(root, folder, form, "--take-valid")
+    assert result.exit_code == 1
+    assert f"{sha256}.png" in result.output
+    assert twin.format(sha256) in result.output
+    assert labels(root) == [None] * 4

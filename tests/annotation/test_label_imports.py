@@ -209,17 +209,21 @@ def test_pngs_that_leave_their_ids_open_are_refused_by_name(
     assert labels(root) == [None, None]
 
 
-def test_pictures_of_other_formats_beside_the_pngs_are_told(
+def test_pictures_of_other_formats_among_the_pngs_are_told(
     root: StorageRoot, batch_of_two: str, tmp_path: Path
 ) -> None:
     folder = exported(root, tmp_path / "out", "cityscapes")
     changed_list(folder, place_of(folder, 1), **{"class": CAR})
+    exported_png = folder / "labels" / f"{sha256_of(FRAMES[0])}.png"
+    as_exported = exported_png.read_bytes()
+    exported_png.unlink()
     for ending in ("jpg", "PNG"):
-        painted_in = folder / "labels" / f"{sha256_of(FRAMES[0])}.{ending}"
+        painted_in = exported_png.with_suffix(f".{ending}")
         Image.fromarray(painted(CAR)).save(painted_in)
         result = imported(root, folder, "cityscapes")
         assert result.exit_code == 1
         assert f"labels/{painted_in.name}: it is not read" in result.output
         painted_in.unlink()
+    exported_png.write_bytes(as_exported)
     (folder / "labels" / "Thumbs.db").write_bytes(b"")
     assert imported(root, folder, "cityscapes").exit_code == 0

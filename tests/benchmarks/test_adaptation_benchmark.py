@@ -9,12 +9,20 @@ import pytest
 from PIL import Image
 
 from adaptation.data.labelled_frames import DataError
-from adaptation.evaluation.scores import Scores
+from adaptation.evaluation.scores import Scores, score
 from benchmarks.adaptation.__main__ import main
 from benchmarks.adaptation.cells import Cell
 from benchmarks.adaptation.protocol import open_protocol
 from benchmarks.adaptation.rows import ROWS
-from benchmarks.adaptation.summary import gap_closed, half_interval, mean_of_large_classes, summarize, verdicts
+from benchmarks.adaptation.summary import (
+    gap_closed,
+    half_interval,
+    mean_of_large_classes,
+    mean_percent,
+    summarize,
+    verdicts,
+)
+from benchmarks.report import print_table, write_report
 
 SEQUENCES = {"0006R0_f": 3, "0016E5_": 2, "Seq05VD_f": 2}
 
@@ -145,5 +153,15 @@ def test_verdicts_speak_of_rows_at_hand_alone() -> None:
 
 def test_intervals_need_two_seeds() -> None:
     assert math.isnan(half_interval([50.0]))
+
+
+def test_a_mean_of_nothing_is_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = score(np.zeros((19, 19), np.int64), "19", 1)
+    assert math.isnan(mean_percent(nothing))
+    rows = [{"row": "a", "mean": mean_percent(nothing)}]
+    written = write_report("nothing", rows, {}, tmp_path).read_text()
+    assert json.loads(written, parse_constant=lambda constant: pytest.fail(constant))["rows"][0]["mean"] is None
+    print_table("nothing", rows)
+    assert "nan" not in capsys.readouterr().out
     assert half_interval([50.0, 52.0, 54.0]) == pytest.approx(4.30 * 2 / math.sqrt(3))
     assert mean_of_large_classes(cell("full", 0, 0.5).source) == pytest.approx(0.6)

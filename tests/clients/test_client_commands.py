@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from cli import app_for
 from clients.client import AsyncRoadshiftClient, Connection
 from clients.fleet import FleetReport, confusion
+from clients.fleet_plan import fleet_table
 from clients.gateway_status import parse_samples
 from tests.gateways import StartGateway
 
@@ -53,6 +54,28 @@ async def test_segment_does_not_overwrite_one_file_by_another(start_gateway: Sta
     result = await run("segment", *files, "--out", tmp_path / "out", "--server", served.address)
     assert result.exit_code == 2
     assert "two files are called frame" in result.output
+
+
+@pytest.mark.parametrize(
+    ("names", "out"),
+    [
+        (("frame.png", "frame.jpg"), "out"),
+        (("Frame.png", "frame.png"), "out"),
+        (("frame.png", "frame.labels.png"), "."),
+    ],
+)
+async def test_segment_names_both_files_and_writes_nothing(
+    names: tuple[str, str], out: str, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    served = await start_gateway()
+    files = [tmp_path / name for name in names]
+    result = await run("segment", *files, "--out", tmp_path / out, "--server", served.address)
+    assert result.exit_code == 2
+    told = "".join(result.output.replace("│", "").split())
+    assert all(str(file) in told for file in files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
 async def test_fleet_drives_and_shows_a_row_for_each_domain(start_gateway: StartGateway, tmp_path: Path) -> None:
@@ -124,6 +147,7 @@ def test_a_report_counts_latency_refusals_and_iou() -> None:
     report.confusion_KK += confusion(truth, np.array([[0, 1, 1, 5]], dtype=np.uint8))
     assert report.mean_iou == 0.5  # road 1 of 2, sidewalk 1 of 2; the ignored pixel counts nowhere
     assert np.isnan(FleetReport("sim-day").mean_iou)
+    assert list(fleet_table([FleetReport("sim-day")]).columns[-1].cells) == ["-"]
 
 
 def test_segment_needs_neither_torch_nor_the_server() -> None:

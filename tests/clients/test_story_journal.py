@@ -1,5 +1,6 @@
 """What the demo makes of its answers: scores on the same frames, windows by version, the table, lines and picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,14 @@ def test_windows_hold_the_last_frames_of_one_version_and_domain() -> None:
     answers = [answer(i, i, 1, 60) for i in range(12)] + [answer(20 + i, i, 2, 80) for i in range(13)]
     points = timeline(answers, 12)
     assert [(point.version, round(point.mean_iou, 2)) for point in points] == [(1, 0.6), (2, 0.8), (2, 0.8)]
+
+
+def test_frames_without_labels_make_no_point_and_no_number() -> None:
+    journal = Journal()
+    for moment in range(12):
+        journal.add(replace(answer(moment, moment, 1, 0), confusion_KK=np.zeros((19, 19), np.int64)))
+    assert timeline(journal.answers, 12) == []
+    assert timeline_lines(journal, 12) == []
 
 
 def test_stages_compare_without_and_with_the_prior_and_the_picture_shows_who_answered(tmp_path: Path) -> None:

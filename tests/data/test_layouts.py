@@ -1,5 +1,6 @@
 """Every published layout is found and read; what is missing or wrong is named."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -195,3 +196,71 @@ def test_a_palette_of_other_colors_is_refused_but_where_the_layout_has_them(tmp_
         write_ids(frame.labels, IDS, palette=True)
         with pytest.raises(DataError, match=rf"{frame.labels.name} cannot be read.*palette"):
             read_labels(frame)
+
+
+def named(*parts: object) -> str:
+    return "".join(f"(?=.*{re.escape(str(part))})" for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("layout", "image", "twin"),
+    [
+        ("gta5", "images/00001.png", "images/00001.jpg"),
+        ("synthia", "RGB/0000000.png", "RGB/0000000.PNG"),
+        ("camvid", "val/0016E5_07959.png", "val/0016e5_07959.png"),
+        ("camvid-frames", "frames/Seq05VD_f00000.jpg", "frames/seq05vd_f00000.jpeg"),
+        (
+            "cityscapes",
+            "leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png",
+            "leftImg8bit/val/lindau/Lindau_000000_000019_leftImg8bit.jpg",
+        ),
+        (
+            "cityscapes",
+            "leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png",
+            "leftImg8bit/val/lindau/lindau_000000_000019.png",
+        ),
+    ],
+)
+def test_two_images_of_one_label_are_both_named(layout: Layout, image: str, twin: str, tmp_path: Path) -> None:
+    WRITERS[layout](tmp_path)
+    write_image(tmp_path / twin)
+    with pytest.raises(DataError, match=named(tmp_path / image, tmp_path / twin)):
+        list_frames(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "labels", "twin"),
+    [
+        ("gta5", "labels/00001.png", "labels/00001.jpg"),
+        ("synthia", "GT/LABELS/0000000.png", "GT/LABELS/0000000.PNG"),
+        ("camvid", "valannot/0016E5_07959.png", "valannot/0016e5_07959.png"),
+        ("camvid-frames", "labels/Seq05VD_f00000.png", "labels/SEQ05VD_f00000.png"),
+        (
+            "cityscapes",
+            "gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png",
+            "gtFine/val/lindau/lindau_000000_000019_gtFine_labelids.png",
+        ),
+    ],
+)
+def test_two_labels_of_one_image_are_both_named(layout: Layout, labels: str, twin: str, tmp_path: Path) -> None:
+    WRITERS[layout](tmp_path)
+    write_ids(tmp_path / twin, IDS)
+    with pytest.raises(DataError, match=named(tmp_path / labels, tmp_path / twin)):
+        list_frames(tmp_path)
+
+
+def test_ids_and_train_ids_of_one_frame_are_no_twins(tmp_path: Path) -> None:
+    write_cityscapes(tmp_path)
+    folder = tmp_path / "gtFine" / "val" / "lindau"
+    write_ids(folder / "lindau_000000_000019_gtFine_labelTrainIds.png", TRAIN_IDS)
+    write_ids(folder / "lindau_000000_000019_gtFine_color.png", IDS)
+    (frame,) = list_frames(tmp_path, split="val")
+    assert frame.labels.name == "lindau_000000_000019_gtFine_labelIds.png"
+
+
+def test_a_split_without_frames_is_named(tmp_path: Path) -> None:
+    write_cityscapes(tmp_path)
+    (tmp_path / "leftImg8bit" / "test").mkdir()
+    assert len(list_frames(tmp_path)) == 3
+    with pytest.raises(DataError, match="holds no frame in split test"):
+        list_frames(tmp_path, split="test")

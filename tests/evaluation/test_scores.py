@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+import cli
 from adaptation.data.labelled_frames import read_labels
 from adaptation.data.layouts import list_frames
-from adaptation.evaluation.scores import count_confusion, score
+from adaptation.evaluation.scores import Scores, count_confusion, score
+from adaptation.evaluation.table import scores_table
+from adaptation.networks.checkpoints import save_network
+from adaptation.networks.hrda import build_network
 from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, CLASS_NAMES
+from exchange.networks import NetworkConfig
 
 REFERENCE = """
 import json, sys
@@ -101,6 +108,52 @@ def test_camvid_merges_classes() -> None:
     scores = score(count_confusion(truth, predicted), "camvid11", 1)
     assert {name for name, iou in scores.iou.items() if iou == 1.0} == {"building", "bicyclist", "car", "tree"}
     assert scores.mean_iou == 1.0
+
+
+@pytest.mark.parametrize("classes", ["19", "16", "13", "camvid11"])
+def test_without_a_labelled_pixel_there_is_no_score(classes: str) -> None:
+    void = count_confusion(np.full((2, 2), 255, np.uint8), np.zeros((2, 2), np.uint8))
+    scores = score(void, classes, 1)
+    assert scores.mean_iou is None
+    assert scores.pixel_accuracy is None
+    assert set(scores.iou.values()) == {None}
+    written = json.loads(scores.model_dump_json())
+    assert written["mean_iou"] is None
+    assert written["pixel_accuracy"] is None
+    assert Scores.model_validate(written) == scores
+    footer = [column.footer for column in scores_table(scores).columns]
+    assert footer == ["mean", "-", "0"]
+
+
+def test_labels_of_other_classes_alone_are_no_score_either() -> None:
+    terrain = count_confusion(np.array([9, 9], np.uint8), np.array([8, 9], np.uint8))
+    assert score(terrain, "19", 1).mean_iou == 0.25
+    for classes in ("16", "13"):
+        scores = score(terrain, classes, 1)
+        assert scores.mean_iou is None
+        assert scores.iou["vegetation"] is None
+
+
+@pytest.mark.parametrize(("label_id", "classes", "code"), [(0, "19", 1), (22, "13", 1), (22, "19", 0), (7, "13", 0)])
+def test_the_command_does_not_score_nothing(label_id: int, classes: str, code: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = NetworkConfig(encoder="efficientnet_lite0", head="light", dims={"channels": 24})
+    save_network(tmp_path / "network", config, build_network(config).state_dict())
+    images, labels = (tmp_path / folder / "test" / "berlin" for folder in ("leftImg8bit", "gtFine"))
+    for folder in (images, labels):
+        folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(images / "a_leftImg8bit.png")
+    Image.fromarray(np.full((64, 128), label_id, np.uint8)).save(labels / "a_gtFine_labelIds.png")
+    json_file = tmp_path / "scores.json"
+    words = ["evaluate", str(tmp_path / "network"), "--data", str(tmp_path), "--split", "test", "--classes", classes]
+    words += ["--frame-size", "64x128", "--json", str(json_file)]
+    result = CliRunner().invoke(cli.app_for(words), words)
+    assert result.exit_code == code, result.output
+    written = json.loads(json_file.read_text())
+    assert (written["mean_iou"] is None) == (written["pixel_accuracy"] is None) == bool(code)
+    told = f"has no labelled pixel of the {classes} classes in 1 frame"
+    assert (told in result.output) == bool(code)
+    assert ("mean" in result.output) != bool(code)
 
 
 def test_what_is_no_train_id_is_refused() -> None:

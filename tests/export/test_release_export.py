@@ -249,3 +249,8 @@ def test_the_export_command_refuses_in_one_line(network_dir: Path, tmp_path: Pat
         status, output = run("export", network_dir, "--out", tmp_path / "release", *arguments)
         assert status == 1
         assert reason in output
+
+
+def test_labels_without_a_labelled_pixel_are_no_statistics() -> None:
+    with pytest.raises(ReleaseError, match="no labelled pixel"):
+        SourceStatistics.of_labels(np.zeros((4, 19), np.int64))

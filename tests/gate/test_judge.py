@@ -145,6 +145,31 @@ def test_nothing_at_all_is_refused_and_so_is_no_number() -> None:
     assert not judge(with_target(sure=(0.0,) * NUM_CLASSES, kept=(0.0,) * NUM_CLASSES), GateLimits()).passed
 
 
+def test_source_frames_without_labels_give_no_number() -> None:
+    void = LabelledScores.of("day", 10, *np.zeros((2, NUM_CLASSES, NUM_CLASSES), np.int64))
+    few = LabelledScores.of("day", 10, *np.eye(NUM_CLASSES, dtype=np.int64)[None].repeat(2, axis=0))
+    for scores_of_nothing in (void, few):
+        verdict = judge(GOOD.model_copy(update={"sources": (scores_of_nothing,)}), GateLimits())
+        failed = [check for check in verdict.checks if not check.passed]
+        assert [check.name for check in failed] == ["source mIoU lost, day", "worst source class kept, day"]
+        assert all(check.value is None and "labelled pixels" in check.explanation for check in failed)
+        assert b"NaN" not in verdict.encode()
+
+
+def test_a_judge_that_is_sure_of_nothing_gives_no_number() -> None:
+    for sure, missing in (((0.0,), 2), ((0.0001,), 1)):
+        found = with_target(sure=sure * NUM_CLASSES, kept=sure * NUM_CLASSES)
+        failed = [check for check in judge(found, GateLimits()).checks if not check.passed]
+        assert [check.value for check in failed] == [None] * missing
+        assert all("Not measured" in check.explanation for check in failed)
+
+
+def test_no_number_is_kept_as_none() -> None:
+    verdict = judge(with_target(agreement=float("nan")), GateLimits())
+    assert [check.value for check in verdict.checks if not check.passed] == [None]
+    assert type(verdict).decode(verdict.encode(), "verdict") == verdict
+
+
 def test_labelled_regions_are_optional_unless_the_limits_say_otherwise() -> None:
     assert judge(GOOD, GateLimits()).passed
     verdict = judge(GOOD, GateLimits(sentinel_required=True))

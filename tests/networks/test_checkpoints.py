@@ -14,9 +14,10 @@ from adaptation.networks.checkpoints import CheckpointError, load_network, save_
 from adaptation.networks.hrda import HRDA, build_hrda, build_network
 from adaptation.networks.official_checkpoints import import_checkpoint
 from adaptation.whole_folder import FolderTaken
+from exchange.label_space import CLASS_NAMES
 from exchange.networks import NetworkConfig
 
-META = {"iter": 40000, "CLASSES": tuple("abcdefghijklmnopqrs"), "PALETTE": [[0, 0, 0]] * 19, "config": "model = dict()"}
+META = {"iter": 40000, "CLASSES": CLASS_NAMES, "PALETTE": [[0, 0, 0]] * 19, "config": "model = dict()"}
 
 
 def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -172,7 +173,7 @@ def test_code_in_a_file_is_named_and_nobody_is_told_to_run_it(tmp_path: Path) ->
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("classes", [("road",), tuple(range(19)), 19])
+@pytest.mark.parametrize("classes", [("road",), (), tuple(range(19)), 19, "road", {"road": 1}, [*CLASS_NAMES, "x"]])
 def test_classes_must_match(classes: Any, tiny: HRDA, tmp_path: Path) -> None:
     content = {"state_dict": prefixed(tiny.state_dict(), "model."), "meta": {"CLASSES": classes}}
     with pytest.raises(CheckpointError, match="predicts 19 classes but names"):

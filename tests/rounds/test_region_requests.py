@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import cli
 from adaptation.data.data_choice import choose_data
-from adaptation.data.labelled_frames import read_labels
+from adaptation.data.labelled_frames import DataError, read_labels
 from adaptation.evaluation.evaluate import FrameLabeller, open_labeller
 from adaptation.region_selection import regions_per_round
 from adaptation.rounds.region_requests import RegionBudget, RegionRequests, answer_from_truth, request_regions
@@ -119,6 +119,20 @@ def test_the_command_asks_and_a_round_learns_the_answers(start: Path, day: Path,
     snapshot = tmp_path / "out" / "snapshot"
     for frame, answer in zip(Snapshot.read(snapshot).frames, masks(answers), strict=True):
         np.testing.assert_array_equal(read_asked(snapshot, frame), answer)
+
+
+@pytest.mark.parametrize("twin", ["b/frame.png", "a/frame.jpg", "a/FRAME.png"])
+def test_requests_that_would_overwrite_each_other_are_refused(
+    twin: str, labeller: FrameLabeller, tmp_path: Path
+) -> None:
+    images = [tmp_path / "target" / "a" / "frame.png", tmp_path / "target" / twin]
+    for image in images:
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (80, 60)).save(image)
+    with pytest.raises(DataError, match="would share one request") as refusal:
+        ask(tmp_path / "out", labeller, tmp_path / "target", RegionBudget(clicks=5))
+    assert all(str(image) in str(refusal.value) for image in images)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,27 @@ def test_without_rectification_the_outputs_follow_the_start(start: Path, day: Pa
     assert "no labels to score against" in (tmp_path / "out" / "report" / "report.html").read_text()
 
 
+def test_a_target_whose_labels_are_all_void_is_not_scored(start: Path, day: Path, dusk: Path, tmp_path: Path) -> None:
+    shutil.copytree(dusk, tmp_path / "dusk")
+    for file in (tmp_path / "dusk" / "labels").iterdir():
+        Image.fromarray(np.full((60, 80), 11, dtype=np.uint8)).save(file)
+    config = small.CONFIG.model_copy(update={"rectified_share": 0.0, "budget": 1})
+    report = Report.read(
+        adapt(small.small_round(start, day, tmp_path / "dusk", tmp_path / "out", config), small.ignore)
+    )
+    assert (report.evaluation.scores_before, report.evaluation.scores_after) == (None, None)
+    assert set(report.evaluation.figures()) == {"agreement", "mean_confidence"}
+    assert "no labels to score against" in (tmp_path / "out" / "report" / "report.html").read_text()
+
+
+def test_frames_that_were_all_chosen_for_people_measure_nothing(
+    start: Path, day: Path, dusk: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dusk / "frames", tmp_path / "target" / "chosen" / "drive")
+    with pytest.raises(RoundError, match=r"every frame of .* was chosen for people"):
+        adapt(small.small_round(start, day, tmp_path / "target", tmp_path / "out"), small.ignore)
+
+
 def test_labels_from_people_are_frozen_with_their_frames(start: Path, day: Path, dusk: Path, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     asked.mkdir()
