@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from exchange.usable_cpus import keep_openmp_within_quota
+
 # Names each command's module and attribute as strings, so that `roadshift segment` never loads torch.
 COMMANDS = {
     "serve": ("server.cli", "serve", "Serve frames over gRPC."),
@@ -84,6 +86,7 @@ def main() -> None:
         from adaptation.kept_memory import keep_freed_memory
 
         keep_freed_memory()
+    keep_openmp_within_quota()
     try:
         app_for(sys.argv[1:])()
     except OSError as error:

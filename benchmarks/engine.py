@@ -8,7 +8,6 @@ in its speed, not in its share of the peak, which is a matrix product in torch (
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -41,6 +40,7 @@ from benchmarks.engine_figures import (
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from exchange.networks import WindowConfig, whole_frame_windows
 from exchange.releases import read_manifest
+from exchange.usable_cpus import usable_cpus
 from server.settings import STARTER_RELEASE
 
 FRAME_SIZE = (512, 1024)
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", action="append", choices=NETWORKS, help="both if absent; may be repeated")
     parser.add_argument("--repeats", type=int, default=5, help="timed calls of each way, after one to warm up")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="every usable core if absent")
+    parser.add_argument("--threads", type=int, default=usable_cpus(), help="every usable core if absent")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the dated file")
     arguments = parser.parse_args()
     if min(arguments.repeats, arguments.threads) < 1:

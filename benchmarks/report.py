@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+
+from exchange.usable_cpus import usable_cpus
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("numpy", "opencv-python-headless", "torch", "openvino", "nvidia-pytriton", "litserve")
@@ -26,7 +27,7 @@ def hardware() -> dict[str, str | int]:
     names = [line.split(":", 1)[1].strip() for line in _cpu_info() if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "usable_cores": len(os.sched_getaffinity(0)),
+        "usable_cores": usable_cpus(),
         "system": f"{platform.system()} {platform.release()}",
     }
 

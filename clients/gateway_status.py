@@ -2,11 +2,12 @@
 
 import http.client
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clients.client import Connection, RequestFailed, RoadshiftClient
+from exchange.addresses import AddressError, parse_address
+from exchange.proxies import hint_for_url, open_url
 
 _TIMEOUT_S = 5.0
 Labels = Mapping[str, str]
@@ -47,12 +48,15 @@ def ask_gateway(connection: Connection, metrics: str) -> GatewayStatus:
             health = str(error)
     if not metrics:
         return GatewayStatus(health)
-    address = metrics.removeprefix("http://").removesuffix("/metrics")
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=_TIMEOUT_S) as response:
+        url = f"http://{parse_address(metrics.removeprefix('http://').removesuffix('/metrics'))}/metrics"
+    except AddressError as error:
+        return GatewayStatus(health, metrics_error=str(error))
+    try:
+        with open_url(url, _TIMEOUT_S) as response:
             return GatewayStatus(health, parse_samples(response.read().decode()))
     except (urllib.error.URLError, http.client.HTTPException, ValueError, OSError) as error:
-        return GatewayStatus(health, metrics_error=str(error))
+        return GatewayStatus(health, metrics_error=f"{error}{hint_for_url(url)}")
 
 
 def parse_samples(text: str) -> list[tuple[str, Labels, float]]:

@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from clients.client import RequestFailed
-from exchange.calling import Connection
+from exchange.calling import Connection, call_details
 
 _TIMEOUT_S = 30.0
 Answer = TypeVar("Answer")
@@ -16,6 +16,7 @@ class LearnerConnection:
     """Every call raises RequestFailed where the learner refuses, or does not answer."""
 
     def __init__(self, connection: Connection) -> None:
+        self._address = connection.address
         self._metadata = connection.metadata
         self._channel = connection.open_channel()
 
@@ -23,7 +24,7 @@ class LearnerConnection:
         try:
             return method(request, timeout=_TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
+            raise RequestFailed(error.code(), call_details(error, self._address)) from error
 
     def close(self) -> None:
         self._channel.close()

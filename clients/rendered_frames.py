@@ -1,7 +1,6 @@
 """Frames of simulated drives, rendered and compressed beforehand, so that a fleet can be driven at full speed."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from clients.simulated_city import SimulatedDrive
+from exchange.usable_cpus import usable_cpus
 
 _JPEG_QUALITY = 92
 _SECONDS_APART = 2.0
@@ -26,14 +26,14 @@ class RenderedFrame:
 def render_drives(
     domain: str, drives: int, frames: int, size_hw: tuple[int, int], seed: int
 ) -> Iterator[list[RenderedFrame]]:
-    """Yields each drive's frames, two seconds apart, as they are finished, by all cores.
+    """Yields each drive's frames, two seconds apart, as they are finished, by all cores that this process may use.
 
     Raises:
         ValueError: unknown domain or impossible size.
     """
     SimulatedDrive(domain, seed, size_hw, 1 / _SECONDS_APART)  # complains here rather than in another process
     context = multiprocessing.get_context("spawn")  # gRPC's threads do not survive a fork
-    with ProcessPoolExecutor(min(drives, os.cpu_count() or 1), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(drives, usable_cpus()), mp_context=context) as pool:
         jobs = [pool.submit(_render_drive, domain, seed + drive, frames, size_hw) for drive in range(drives)]
         for job in jobs:
             yield job.result()

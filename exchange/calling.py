@@ -6,9 +6,11 @@ from pathlib import Path
 
 import grpc
 
-from exchange.listening import is_loopback
+from exchange.addresses import check_target, is_loopback
+from exchange.proxies import channel_options, hint_for_channel
 
-_MAX_MESSAGE_BYTES = 64 << 20
+_MAX_MESSAGE_BYTES = 257 << 20
+"""Above what a gateway sends of the largest frame that one can be set to take, and what it takes."""
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
@@ -16,6 +18,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 2000),  # in truth how long an attempt may take: a handshake over a slow network
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
+
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Connection:
     """Send the token in plain text beyond loopback, too: the network itself is trusted."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where a token would be readable on the way."""
+        """Raises ValueError where the address is none, or a token would be readable on the way."""
+        check_target(self.address)
         is_plain = self.ca is None and self.certificate is None
         if self.token is not None and is_plain and not self.insecure and not is_loopback(self.address):
             raise ValueError(
@@ -44,8 +49,8 @@ class Connection:
         """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name; _INSECURE=1.
 
         Raises:
-            ValueError: a file that cannot be read, a certificate without its key, a token that is none, or one that
-                would be readable on the way.
+            ValueError: an address that is none, a file that cannot be read, a certificate without its key, a token that
+                is none, or one that would be readable on the way.
         """
         ca, certificate, key = (_readable_file(name) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
         if (certificate is None) != (key is None):
@@ -58,14 +63,17 @@ class Connection:
     def open_channel(self) -> grpc.Channel:
         credentials = self._credentials()
         if credentials is None:
-            return grpc.insecure_channel(self.address, _CHANNEL_OPTIONS)
-        return grpc.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
+            return grpc.insecure_channel(self.address, self._options())
+        return grpc.secure_channel(self.address, credentials, self._options())
 
     def open_aio_channel(self) -> grpc.aio.Channel:
         credentials = self._credentials()
         if credentials is None:
-            return grpc.aio.insecure_channel(self.address, _CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(self.address, credentials, _CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(self.address, self._options())
+        return grpc.aio.secure_channel(self.address, credentials, self._options())
+
+    def _options(self) -> list[tuple[str, int]]:
+        return [*_CHANNEL_OPTIONS, *channel_options(self.address)]
 
     def _credentials(self) -> grpc.ChannelCredentials | None:
         if self.ca is None and self.certificate is None:
@@ -78,6 +86,12 @@ class Connection:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+
+
+def call_details(error: grpc.RpcError, target: str) -> str:
+    """What a failed call says, with the variable of the proxy where one may be why it was not answered."""
+    details = error.details() or ""
+    return details + hint_for_channel(target) if error.code() in _UNANSWERED else details
 
 
 def _variable(name: str) -> str | None:

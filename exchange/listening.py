@@ -1,12 +1,12 @@
 """Opens a gRPC port: TLS where files are given, and never beyond loopback without it unless told so."""
 
-import ipaddress
-import socket
 import ssl
 from pathlib import Path
 from typing import Protocol
 
 import grpc
+
+from exchange.addresses import AddressError, is_loopback, parse_address
 
 
 class StartupError(Exception):
@@ -28,9 +28,6 @@ class ListenSettings(Protocol):
     def insecure(self) -> bool: ...
 
 
-_HIGHEST_PORT = 65535
-
-
 def check_free(address: str, option: str) -> None:
     """Finds an occupied port before anything slow is started; the port is free again when this returns.
 
@@ -39,14 +36,10 @@ def check_free(address: str, option: str) -> None:
     """
     if not address or address.startswith("unix:"):
         return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _HIGHEST_PORT:
-        raise StartupError(f"{option} {address} is not HOST:PORT: give one such as 127.0.0.1:8500")
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
-            probe.bind(place)
+        parse_address(address).bound_socket().close()
+    except AddressError as error:
+        raise StartupError(f"{option} {error}") from error
     except OSError as error:
         remedy = f"stop the process that is there, or choose another {option}"
         raise StartupError(f"cannot listen on {address} ({error.strerror}): {remedy}") from error
@@ -84,17 +77,6 @@ def checked_tls(settings: ListenSettings) -> bool:
             "or say --insecure if the network itself is trusted"
         )
     return tls
-
-
-def is_loopback(listen: str) -> bool:
-    """Whether an address, HOST:PORT or unix:PATH, cannot be reached from another machine."""
-    host = listen.rpartition(":")[0].strip("[]")
-    if listen.startswith("unix:") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _credentials(settings: ListenSettings) -> grpc.ServerCredentials:

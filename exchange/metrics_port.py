@@ -7,6 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from exchange.addresses import parse_address
 from exchange.listening import StartupError
 
 
@@ -16,9 +17,9 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
     Raises:
         StartupError: the address cannot be had.
     """
-    host, _, port = address.rpartition(":")
     try:
-        http, thread = start_http_server(int(port), host, registry)
+        chosen = parse_address(address)
+        http, thread = start_http_server(chosen.port, chosen.host, registry)
     except (OSError, ValueError) as error:
         raise StartupError(
             f"cannot serve metrics on {address} ({error}): choose another --metrics, or '' for none"

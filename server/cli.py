@@ -43,6 +43,9 @@ def serve(
     run_dir: Annotated[Path | None, _option("Where the embedded Triton keeps its files (runs/gateway).")] = None,
     yield_file: Annotated[Path | None, _option("Where to say that a frame is inferred (engine_busy in it).")] = None,
     frames_at_once: Annotated[int | None, _option("Frames that share the cores, 1 or 2; what suits if absent.")] = None,
+    engine_threads: Annotated[
+        int | None, _option("Cores of the engine (those that affinity and CPU quota leave this process).")
+    ] = None,
     fake: Annotated[bool | None, _option("Label by nearest colour, without an engine.")] = None,
     log_json: Annotated[bool, typer.Option("--log-json", help=LOG_JSON_HELP)] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exchange.addresses import AddressError, check_target
 from exchange.listening import StartupError
 from exchange.records import RecordError
 from exchange.releases import Manifest, ReleaseError, read_manifest, verify_release
@@ -86,16 +87,22 @@ async def _start_triton(settings: GatewaySettings, release: Path, version: int) 
             release,
             run_dir=settings.run_dir,
             version=version,
+            threads=settings.engine_threads or 0,
             frames_at_once=settings.frames_at_once,
             frames_in_flight=frames_in_flight,
         )
     if settings.triton_repository is None:
         raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
+    try:
+        check_target(settings.triton)
+    except AddressError as error:
+        raise StartupError(f"--triton {error}") from error
     return await connect_external(
         settings.triton,
         settings.triton_repository,
         release,
         version=version,
+        threads=settings.engine_threads or 0,
         frames_at_once=settings.frames_at_once,
         frames_in_flight=frames_in_flight,
     )

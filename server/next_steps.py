@@ -5,21 +5,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from exchange.addresses import Address, parse_address
 from server.settings import GatewaySettings
-
-_EVERY_ADDRESS = ("", "0.0.0.0", "[::]")  # noqa: S104 - only looked for
 
 
 def next_steps(settings: GatewaySettings, port: int, metrics_port: int) -> list[str]:
     """Lines of shell, comments between them; `port` and `metrics_port` (0 for none) are those that were opened."""
     here = f"--server {shlex.quote(_reachable(settings.listen, port))}"
-    metrics = _reachable(settings.metrics, metrics_port) if metrics_port else "''"
+    metrics = _reachable(settings.metrics, metrics_port) if metrics_port else ""
     return [
         "# in another terminal:",
         *_credentials(settings),
         "# how is it?",
-        f"{_program()} status {here} --metrics {metrics}",
-        *([f"curl http://{metrics}/metrics"] if metrics_port else []),
+        f"{_program()} status {here} --metrics {shlex.quote(metrics)}",
+        *([f"curl {shlex.quote(f'http://{metrics}/metrics')}"] if metrics_port else []),
         "# a simulated fleet drives, and frame | labels | confidence of each vehicle is drawn",
         f"{_program()} fleet {here} --domain sim-day --vehicles 4 --fps 0.5 --frames 10 --pictures runs/fleet",
         "# label files: any JPEG or PNG, or frames drawn for the purpose",
@@ -45,8 +44,10 @@ def _credentials(settings: GatewaySettings) -> Iterator[str]:
 def _reachable(listen: str, port: int) -> str:
     if listen.startswith("unix:"):
         return listen
-    host = listen.rpartition(":")[0]
-    return f"{'127.0.0.1' if host in _EVERY_ADDRESS else host}:{port}"
+    host = parse_address(listen).host
+    if Address(host, port).is_every_interface:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return str(Address(host, port))
 
 
 def _program() -> str:

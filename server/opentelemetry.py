@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from exchange.proxies import channel_options
 from server.tracing import TRACE_METADATA, FrameTrace
 
 _PREFIX = "roadshift."
@@ -65,5 +67,7 @@ def traced_by_otlp(collector: str, gateway: str) -> OpenTelemetryTracing:
     """Spans wait in a bounded queue, and are dropped where the collector does not take them."""
     resource = Resource.create({"service.name": "roadshift-gateway", "service.instance.id": gateway})
     provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=collector)))
+    options = tuple(channel_options(urlsplit(collector).netloc or collector))
+    exporter = OTLPSpanExporter(endpoint=collector, channel_options=options)  # type: ignore[arg-type]  # gRPC takes numbers
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return OpenTelemetryTracing(provider)

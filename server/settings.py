@@ -59,6 +59,9 @@ class GatewaySettings(BaseSettings):
     frames_at_once: int | None = Field(default=None, ge=1, le=2)
     """How many frames share the engine's cores where several wait; a process each. None for 2 where an OpenVINO release
     has at least 2 cores, else 1: two frames side by side on half the cores each are answered sooner than in a row."""
+    engine_threads: int | None = Field(default=None, ge=1, le=1024)
+    """Cores of the engine for a frame that comes alone. None for those that the affinity and the CPU quota of the
+    process's cgroups leave it, rounded down; for an external Triton, those of its machine."""
     in_flight: int = Field(default=4, ge=1, le=256)
     """Frames being decoded, inferred or encoded: two in the engine, one behind them and one in a codec keep it busy."""
     queued: int = Field(default=4, ge=0, le=1024)

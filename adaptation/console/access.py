@@ -16,8 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adaptation.console.sessions import LASTS_S, Sessions, Visitor, cleaned_name
+from exchange.addresses import is_loopback
 from exchange.callers import Callers, Role
-from exchange.listening import is_loopback
 
 SESSION_COOKIE, NAME_COOKIE = "roadshift_session", "roadshift_name"
 COMMON_NAMES = "common_names"

@@ -23,6 +23,7 @@ from adaptation.console.picture_routes import picture_routes
 from adaptation.console.sessions import Sessions
 from adaptation.service.learner import Learner
 from adaptation.service.settings import LearnerSettings
+from exchange.addresses import parse_address
 from exchange.callers import Callers
 from exchange.listening import StartupError, checked_tls
 
@@ -58,7 +59,7 @@ def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator
     server = _Server(_server_config(access, settings, tls))
     # NiceGUI looks at every object there is, and torch warns of each that it would rather not have looked at.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
-    listener = _listening(listen)
+    listener = parse_address(listen).bound_socket()
     thread = threading.Thread(target=server.run, args=([listener],), name="console", daemon=True)
     thread.start()
     try:
@@ -108,12 +109,3 @@ class _WithCommonNames(H11Protocol):
         names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
         self.app_state = {**self.app_state, COMMON_NAMES: names}
         super().connection_made(transport)
-
-
-def _listening(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(place)
-    return listener

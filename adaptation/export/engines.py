@@ -13,6 +13,7 @@ from adaptation.export.gpu_engines import open_compiled, open_plan
 from adaptation.export.loaded_engine import Arrays, LoadedEngine, run_eagerly
 from exchange.contract import INPUTS, OPENVINO_PRECISION, OUTPUTS
 from exchange.releases import ENGINE_FOLDER, Manifest, Precision, verify_release
+from exchange.usable_cpus import threads_within_quota
 
 
 def load_engine(release_dir: Path, *, threads: int = 0) -> LoadedEngine:
@@ -57,7 +58,7 @@ def compile_openvino(
     settings = {
         "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,  # to OpenVINO, too, 0 means all
+        "INFERENCE_NUM_THREADS": threads or threads_within_quota(),  # to OpenVINO, too, 0 means all
     }
     return core.compile_model(model, "CPU", settings)
 

@@ -7,7 +7,7 @@ import grpc
 from roadshift.v1 import operations_pb2 as pb
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
-from exchange.calling import Connection
+from exchange.calling import Connection, call_details
 
 _TIMEOUT_S = 30.0
 
@@ -36,9 +36,10 @@ class LearnerCalls:
             return method(request, timeout=_TIMEOUT_S, metadata=self._connection.metadata)
         except grpc.RpcError as error:
             address = self._connection.address
+            details = call_details(error, address)
             if error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise LearnerRefused(f"no learner answers at {address}: {error.details()}; or use --direct") from None
-            raise LearnerRefused(f"the learner at {address}: {error.details()}") from None
+                raise LearnerRefused(f"no learner answers at {address}: {details}; or use --direct") from None
+            raise LearnerRefused(f"the learner at {address}: {details}") from None
 
 
 @contextmanager

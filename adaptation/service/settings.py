@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
 from adaptation.service.job import Source
+from exchange.addresses import Address, parse_address
 from exchange.listening import StartupError
 from exchange.plain_words import refusal_of
 from exchange.regions import MOST_TASKS
@@ -86,8 +87,8 @@ class LearnerSettings(BaseModel):
     def console_listen(self) -> str | None:
         if self.console_port is None:
             return None
-        host = "127.0.0.1" if self.listen.startswith("unix:") else self.listen.rpartition(":")[0]
-        return f"{host}:{self.console_port}"
+        host = "127.0.0.1" if self.listen.startswith("unix:") else parse_address(self.listen).host
+        return str(Address(host, self.console_port))
 
     def recipes(self) -> MappingProxyType[str, RoundConfig]:
         """Those that need no second network, by name, with those of `recipe_files`.

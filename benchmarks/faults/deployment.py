@@ -21,6 +21,7 @@ from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats, write_h
 from exchange.lease import LeaseRecord
 from exchange.locations import LEASE, ROUNDS
 from exchange.plan_changes import named_versions
+from exchange.proxies import channel_options
 from exchange.records import RecordError
 from exchange.serving_plan import ServingPlan, read_plan
 from exchange.storage import StorageError, StorageRoot, open_root
@@ -150,7 +151,7 @@ class Deployment:
 
 class LearnerCalls:
     def __init__(self, address: str) -> None:
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), *channel_options(address)]
         self._channel = grpc.insecure_channel(address, options=options)
         self.stub = pb_grpc.OperationsStub(self._channel)
 

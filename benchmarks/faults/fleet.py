@@ -13,6 +13,7 @@ from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
+from exchange.proxies import channel_options
 
 FRAME_HW = (48, 64)
 PAUSE_S = 0.25
@@ -66,7 +67,7 @@ class Fleet:
 
     def _drive(self, number: int, address: str, domain: str) -> None:
         rng = random.Random(number)  # noqa: S311 - no secret
-        with grpc.insecure_channel(address, options=_CHANNEL) as channel:
+        with grpc.insecure_channel(address, options=[*_CHANNEL, *channel_options(address)]) as channel:
             stub = pb_grpc.SegmentationStub(channel)
             shown = 0
             for frame in itertools.count():

@@ -3,7 +3,6 @@
 One worker, LitServe's default, computes one frame at a time on all cores; several share the cores as our processes do.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.serving.engine import BareEngine
 from exchange.frame_fitting import fit_frame, restore_labels
 from exchange.images.labels import encode_palette_png
+from exchange.usable_cpus import usable_cpus
 
 _LONGEST_WAIT_S = 5.0
 """LitServe refuses what has waited longer: half of what a vehicle waits, so that it computes no frame in vain.
@@ -30,7 +30,7 @@ class SegmentationApi(litserve.LitAPI):
     def __init__(self, release: Path, workers: int) -> None:
         super().__init__()
         self._release = release
-        self._threads = 0 if workers == 1 else len(os.sched_getaffinity(0)) // workers
+        self._threads = 0 if workers == 1 else usable_cpus() // workers
 
     def setup(self, device: str) -> None:
         self._engine = BareEngine(self._release, self._threads)

@@ -18,6 +18,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from benchmarks.serving.engine import BareEngine
 from benchmarks.serving.known_frames import KnownFrame, Labels
 from exchange.label_space import NUM_CLASSES
+from exchange.proxies import channel_options
 from server.triton.assembly import start_embedded
 
 TIMEOUT_S = 10.0
@@ -116,7 +117,8 @@ class GatewayTarget:
     @asynccontextmanager
     async def open(self, vehicles: int) -> AsyncIterator[tuple[Ask, int]]:
         async with AsyncExitStack() as stack:
-            channels = [grpc.aio.insecure_channel(self.address, options=_OWN_CONNECTION) for _ in range(vehicles)]
+            options = [*_OWN_CONNECTION, *channel_options(self.address)]
+            channels = [grpc.aio.insecure_channel(self.address, options=options) for _ in range(vehicles)]
             stubs: list[Any] = [
                 pb_grpc.SegmentationStub(await stack.enter_async_context(channel)) for channel in channels
             ]

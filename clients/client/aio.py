@@ -12,6 +12,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from clients.client.connection import HEALTH_REQUEST, Attempts, Connection, RequestFailed, RetryBudget
 from clients.client.frames import FrameSettings, FrameToSend, Image
 from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
+from exchange.calling import call_details
 
 
 class AsyncRoadshiftClient:
@@ -42,7 +43,7 @@ class AsyncRoadshiftClient:
         """
         frame = image if isinstance(image, FrameToSend) else FrameToSend(image)
         request = (settings or self._settings).request(frame.to_message())
-        attempts = Attempts(self._timeout_s, self._budget, asyncio.get_running_loop().time)
+        attempts = Attempts(self._timeout_s, self._budget, asyncio.get_running_loop().time, self._connection.address)
         while True:
             try:
                 response = await self._stub.Segment(
@@ -75,7 +76,7 @@ class AsyncRoadshiftClient:
             async for response in self._stub.SegmentStream(messages(), metadata=self._connection.metadata):
                 yield stream_outcome(response)
         except grpc.aio.AioRpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
+            raise RequestFailed(error.code(), call_details(error, self._connection.address)) from error
 
     async def is_serving(self) -> bool:
         """Whether the gateway says that it labels frames now.
@@ -88,7 +89,7 @@ class AsyncRoadshiftClient:
                 HEALTH_REQUEST, timeout=self._timeout_s, metadata=self._connection.metadata
             )
         except grpc.aio.AioRpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
+            raise RequestFailed(error.code(), call_details(error, self._connection.address)) from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from clients.client.connection import HEALTH_REQUEST, Attempts, Connection, RequestFailed, RetryBudget
 from clients.client.frames import FrameSettings, FrameToSend, Image
 from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
+from exchange.calling import call_details
 
 
 class RoadshiftClient:
@@ -49,7 +50,7 @@ class RoadshiftClient:
         """
         frame = image if isinstance(image, FrameToSend) else FrameToSend(image)
         request = (settings or self._settings).request(frame.to_message())
-        attempts = Attempts(self._timeout_s, self._budget, time.monotonic)
+        attempts = Attempts(self._timeout_s, self._budget, time.monotonic, self._connection.address)
         while True:
             try:
                 response = self._stub.Segment(request, timeout=attempts.remaining_s, metadata=self._connection.metadata)
@@ -80,7 +81,7 @@ class RoadshiftClient:
             for response in self._stub.SegmentStream(messages(), metadata=self._connection.metadata):
                 yield stream_outcome(response)
         except grpc.RpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
+            raise RequestFailed(error.code(), call_details(error, self._connection.address)) from error
 
     def is_serving(self) -> bool:
         """Whether the gateway says that it labels frames now.
@@ -91,7 +92,7 @@ class RoadshiftClient:
         try:
             response = self._health.Check(HEALTH_REQUEST, timeout=self._timeout_s, metadata=self._connection.metadata)
         except grpc.RpcError as error:
-            raise RequestFailed(error.code(), error.details() or "") from error
+            raise RequestFailed(error.code(), call_details(error, self._connection.address)) from error
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.calling import Connection
+from exchange.calling import Connection, call_details
 
 __all__ = ["HEALTH_REQUEST", "Attempts", "Connection", "RequestFailed", "RetryBudget"]
 
@@ -49,11 +49,13 @@ class RetryBudget:
 class Attempts:
     """One request's attempts: how long each may take, and whether and when there is another."""
 
-    def __init__(self, timeout_s: float, budget: RetryBudget, now: Callable[[], float]) -> None:
+    def __init__(self, timeout_s: float, budget: RetryBudget, now: Callable[[], float], address: str = "") -> None:
+        """`address`: whom they call, for what is said of a failure."""
         self._budget = budget
         self._now = now
         self._deadline = now() + timeout_s
         self._failures = 0
+        self._address = address
 
     @property
     def remaining_s(self) -> float:
@@ -66,7 +68,7 @@ class Attempts:
             RequestFailed: there is none: the error will not pass, the budget is spent, or the deadline is too near.
         """
         self._failures += 1
-        failure = RequestFailed(error.code(), error.details() or "", self._failures)
+        failure = RequestFailed(error.code(), call_details(error, self._address), self._failures)
         trailing: Any = error.trailing_metadata() or ()
         hint_ms = dict(trailing).get(_RETRY_AFTER_KEY)
         overloaded = failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED and hint_ms is not None

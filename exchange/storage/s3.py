@@ -21,6 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
+from exchange.proxies import excluding_s3_proxies, hint_for_url
 from exchange.storage.objects import (
     ABSENT,
     Condition,
@@ -46,11 +47,13 @@ class S3Backend:
     def __init__(self, bucket: str, prefix: str, patience_s: float) -> None:
         self._where = f"s3://{bucket}/{prefix}"
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        self._proxy_hint = hint_for_url(endpoint or "https://s3.amazonaws.com")
         with self._explained(self._where):
             self._store = S3Store(
                 bucket,
                 prefix=prefix or None,
                 client_options={
+                    **excluding_s3_proxies(endpoint),
                     "allow_http": endpoint.startswith("http://"),
                     "timeout": timedelta(seconds=patience_s),
                     "connect_timeout": timedelta(seconds=min(_CONNECT_TIMEOUT_S, patience_s)),
@@ -128,7 +131,9 @@ class S3Backend:
         except (PermissionDeniedError, UnauthenticatedError, NotSupportedError) as error:
             raise StorageRefused(f"{self._where} refuses {what}: check AWS_* ({_first_line(error)})") from error
         except (BaseError, OSError) as error:
-            raise StorageUnavailable(f"{self._where} did not answer for {what}: {_first_line(error)}") from error
+            raise StorageUnavailable(
+                f"{self._where} did not answer for {what}: {_first_line(error)}{self._proxy_hint}"
+            ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -17,8 +17,8 @@ def new_server(settings: GatewaySettings) -> grpc.aio.Server:
         options=[
             ("grpc.so_reuseport", 0),  # else a second gateway would silently share the port
             ("grpc.max_receive_message_length", 3 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),  # RGB
-            # Raw labels and confidence.
-            ("grpc.max_send_message_length", 2 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),
+            # Runs of one pixel each, and raw confidence.
+            ("grpc.max_send_message_length", 4 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),
             ("grpc.keepalive_time_ms", 30_000),  # a vehicle that lost its network is noticed
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from exchange.proxies import hint_for_channel
 from exchange.releases import read_manifest
+from exchange.usable_cpus import threads_within_quota
 from server.triton.client import TritonSegmenter
 from server.triton.connection import Access, TritonConnection
 from server.triton.engine_turns import best_at_once
@@ -56,7 +58,7 @@ async def start_embedded(
         release_dir: a complete release (`exchange.releases`).
         run_dir: a folder of this gateway alone: model repository, socket, backend, triton.log.
         version: the release's number.
-        threads: cores for one inference alone; 0 means all.
+        threads: cores for one inference alone; 0 means all that this process may use.
         frames_at_once: how many of them share the cores where several wait, 1 or 2; None takes what suits the release.
         frames_in_flight: how many Triton holds, waiting and computing; the next one is refused.
         metrics_port: Triton's own metrics on 127.0.0.1; None takes a free port.
@@ -70,7 +72,7 @@ async def start_embedded(
         regions = RegionOwner()
         stack.callback(regions.close)
         repository = TritonRepository(run_dir)
-        config = _config(release_dir, threads, frames_at_once)
+        config = _config(release_dir, threads or threads_within_quota(), frames_at_once)
         process = TritonProcess(
             find_installation(), run_dir, repository.models_dir, regions, metrics_port, config.frames_at_once
         )
@@ -112,7 +114,8 @@ async def connect_external(
         connection = TritonConnection(target, access)
         stack.push_async_callback(connection.close)
         if not await connection.is_live():
-            raise TritonSetupError(f"no Triton answers at {target}: start it, or leave --triton away to embed one")
+            remedy = "start it, or leave --triton away to embed one"
+            raise TritonSetupError(f"no Triton answers at {target}: {remedy}{hint_for_channel(target)}")
         transport = MessageTransport(connection, frames_in_flight + FOR_PROBES)
         stack.push_async_callback(transport.close)
         repository = TritonRepository(repository_dir)

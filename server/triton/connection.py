@@ -3,6 +3,7 @@
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from exchange.proxies import channel_options
 from server.tracing import TRACE_METADATA
 from server.triton.tensors import MODEL_NAME
 
@@ -26,7 +27,7 @@ class TritonConnection:
     """Calls raise grpc.aio.AioRpcError; what it means to a caller is decided in `errors`."""
 
     def __init__(self, target: str, access: Access | None = None) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=[*CHANNEL_OPTIONS, *channel_options(target)])
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._metadata = ((f"triton-grpc-protocol-{access[0]}", access[1]),) if access else ()
 

@@ -9,13 +9,13 @@ line is of all versions: their processes share the cores.
 
 import asyncio
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from exchange.releases import Manifest
+from exchange.usable_cpus import usable_cpus
 
 OVERDUE_AFTER = 5.0
 SHORTEST_OVERDUE_S = 1.0
@@ -114,7 +114,7 @@ def best_at_once(manifest: Manifest, threads: int = 0) -> int:
     """How many frames side by side answer most: 2 where a release computes on several cores by OpenVINO, else 1.
 
     Args:
-        threads: cores for one inference alone; 0 means all of this machine.
+        threads: cores for one inference alone; 0 means all that this process may use.
     """
-    cores = threads or len(os.sched_getaffinity(0))
+    cores = threads or usable_cpus()
     return 2 if manifest.engine == "openvino" and cores >= 2 else 1

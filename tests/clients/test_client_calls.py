@@ -44,6 +44,17 @@ async def blocking(address: str, use: Callable[[RoadshiftClient], Any], **option
     return await asyncio.to_thread(run)
 
 
+async def test_both_clients_get_the_maps_of_a_4k_frame(start_gateway: StartGateway) -> None:
+    served = await start_gateway()
+    noise_hw3 = PALETTE_RGB[np.random.default_rng(0).integers(0, 19, (2160, 3840))]
+    settings = FrameSettings(confidence=True)
+    results = [await blocking(served.address, lambda client: client.segment(noise_hw3), settings=settings)]
+    async with AsyncRoadshiftClient(Connection(served.address), settings) as client:
+        results.append(await client.segment(noise_hw3))
+    for result in results:
+        assert result.labels_HW.shape == result.confidence_HW.shape == (2160, 3840)
+
+
 async def test_both_clients_return_labels_confidence_and_what_was_said(
     start_gateway: StartGateway, known_frame: NDArray[np.uint8], known_labels: NDArray[np.uint8], tmp_path: Path
 ) -> None:

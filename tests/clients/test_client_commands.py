@@ -19,6 +19,7 @@ from clients.fleet import FleetReport, confusion
 from clients.fleet_plan import fleet_table
 from clients.gateway_status import parse_samples
 from tests.gateways import StartGateway
+from tests.ipv6 import needs_ipv6
 
 
 async def run(*arguments: object) -> Result:
@@ -130,6 +131,30 @@ async def test_status_shows_health_and_metrics_and_fails_when_nothing_serves(sta
     nowhere = await run("status", "--server", "127.0.0.1:1", "--metrics", "127.0.0.1:1")
     assert nowhere.exit_code == 1
     assert "no metrics at 127.0.0.1:1" in nowhere.output
+
+
+@needs_ipv6
+async def test_every_address_may_be_of_ipv6(start_gateway: StartGateway) -> None:
+    served = await start_gateway(listen="[::1]:0", metrics="[::1]:0")
+    here, metrics = f"[::1]:{served.gateway.port}", f"[::1]:{served.gateway.metrics_port}"
+    told = await run("status", "--server", here, "--metrics", metrics)
+    assert told.exit_code == 0, told.output
+    assert "versions serving" in told.output
+
+
+def test_an_address_that_is_none_gets_one_clear_line(tmp_path: Path) -> None:
+    here = "127.0.0.1:1"
+    for command in (
+        ("status", "--metrics", "", "--server"),
+        ("status", "--learner"),
+        ("segment", __file__, "--out", str(tmp_path / "labels"), "--server"),
+        ("fleet", "--domain", "sim-day", "--server"),
+        ("round", "list", "--server"),
+        ("status", "--server", here, "--metrics"),
+    ):
+        result = CliRunner().invoke(app_for(command), [*command, "::1:9610"])
+        assert result.exit_code == 1
+        assert "::1:9610 is ambiguous: write an IPv6 address in brackets, such as [::1]:9610" in result.stderr
 
 
 def test_metrics_are_read_as_prometheus_writes_them() -> None:

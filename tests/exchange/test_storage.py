@@ -208,6 +208,24 @@ def test_a_missing_bucket_is_named(s3_server: S3Server, monkeypatch: pytest.Monk
         open_root("s3://no-such-bucket/x").write("key", b"")
 
 
+def test_a_store_on_this_machine_is_reached_without_a_proxy(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for endpoint in (s3_server.endpoint, s3_server.endpoint.replace("127.0.0.1", "localhost")):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+            root = open_root("s3://fleet/without-proxy", patience_s=10.0)
+            root.write("key", endpoint.encode())
+            assert root.read("key").data == endpoint.encode()
+
+
 def test_a_dead_and_a_hanging_store_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

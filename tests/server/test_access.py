@@ -16,6 +16,7 @@ from server.metrics import GatewayMetrics
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
 from tests.gateways import StartGateway
+from tests.ipv6 import needs_ipv6
 from tests.tls_files import TlsFiles
 
 
@@ -118,7 +119,7 @@ async def test_what_cannot_be_opened_safely_is_not_opened(settings: dict[str, ob
         await Gateway(chosen, StartedEngine(FakeSegmenter(), 1)).start()
 
 
-@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
+@pytest.mark.parametrize("listen", ["localhost:0", pytest.param("[::1]:0", marks=needs_ipv6)])
 async def test_loopback_needs_no_tls(start_gateway: StartGateway, listen: str) -> None:
     served = await start_gateway(listen=listen)
     assert served.gateway.port > 0

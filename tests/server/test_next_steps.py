@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.ipv6 import needs_ipv6
 from tests.tls_files import TlsFiles
 
 ROADSHIFT = Path(sys.executable).with_name("roadshift")
@@ -48,6 +51,18 @@ def test_every_line_can_be_copied(tmp_path: Path) -> None:
     assert "roadshift_version_serving" in printed
     assert len(list((tmp_path / "runs/fleet").glob("sim-day-*.png"))) == 4
     assert len(list((tmp_path / "runs/labels").glob("*.overlay.jpg"))) == 2
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["[::1]", "[::]"])
+def test_addresses_of_ipv6_can_be_copied_too(tmp_path: Path, host: str) -> None:
+    everywhere = f"{host}:0"
+    with announced("--listen", everywhere, "--metrics", everywhere, "--insecure", cwd=tmp_path) as lines:
+        ask = [line for line in lines if " status " in line or line.startswith("curl ")]
+        assert len(ask) == 2
+        printed = run_by_shell(ask, tmp_path)
+    assert "SERVING" in printed
+    assert "roadshift_version_serving" in printed
 
 
 def test_with_tls_and_roles_the_callers_files_and_token_are_asked_for_and_no_secret_is_told(tmp_path: Path) -> None:

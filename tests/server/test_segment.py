@@ -15,6 +15,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.frame_fitting import fit_frame, restore_labels
 from exchange.images.labels import decode_index_png, decode_runs
+from exchange.label_space import colorize
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, VersionUnavailable
 from server.segmenter import FakeSegmenter
 from tests.gateways import FRAME_SIZE_HW, Served, StartGateway, eventually
@@ -299,6 +300,20 @@ async def test_the_largest_frame_fits_as_raw_pixels_and_so_does_its_raw_answer(s
     async with grpc.aio.insecure_channel(served.address, options=unbounded) as channel:
         response = await pb_grpc.SegmentationStub(channel).Segment(request)
     assert len(response.labels.data) == len(response.confidence.data) == side * side
+
+
+async def test_runs_of_one_pixel_each_fit_into_an_answer(start_gateway: StartGateway) -> None:
+    side = 1024
+    labels_HW = np.arange(side * side, dtype=np.uint32).reshape(side, side) % 2
+    served = await start_gateway(FakeSegmenter((side, side)), max_frame_pixels=side * side)
+    request = pb.SegmentRequest(
+        frame=pb.Frame(data=colorize(labels_HW.astype(np.uint8)).tobytes(), format="rgb8", height=side, width=side),
+        options=pb.SegmentOptions(label_encoding=pb.LABEL_ENCODING_RLE, confidence_encoding=2),
+    )
+    unbounded = [("grpc.max_receive_message_length", -1)]
+    async with grpc.aio.insecure_channel(served.address, options=unbounded) as channel:
+        response = await pb_grpc.SegmentationStub(channel).Segment(request)
+    assert len(response.labels.data) == 3 * side * side
 
 
 async def test_what_is_refused_before_its_frame_is_read_is_counted_too(

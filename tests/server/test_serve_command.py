@@ -129,6 +129,16 @@ def one_token_too_few(folder: Path) -> Path:
         (lambda folder: ("--fake", "--domain", "Not A Domain"), "'Not A Domain' is not a domain name"),
         (lambda folder: ("--fake", "--listen", "8500"), "--listen 8500 is not HOST:PORT"),
         (lambda folder: ("--fake", "--listen", "127.0.0.1:70000"), "127.0.0.1:70000 is not HOST:PORT"),
+        (
+            lambda folder: ("--fake", "--listen", "::1:8500"),
+            r"--listen ::1:8500 is ambiguous: .* \[::1\]:8500$",
+        ),
+        (lambda folder: ("--fake", "--metrics", "::1:9500"), r"--metrics ::1:9500 is ambiguous: .* \[::1\]:9500$"),
+        (lambda folder: ("--fake", "--metrics", ":9500"), "--metrics :9500 is not HOST:PORT"),
+        (
+            lambda folder: ("--triton", "::1:8001", "--triton-repository", folder),
+            r"--triton ::1:8001 is ambiguous: .* \[::1\]:8001$",
+        ),
         (lambda folder: ("--fake", "--tls-key", __file__), "TLS needs both --tls-certificate and --tls-key"),
         (lambda folder: ("--fake", "--tls-client-ca", __file__), "TLS needs both --tls-certificate and --tls-key"),
         (

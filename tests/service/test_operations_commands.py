@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import cli
 from adaptation.service.fake_worker import ENDLESS, REFUSED
 from exchange.storage import open_root
+from tests.ipv6 import needs_ipv6
 from tests.service.learner_rig import BeatingGateway, LearnerProcess, leave_frames
 
 
@@ -80,3 +82,15 @@ def test_operators_need_no_torch() -> None:
     code = "import sys, clients.operations_cli; print({'torch', 'server', 'adaptation'} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"
+
+
+@needs_ipv6
+def test_every_address_of_a_learner_may_be_of_ipv6(hollow: Path, source: Path, tmp_path: Path) -> None:
+    options = ("--release", str(hollow), "--fake", "--listen", "[::1]:0", "--console-port", "0", "--metrics", "[::1]:0")
+    with LearnerProcess(f"file://{tmp_path}/root", source, tmp_path, *options) as learner:
+        command = ["status", "--learner", f"[::1]:{learner.port}"]
+        assert CliRunner().invoke(cli.app_for(command), command).exit_code == 0
+        for kind, path in (("metrics", "/metrics"), ("console", "/")):
+            (port,) = re.findall(rf"{kind} on port (\d+)", learner.said())
+            with urllib.request.urlopen(f"http://[::1]:{port}{path}", timeout=30) as answer:
+                assert answer.status == 200

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
+from server.engine_start import started_engine
+from server.settings import GatewaySettings
 from server.triton.assembly import connect_external, start_embedded
 from server.triton.bounded_log import FILE_BYTES, FILE_COUNT, BoundedLog
 from server.triton.installation import TritonSetupError, find_installation
@@ -148,3 +152,15 @@ async def test_the_log_is_bounded(tmp_path: Path) -> None:
     files = sorted(tmp_path.iterdir())
     assert len(files) == FILE_COUNT
     assert all(path.stat().st_size <= FILE_BYTES for path in files)
+
+
+@pytest.mark.parametrize(("engine_threads", "processes"), [(1, 1), (2, 2)])
+async def test_the_engine_has_the_threads_of_the_setting(
+    engine_threads: int, processes: int, make_release: Callable, tmp_path: Path
+) -> None:
+    settings = GatewaySettings(release=make_release().path, run_dir=tmp_path, engine_threads=engine_threads)
+    async with started_engine(settings):
+        (file,) = tmp_path.rglob("config.pbtxt")
+        config = text_format.Parse(file.read_text(), model_config_pb2.ModelConfig())
+    assert config.parameters["threads"].string_value == str(engine_threads)
+    assert config.instance_group[0].count == processes

@@ -30,7 +30,8 @@ class SegmentationStub(object):
 
     Errors follow the gRPC status codes:
     INVALID_ARGUMENT    the message says what to send instead
-    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back
+    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back. Without it a message
+    was larger than the gateway's or the caller's own limit (gRPC's is 4 MB), and will be again
     UNAVAILABLE         this gateway drains, or its engine is being repaired; try again, `retry-after-ms` as above
     DEADLINE_EXCEEDED   the deadline passed while the frame waited
     """
@@ -58,7 +59,8 @@ class SegmentationServicer(object):
 
     Errors follow the gRPC status codes:
     INVALID_ARGUMENT    the message says what to send instead
-    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back
+    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back. Without it a message
+    was larger than the gateway's or the caller's own limit (gRPC's is 4 MB), and will be again
     UNAVAILABLE         this gateway drains, or its engine is being repaired; try again, `retry-after-ms` as above
     DEADLINE_EXCEEDED   the deadline passed while the frame waited
     """
@@ -106,7 +108,8 @@ class Segmentation(object):
 
     Errors follow the gRPC status codes:
     INVALID_ARGUMENT    the message says what to send instead
-    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back
+    RESOURCE_EXHAUSTED  overload; `retry-after-ms` in the trailing metadata says when to come back. Without it a message
+    was larger than the gateway's or the caller's own limit (gRPC's is 4 MB), and will be again
     UNAVAILABLE         this gateway drains, or its engine is being repaired; try again, `retry-after-ms` as above
     DEADLINE_EXCEEDED   the deadline passed while the frame waited
     """
