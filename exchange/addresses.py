@@ -1,14 +1,20 @@
 """Addresses as options and settings name them: HOST:PORT, an IPv6 host in brackets, or unix:PATH for a socket."""
 
 import ipaddress
+import os
 import re
 import socket
 from dataclasses import dataclass
+from urllib.parse import quote
+
+from exchange.plain_words import CONTROL_CHARACTER
 
 _HIGHEST_PORT = 65535
 _SCHEME = re.compile(r"(?:dns|ipv4|ipv6):(?://[^/]*/)?")
 """Of the names that gRPC takes beside HOST:PORT."""
-_OTHER_SCHEMES = ("unix:", "unix-abstract:", "vsock:", "xds:")
+_UNIX = "unix:"
+_LONGEST_SOCKET_PATH_BYTES = 107
+_OTHER_SCHEMES = ("unix-abstract:", "vsock:", "xds:")
 
 
 class AddressError(ValueError):
@@ -74,24 +80,39 @@ def parse_address(text: str) -> Address:
     return Address(host, int(port))
 
 
-def check_target(text: str) -> None:
-    """Checks what a client is to call: an address, or a name with one of gRPC's schemes, such as unix:PATH.
+def grpc_target(text: str) -> str:
+    """Return an address, or a name with one of gRPC's schemes, as gRPC takes it: each letter of unix:PATH as it stands.
 
     Raises:
-        AddressError: it is neither.
+        AddressError: it is neither, or a path that no socket, or none of gRPC's, can have.
     """
+    if text.startswith(_UNIX):
+        return _UNIX + quote(_socket_path(text))
     if not text.startswith(_OTHER_SCHEMES) and not _SCHEME.match(text):
         parse_address(text)
+    return text
 
 
 def is_loopback(text: str) -> bool:
-    """Whether an address, or what `check_target` takes, cannot be reached from another machine."""
-    if text.startswith(("unix:", "unix-abstract:")):
+    """Whether an address, or what `grpc_target` takes, cannot be reached from another machine."""
+    if text.startswith((_UNIX, "unix-abstract:")):
         return True
     try:
         return all(parse_address(each).is_loopback for each in _SCHEME.sub("", text, count=1).split(","))
     except AddressError:
         return False
+
+
+def _socket_path(text: str) -> bytes:
+    path = os.fsencode(text.removeprefix(_UNIX))
+    if not path or len(path) > _LONGEST_SOCKET_PATH_BYTES:
+        raise AddressError(
+            f"{text} has {len(path)} bytes of path, and a socket's are 1 to {_LONGEST_SOCKET_PATH_BYTES}:"
+            " give a shorter one"
+        )
+    if b"," in path or CONTROL_CHARACTER.search(text):
+        raise AddressError(f"{text!r} is no path for gRPC's sockets: give one without commas and control characters")
+    return path
 
 
 def _without_port(text: str) -> AddressError | None:

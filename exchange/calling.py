@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from exchange.addresses import check_target, is_loopback
+from exchange.addresses import grpc_target, is_loopback
 from exchange.proxies import channel_options, hint_for_channel
 
 _MAX_MESSAGE_BYTES = 257 << 20
@@ -36,7 +36,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         """Raises ValueError where the address is none, or a token would be readable on the way."""
-        check_target(self.address)
+        grpc_target(self.address)
         is_plain = self.ca is None and self.certificate is None
         if self.token is not None and is_plain and not self.insecure and not is_loopback(self.address):
             raise ValueError(
@@ -63,14 +63,14 @@ class Connection:
     def open_channel(self) -> grpc.Channel:
         credentials = self._credentials()
         if credentials is None:
-            return grpc.insecure_channel(self.address, self._options())
-        return grpc.secure_channel(self.address, credentials, self._options())
+            return grpc.insecure_channel(grpc_target(self.address), self._options())
+        return grpc.secure_channel(grpc_target(self.address), credentials, self._options())
 
     def open_aio_channel(self) -> grpc.aio.Channel:
         credentials = self._credentials()
         if credentials is None:
-            return grpc.aio.insecure_channel(self.address, self._options())
-        return grpc.aio.secure_channel(self.address, credentials, self._options())
+            return grpc.aio.insecure_channel(grpc_target(self.address), self._options())
+        return grpc.aio.secure_channel(grpc_target(self.address), credentials, self._options())
 
     def _options(self) -> list[tuple[str, int]]:
         return [*_CHANNEL_OPTIONS, *channel_options(self.address)]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import grpc
 
-from exchange.addresses import AddressError, is_loopback, parse_address
+from exchange.addresses import AddressError, grpc_target, is_loopback, parse_address
 
 
 class StartupError(Exception):
@@ -32,12 +32,15 @@ def check_free(address: str, option: str) -> None:
     """Finds an occupied port before anything slow is started; the port is free again when this returns.
 
     Raises:
-        StartupError: no address, none of this machine, or another process listens there.
+        StartupError: no address, none of this machine, a path that no socket can have, or a port that is taken.
     """
-    if not address or address.startswith("unix:"):
+    if not address:
         return
     try:
-        parse_address(address).bound_socket().close()
+        if address.startswith("unix:"):
+            grpc_target(address)
+        else:
+            parse_address(address).bound_socket().close()
     except AddressError as error:
         raise StartupError(f"{option} {error}") from error
     except OSError as error:
@@ -54,8 +57,8 @@ def open_port(server: grpc.aio.Server | grpc.Server, settings: ListenSettings) -
     tls = checked_tls(settings)
     try:
         if not tls:
-            return server.add_insecure_port(settings.listen)
-        return server.add_secure_port(settings.listen, _credentials(settings))
+            return server.add_insecure_port(grpc_target(settings.listen))
+        return server.add_secure_port(grpc_target(settings.listen), _credentials(settings))
     except RuntimeError as error:
         raise StartupError(
             f"cannot listen on {settings.listen}: is another process there? Stop it, or choose another --listen"

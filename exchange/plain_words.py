@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Line breaks among them."""
 _MOST_SHOWN = 64
 _INSIDE_A_TYPE = re.compile(r"constrained-\w+|function-.*|.*\[.*\]")
 """Of a place: which of several types was tried, such as literal[255]."""
@@ -43,6 +45,21 @@ _WHAT_TO_DO = {
     "datetime_parsing": "{shown} is no time such as 2026-03-01T12:00:00Z",
     "datetime_from_date_parsing": "{shown} is no time such as 2026-03-01T12:00:00Z",
 }
+
+
+def refuse_control_characters(values: Any) -> Any:
+    """Return the settings that were given, by name, where each path, URL and name of them fits into one line.
+
+    For a validator that runs before all others: a line break in a path would tear logs and messages apart.
+
+    Raises:
+        ValueError: one does not; the message names it.
+    """
+    for name, value in values.items() if isinstance(values, Mapping) else ():
+        for text in map(str, value if isinstance(value, (list, tuple)) else (value,)):
+            if CONTROL_CHARACTER.search(text):
+                raise ValueError(f"{name}: {text!r} holds a line break or another control character: leave it out")
+    return values
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

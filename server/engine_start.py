@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exchange.addresses import AddressError, check_target
+from exchange.addresses import AddressError, grpc_target
 from exchange.listening import StartupError
 from exchange.records import RecordError
 from exchange.releases import Manifest, ReleaseError, read_manifest, verify_release
@@ -94,7 +94,7 @@ async def _start_triton(settings: GatewaySettings, release: Path, version: int) 
     if settings.triton_repository is None:
         raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
     try:
-        check_target(settings.triton)
+        grpc_target(settings.triton)
     except AddressError as error:
         raise StartupError(f"--triton {error}") from error
     return await connect_external(

@@ -45,7 +45,7 @@ class LocalReleases:
         self._hasty_root = hasty_root
         self._good: set[int] = set()
         folder.mkdir(parents=True, exist_ok=True)
-        if (last := self._last()) is None or last.root != root.url:
+        if (last := self._last()) is None or not root.location.is_meant_by(last.root):
             self.keep(())  # of another root, whose versions have nothing to do with this one's
             self._write(_LastPlan(root=root.url, plan=None))
 

@@ -5,8 +5,10 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from exchange.plain_words import refuse_control_characters
 
 STARTER_RELEASE = Path(__file__).parent.parent / "model_repository" / "starter"
 
@@ -15,6 +17,8 @@ class GatewaySettings(BaseSettings):
     """One gateway's configuration, checked once at the start and never changed."""
 
     model_config = SettingsConfigDict(env_prefix="ROADSHIFT_", frozen=True, extra="forbid")
+
+    _one_line_each = model_validator(mode="before")(refuse_control_characters)
 
     release: Path = STARTER_RELEASE
     """The release that is served while there is no serving plan."""

@@ -6,7 +6,6 @@ Prometheus makes storage slower. Labels are bounded: domains, classes, the plan'
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -63,7 +62,7 @@ class LearnerMetrics(Collector):
         self._duties = duties
         self._troubles = troubles
         self._left_out = left_out
-        self._disks = {"run_dir": run_dir, **_root_folder(root.url)}
+        self._disks = {"run_dir": run_dir, **_root_folder(root)}
         self._open_rounds = OpenRounds(root)
         self._gate = GateFigures(root)
         self._ended_before: set[str] | None = None
@@ -149,10 +148,9 @@ class LearnerMetrics(Collector):
         return family
 
 
-def _root_folder(url: str) -> dict[str, Path]:
+def _root_folder(root: StorageRoot) -> dict[str, Path]:
     """Of a root that is on a disk of this machine."""
-    parts = urlsplit(url)
-    return {"root": Path(unquote(parts.path))} if parts.scheme in ("", "file") else {}
+    return {} if root.location.folder is None else {"root": root.location.folder}
 
 
 def lease_gauge(registry: CollectorRegistry) -> Callable[[Lease], None]:

@@ -4,14 +4,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
 from adaptation.service.job import Source
 from exchange.addresses import Address, parse_address
 from exchange.listening import StartupError
-from exchange.plain_words import refusal_of
+from exchange.plain_words import refusal_of, refuse_control_characters
 from exchange.regions import MOST_TASKS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -37,6 +37,8 @@ class RolloutSettings(BaseModel):
 
 class LearnerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _one_line_each = model_validator(mode="before")(refuse_control_characters)
 
     root: str
     sources: tuple[Source, ...] = Field(min_length=1)

@@ -74,7 +74,7 @@ class Arm:
 
     def run(self, start: Path, rounds: int, on_round: Callable[[], None]) -> list[AfterRound]:
         """Rounds that were finished before are read."""
-        root = open_root(f"file://{(self.folder / 'root').absolute()}")
+        root = open_root(str(self.folder / "root"))
         truth = _capture(root, self.city.target.frames())
         network, results = start, []
         for number in range(1, rounds + 1):

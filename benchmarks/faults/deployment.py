@@ -47,7 +47,7 @@ class Deployment:
         self.proxy: FaultyProxy | None = None
         self.environment = {"OMP_NUM_THREADS": "1", "ROADSHIFT_CAPTURE_INTERVAL_S": "1"}
         self.root_folder = folder / "root"
-        self.url = f"file://{self.root_folder}"
+        self.url = self.root_folder.as_uri()
         if plan.root == "s3":
             if server is None:
                 raise ValueError("a run on S3 needs its server")

@@ -119,7 +119,7 @@ class Story:
             }
             self.start = built.result()
         self._say("starting a learner and a gateway that share nothing but a storage root")
-        self.root = open_root((self.out / "root").absolute().as_uri())
+        self.root = open_root(str(self.out / "root"))
         learner_at = stack.enter_context(own_roadshift(self._learner(), LEARNER_READY, self.out / "learner.log"))
         serve = own_roadshift(
             self._serve(), GATEWAY_READY, self.out / "gateway.log", {"ROADSHIFT_CAPTURE_INTERVAL_S": "8"}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 from exchange.storage.disk import DiskBackend
 from exchange.storage.objects import (
@@ -24,6 +23,7 @@ from exchange.storage.objects import (
     StoredObject,
     check_key,
 )
+from exchange.storage.root_location import RootLocation
 
 T = TypeVar("T")
 
@@ -38,8 +38,9 @@ class StorageRoot:
     Calls may come from several threads.
     """
 
-    def __init__(self, url: str, backend: Backend, patience_s: float) -> None:
-        self.url = url
+    def __init__(self, location: RootLocation, backend: Backend, patience_s: float) -> None:
+        self.location = location
+        self.url = location.url
         self._backend = backend
         self._patience_s = patience_s
 
@@ -172,26 +173,21 @@ def open_root(url: str, patience_s: float = PATIENCE_S, *, joined_before: bool =
     """Opens a root; a `file://` one is created where it is missing, unless it was `joined_before`.
 
     Args:
-        url: file:///folder, a plain path, or s3://bucket/prefix.
+        url: file:///folder, a plain path, or s3://bucket/prefix (`RootLocation`).
         patience_s: how long a call may take with its retries; one attempt gets as long, so at most twice this.
         joined_before: where a `file://` root is missing it is away, as an unmounted disk, and not new.
 
     Raises:
         StorageError: it cannot be opened; the message says what to change.
     """
-    parts = urlsplit(url)
-    prefix = parts.path.strip("/")
-    if parts.scheme == "s3" and parts.netloc:
-        try:
-            from exchange.storage.s3 import S3Backend
-        except ImportError:
-            raise StorageRefused(f"{url} needs the package obstore: pip install 'roadshift[s3]'") from None
-        return StorageRoot(url, S3Backend(parts.netloc, check_key(prefix) if prefix else "", patience_s), patience_s)
-    if parts.scheme == "file" and not parts.netloc and prefix:
-        return StorageRoot(url, DiskBackend(Path(unquote(parts.path)), patience_s, joined_before), patience_s)
-    if not parts.scheme and url:
-        return StorageRoot(url, DiskBackend(Path(url).absolute(), patience_s, joined_before), patience_s)
-    raise StorageRefused(f"{url!r} is no storage root: give file:///folder or s3://bucket/prefix")
+    location = RootLocation.parse(url)
+    if location.folder is not None:
+        return StorageRoot(location, DiskBackend(location.folder, patience_s, joined_before), patience_s)
+    try:
+        from exchange.storage.s3 import S3Backend
+    except ImportError:
+        raise StorageRefused(f"{url} needs the package obstore: pip install 'roadshift[s3]'") from None
+    return StorageRoot(location, S3Backend(location.bucket, location.prefix, patience_s), patience_s)
 
 
 def open_known_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
@@ -201,8 +197,8 @@ def open_known_root(url: str, patience_s: float = PATIENCE_S) -> StorageRoot:
         StorageError: it cannot be opened, or a `file://` one is not there; the message says what to change.
     """
     root = open_root(url, patience_s, joined_before=True)
-    parts = urlsplit(url)
-    if parts.scheme in ("", "file") and not DiskBackend.is_root(folder := Path(unquote(parts.path or url))):
+    folder = root.location.folder
+    if folder is not None and not DiskBackend.is_root(folder):
         raise StorageRefused(f"there is no storage root at {folder}: look for a slip in it, or mount its disk")
     return root
 
@@ -214,10 +210,12 @@ class JoinedRoots:
         self._file = folder / "joined_roots"
 
     def __contains__(self, url: str) -> bool:
-        return self._file.exists() and url in self._file.read_text().splitlines()
+        """Raises StorageRefused where the URL is no root's."""
+        location = RootLocation.parse(url)
+        return self._file.exists() and any(location.is_meant_by(line) for line in self._file.read_text().splitlines())
 
     def add(self, url: str) -> None:
         if url not in self:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._file.open("a") as file:
-                file.write(f"{url}\n")
+                file.write(f"{RootLocation.parse(url).url}\n")

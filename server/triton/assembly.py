@@ -17,7 +17,7 @@ from server.triton.installation import TritonSetupError, find_installation
 from server.triton.model_config import ModelConfig
 from server.triton.process import TritonProcess
 from server.triton.repository import TritonRepository
-from server.triton.shared_memory import RegionOwner
+from server.triton.shared_memory import RegionOwner, is_plain
 from server.triton.transport import MessageTransport, SharedMemoryTransport
 from server.triton.versions import TritonVersions
 from server.triton.watch import Watch
@@ -110,6 +110,11 @@ async def connect_external(
     Raises:
         TritonSetupError, VersionLoadFailed, RepositoryError, ReleaseError: as `start_embedded`.
     """
+    if not is_plain(repository_dir.absolute()):
+        raise TritonSetupError(
+            f"Triton starts no version below {str(repository_dir.absolute())!r}: give --triton-repository, and that "
+            "Triton's --model-repository, a path of letters a-z, digits and '/._+@-', such as a symbolic link to it"
+        )
     async with AsyncExitStack() as stack:
         connection = TritonConnection(target, access)
         stack.push_async_callback(connection.close)

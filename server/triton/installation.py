@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from server.cannot_load import CannotLoad
 
@@ -26,7 +28,19 @@ class TritonInstallation:
     server: Path
     python_backend: Path
     stub: Path
-    libraries: Path
+    libraries: tuple[Path, ...]
+    """Folders: the wheel's, and the running Python's own if it has a shared libpython."""
+    python: Path
+    """Folder of the running Python's executable."""
+
+    def by_plain_paths(self, plain_path: Callable[[str, Path], Path]) -> Self:
+        """The same one, whatever letters its own path has; `plain_path` makes links (`RegionOwner`)."""
+        prefix = plain_path("python", self.python.parent)  # what belongs to an executable lies above its folder
+        return replace(
+            self,
+            libraries=tuple(plain_path(f"libraries-{index}", path) for index, path in enumerate(self.libraries)),
+            python=prefix / self.python.name,
+        )
 
     def copy_python_backend(self, backends_dir: Path) -> None:
         """Makes `backends_dir`/python: the backend with the stub of the running Python beside it, as Triton wants it.
@@ -46,9 +60,8 @@ class TritonInstallation:
 
         The stub ignores every PYTHON variable; it takes its packages from beside the first `python3` on the PATH.
         """
-        library_dirs = [self.libraries, *_folders_of_own_libpython()]
-        path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-        return {**os.environ, "PATH": path, "LD_LIBRARY_PATH": ":".join(map(str, library_dirs))}
+        path = f"{self.python}:{os.environ.get('PATH', os.defpath)}"
+        return {**os.environ, "PATH": path, "LD_LIBRARY_PATH": ":".join(map(str, self.libraries))}
 
     def _check_libraries(self, stub: Path) -> None:
         # With this variable the dynamic loader lists the libraries and ends: what ldd does.
@@ -82,7 +95,8 @@ def find_installation(python_version: str = PYTHON_VERSION) -> TritonInstallatio
         server=root / "bin" / "tritonserver",
         python_backend=root / "backends" / "python",
         stub=stub,
-        libraries=package.parent / "nvidia_pytriton.libs",
+        libraries=(package.parent / "nvidia_pytriton.libs", *_folders_of_own_libpython()),
+        python=Path(sys.executable).parent,
     )
 
 

@@ -46,14 +46,18 @@ class TritonProcess:
         metrics_port: int | None = None,
         stubs_per_version: int = 1,
     ) -> None:
-        self._installation = installation
+        self._installation = installation.by_plain_paths(regions.plain_path)
         self.models_dir = models_dir
         self._regions = regions
         self._metrics_port = metrics_port
         self._stubs_per_version = stubs_per_version
-        self._backends_dir = run_dir / "backends"
-        shutil.rmtree(self._backends_dir, ignore_errors=True)
-        installation.copy_python_backend(self._backends_dir)
+        backends_dir = run_dir / "backends"
+        shutil.rmtree(backends_dir, ignore_errors=True)
+        self._installation.copy_python_backend(backends_dir)
+        self._folders = {
+            "model-repository": regions.plain_path("models", models_dir),
+            "backend-directory": regions.plain_path("backends", backends_dir),
+        }
         self._log = BoundedLog(run_dir / "triton.log")
         self.access: Access = (ACCESS_NAME, secrets.token_hex(16))
         self._process: asyncio.subprocess.Process | None = None
@@ -160,9 +164,8 @@ class TritonProcess:
             "stub-timeout-seconds": STUB_START_TIMEOUT_S,
         }
         options = {
-            "model-repository": self.models_dir,
+            **self._folders,
             "model-control-mode": "explicit",
-            "backend-directory": self._backends_dir,
             "allow-http": "false",
             "grpc-address": self._address,
             "grpc-port": 1,

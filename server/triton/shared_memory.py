@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection
@@ -22,6 +23,7 @@ from server.triton.installation import TritonSetupError
 SHM_DIR = Path("/dev/shm")  # noqa: S108
 FAMILY = "roadshift-"
 _LOCK_SUFFIX = "lock"
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@-]{1,1024}")
 
 
 class RegionOwner:
@@ -39,6 +41,19 @@ class RegionOwner:
         """For the regions that Triton's Python backend makes between itself and its stubs."""
         return f"{self.prefix}stub-"
 
+    def plain_path(self, name: str, target: Path) -> Path:
+        """Returns a path of plain letters to `target`: its own, or a link by this name that is gone at `close`.
+
+        Triton's Python backend starts its stub by a line of shell in which no path is quoted, the stub reads paths as
+        ASCII, and the loader's list of folders knows no quotes either.
+        """
+        path = target.absolute()
+        if is_plain(path):
+            return path
+        link = self.private_dir / name
+        link.symlink_to(path)
+        return link
+
     def remove_stub_regions(self, *, except_for: Collection[str] = ()) -> None:
         """Removes the backend's regions: a killed stub or server leaves its own behind."""
         for path in SHM_DIR.glob(f"{self.stub_prefix}*"):
@@ -49,6 +64,11 @@ class RegionOwner:
         """Removes every region of the prefix."""
         _remove_prefix(self.prefix)
         os.close(self._lock_fd)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether Triton can start a version from there: letters, digits, and no mark that means anything to a shell."""
+    return _PLAIN.fullmatch(str(path)) is not None
 
 
 def _claim_prefix() -> tuple[str, int]:

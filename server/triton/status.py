@@ -27,6 +27,9 @@ def serving_error(version: int, error: grpc.aio.AioRpcError) -> ServingError:
 def load_failure(error: grpc.aio.AioRpcError) -> str:
     """Why a load failed, in one line: Triton's words without the traceback after them."""
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return "Triton has not loaded it in time: free this machine of other work, and look into triton.log"
+        return (
+            "Triton has not loaded it in time: free this machine of other work, and look into triton.log; "
+            "one that runs elsewhere needs a --model-repository without spaces and marks in its path"
+        )
     words, _, _ = (error.details() or str(error.code())).partition("\n\nAt:")
     return " ".join(words.split())

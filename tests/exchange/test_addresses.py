@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from exchange.addresses import Address, AddressError, check_target, is_loopback, parse_address
+from exchange.addresses import Address, AddressError, grpc_target, is_loopback, parse_address
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_is_no_address_is_told_what_to_write(text: str, message: str) -> No
 
 @pytest.mark.parametrize("target", ["[::1]:80", "unix:/run/gateway", "dns:///gateway:80", "ipv6:[::1]:80"])
 def test_clients_also_take_the_schemes_of_grpc(target: str) -> None:
-    check_target(target)
+    grpc_target(target)
 
 
 @pytest.mark.parametrize(
