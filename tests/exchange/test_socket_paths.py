@@ -44,7 +44,7 @@ def test_a_socket_of_any_name_is_made_and_found(tmp_path_factory: pytest.TempPat
     ],
 )
 def test_a_path_that_no_socket_can_have_is_refused(address: str, told: str) -> None:
-    with pytest.raises(StartupError, match=f"^--listen: .*{told}"):
+    with pytest.raises(StartupError, match=f"^--listen .*{told}"):
         check_free(address, "--listen")
     with pytest.raises(ValueError, match=told):
         Connection(address)
