@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from clients.client import RequestFailed, RoadshiftClient, SegmentResult
 from exchange.file_names import namesakes
+from exchange.images.frames import decode_file
 from exchange.images.labels import LabelImageError
 
 
@@ -34,9 +34,10 @@ def segment_files(client: RoadshiftClient, files: Sequence[Path], out: Path) -> 
         try:
             data = file.read_bytes()
             result = client.segment(data)
+            overlay_jpeg = _overlay_jpeg(data, result)
             labels, overlay = _written_for(file, out)
             labels.write_bytes(result.palette_png())
-            overlay.write_bytes(_overlay_jpeg(data, result))
+            overlay.write_bytes(overlay_jpeg)
             yield FileOutcome(file, result)
         except OSError as error:
             yield FileOutcome(file, error=error.strerror or str(error))
@@ -63,7 +64,6 @@ def _check_names(files: Sequence[Path], out: Path) -> None:
 
 
 def _overlay_jpeg(data: bytes, result: SegmentResult) -> bytes:
-    frame_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    overlay_rgb = result.overlay(cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB).astype(np.uint8))
+    overlay_rgb = result.overlay(decode_file(data))
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(overlay_rgb, cv2.COLOR_RGB2BGR))
     return encoded.tobytes()

@@ -8,13 +8,14 @@
 
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from exchange.images.frames import ImageFormat
 from exchange.locations import DomainName, GatewayName
 from exchange.records import PerClass, Record, RecordError
 
@@ -24,6 +25,11 @@ _LABELS, _CONFIDENCE, _METADATA = "labels.png", "confidence.png", "json"
 
 KeptFor = Literal["uniform", "low confidence", "rare class"]
 ImageExtension = Literal["jpg", "png", "rgb"]
+FORMAT_OF_EXTENSION: Mapping[ImageExtension, ImageFormat] = {
+    "jpg": ImageFormat.JPEG,
+    "png": ImageFormat.PNG,
+    "rgb": ImageFormat.RGB8,
+}
 
 
 class FrameMetadata(Record):

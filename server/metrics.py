@@ -9,12 +9,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from exchange.gateways import VersionHealth
+from exchange.images.frames import ImageFormat
 from exchange.label_space import CLASS_NAMES
 from exchange.metrics_port import disk_families
 from server.capture.heartbeat_writer import Vitals
 from server.errors import ServingError
 from server.gateway.admission import Admission
-from server.gateway.frames import FrameAnswer, ImageFormat, StageSeconds
+from server.gateway.frames import FrameAnswer, StageSeconds
 from server.routing import DEFAULT_DOMAIN, Route, Router
 from server.segmenter import Segmenter
 

