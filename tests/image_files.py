@@ -169,26 +169,26 @@ REFUSED = {
     "jpeg of segments": (JPEG, b"\xff\xd8" + b"\xff\xfe\x00\x02" * 5000 + BASELINE[2:], "more than 4096 segments"),
     "png without its end": (PNG, PLAIN_PNG[:-12], "damaged or truncated"),
     "png cut in its end": (PNG, PLAIN_PNG[:-1], "damaged or truncated"),
-    "png of a wrong end": (PNG, png(_COMPRESSED, end=chunk(b"IEND", b"", wrong=True)), "wrong checksum of b'IEND'"),
+    "png of a wrong end": (PNG, png(_COMPRESSED, end=chunk(b"IEND", b"", wrong=True)), "checksum of 'IEND'"),
     "png of wrong pixels": (
         PNG,
         PNG_MAGIC + chunk(b"IHDR", header()) + chunk(b"IDAT", _COMPRESSED, wrong=True) + _END,
-        "wrong checksum of b'IDAT'",
+        "the checksum of 'IDAT' is wrong",
     ),
     "png of a wrong header": (
         PNG,
         PNG_MAGIC + chunk(b"IHDR", header(), wrong=True) + PLAIN_PNG[33:],
-        "wrong checksum of b'IHDR'",
+        "the checksum of 'IHDR' is wrong",
     ),
     "png of a wrong palette": (
         PNG,
         png(_GRAY_ROWS, color_type=3, before=chunk(b"PLTE", bytes(768), wrong=True)),
-        "wrong checksum of b'PLTE'",
+        "the checksum of 'PLTE' is wrong",
     ),
-    "png of fewer rows": (PNG, png(zlib.compress(_ROWS[:-193])), "fewer pixels"),
-    "png of half a row less": (PNG, png(zlib.compress(_ROWS[:-96])), "fewer pixels"),
-    "png whose stream ends early": (PNG, png(_COMPRESSED[:-40]), "fewer pixels"),
-    "png whose stream has no checksum": (PNG, png(_COMPRESSED[:-4]), "fewer pixels"),
+    "png of fewer rows": (PNG, png(zlib.compress(_ROWS[:-193])), "bytes of pixels"),
+    "png of half a row less": (PNG, png(zlib.compress(_ROWS[:-96])), "bytes of pixels"),
+    "png whose stream ends early": (PNG, png(_COMPRESSED[:-40]), "bytes of pixels"),
+    "png whose stream has no checksum": (PNG, png(_COMPRESSED[:-4]), "bytes of pixels"),
     "png whose stream has a wrong checksum": (
         PNG,
         png(_COMPRESSED[:-1] + bytes([_COMPRESSED[-1] ^ 1])),
@@ -196,12 +196,12 @@ REFUSED = {
     ),
     "png of more rows": (PNG, png(zlib.compress(_ROWS + _ROWS[:193])), "more pixels"),
     "png of two streams": (PNG, png(_COMPRESSED + _COMPRESSED), "more pixels"),
-    "png without pixels": (PNG, png(b""), "fewer pixels"),
+    "png without pixels": (PNG, png(b""), "bytes of pixels"),
     "png of an unknown filter": (PNG, png(zlib.compress(b"\x09" + _ROWS[1:])), "damaged or truncated"),
     "png of pixels in two pieces": (
         PNG,
         png(_COMPRESSED[:99], end=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", _COMPRESSED[99:]) + _END),
-        "not in one piece",
+        "other chunks lie between its pixels",
     ),
     "16-bit png": (PNG, png(zlib.compress(rows(np.repeat(PIXELS, 2, axis=2))), bits=16), "16 bits a channel"),
     **{
@@ -212,11 +212,11 @@ REFUSED = {
         )
         for bits in (1, 2, 4)
     },
-    "png without a palette": (PNG, png(_GRAY_ROWS, color_type=3), "colours that its palette does not have"),
+    "png without a palette": (PNG, png(_GRAY_ROWS, color_type=3), "palette"),
     "png of a small palette": (
         PNG,
         png(_GRAY_ROWS, color_type=3, before=chunk(b"PLTE", bytes(30))),
         "colours that its palette does not have",
     ),
-    "png of a critical chunk": (PNG, png(_COMPRESSED, before=chunk(b"ABCD", b"")), "critical chunk b'ABCD'"),
+    "png of a critical chunk": (PNG, png(_COMPRESSED, before=chunk(b"ABCD", b"")), "critical chunk 'ABCD'"),
 }

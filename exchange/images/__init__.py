@@ -1,1 +1,1 @@
-"""Images: whole PNGs and label files."""
+"""The one decoder of frames and the one decoder of label files."""

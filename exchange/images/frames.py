@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from exchange.images import jpeg, png
-from exchange.images.errors import ImageError
+from exchange.images.errors import ImageError, kind_of
 
 MAX_FILE_PIXELS = 1 << 27
 """No less than a gateway may be set to take: what was captured can be read."""
-_OTHER_KINDS = {b"RIFF": "WebP", b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 _ORIENTATION_TAG = 0x0112
 
 
@@ -103,7 +102,7 @@ def format_of(data: bytes) -> ImageFormat:
     for image_format, coder in _CODERS.items():
         if data.startswith(coder.magic):
             return image_format
-    kind = next((kind for magic, kind in _OTHER_KINDS.items() if data.startswith(magic)), None)
+    kind = kind_of(data)
     found = f"a {kind} file" if kind else f"no image file that is known: it begins with {_first_bytes(data)}"
     raise ImageError(f"it is {found}", "convert it to JPEG or PNG")
 

@@ -1,11 +1,9 @@
 """The one reader and writer of label files: PNG of ids, gray or with a palette, and runs.
 
 Writing a PNG is done here and not by a library: run-length deflate on row differences makes label maps smaller, and
-sooner, than the deflate settings that libraries offer. Reading leaves the undoing of row filters to Pillow and OpenCV;
-whether the file is whole, and what a sample means, is decided here.
+sooner, than the deflate settings that libraries offer. What a sample means is decided here.
 """
 
-import io
 import zlib
 from types import MappingProxyType
 from typing import Literal
@@ -13,19 +11,21 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from exchange.images.errors import ImageError, kind_of
 from exchange.images.whole_png import (
     GRAY,
     GRAY_ALPHA,
+    MAGIC,
     PALETTE,
     RGB,
     RGBA,
     Header,
-    PngError,
     WholePng,
     chunk,
-    png,
+    damaged,
+    png_file,
+    read_header,
     take_apart,
 )
 from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, IGNORE_ID, NUM_CLASSES, PALETTE_RGB
@@ -77,7 +77,8 @@ def _encode_png(values_HW: NDArray[np.uint8], color_type: int, palette_chunk: by
     rows[0, 1:] = values_HW[0]
     np.subtract(values_HW[1:], values_HW[:-1], out=rows[1:, 1:])
     deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    return png(Header(width, height, 8, color_type, 0), palette_chunk, deflate.compress(rows.data) + deflate.flush())
+    header, deflated_rows = Header(width, height, 8, color_type), deflate.compress(rows.data) + deflate.flush()
+    return png_file(header, palette_chunk, deflated_rows)
 
 
 def decode_index_png(data: bytes, colors: ColorPalette = "train") -> NDArray[np.uint8]:
@@ -121,26 +122,29 @@ def decode_rgb16_png(data: bytes) -> NDArray[np.uint16]:
 
 
 def _taken_apart(data: bytes) -> WholePng:
+    if not data.startswith(MAGIC):
+        raise LabelImageError(f"a {kind_of(data) or 'file'} that is no PNG: labels are read from PNG alone")
     try:
-        return take_apart(data, _MOST_PIXELS)
-    except PngError as error:
-        raise LabelImageError(str(error)) from error
+        header = read_header(data)
+        if not 0 < header.width * header.height <= _MOST_PIXELS:
+            raise LabelImageError(f"a PNG of {header.width} x {header.height} pixels: 1 to {_MOST_PIXELS} are read")
+        return take_apart(data)
+    except ImageError as error:
+        raise LabelImageError(error.problem) from error
 
 
 def _samples(whole: WholePng) -> NDArray[np.uint8]:
-    """What is stored for each pixel, in at most 8 bits; neither scaled, as gray would be, nor coloured."""
     try:
-        with Image.open(io.BytesIO(whole.plain(PALETTE)), formats=["PNG"]) as image:
-            return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LabelImageError(f"a damaged PNG: {error}") from error
+        return whole.samples().copy()
+    except ImageError as error:
+        raise LabelImageError(error.problem) from error
 
 
 def _samples_16bit(whole: WholePng) -> NDArray[np.uint16]:
     """Gray as [H, W], RGB as BGR [H, W, 3]."""
-    stored = cv2.imdecode(np.frombuffer(whole.plain(whole.header.color), np.uint8), cv2.IMREAD_UNCHANGED)
+    stored = cv2.imdecode(np.frombuffer(whole.as_file(), np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16:
-        raise LabelImageError("a damaged PNG: its rows cannot be decoded")
+        raise LabelImageError(damaged("its rows cannot be decoded").problem)
     return stored.astype(np.uint16, copy=False)
 
 
@@ -153,8 +157,6 @@ def _narrowed(values_HW: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 def _by_palette(indices_HW: NDArray[np.uint8], whole: WholePng, colors: ColorPalette) -> NDArray[np.uint8]:
     palette_E3 = whole.palette_E3
-    if palette_E3 is None:
-        raise LabelImageError("a damaged PNG: its palette is missing")
     is_own = colors == "train" and np.array_equal(palette_E3, _OWN_PALETTE_E3[: len(palette_E3)])
     if is_own and len(palette_E3) == len(_OWN_PALETTE_E3):
         return indices_HW
@@ -162,7 +164,8 @@ def _by_palette(indices_HW: NDArray[np.uint8], whole: WholePng, colors: ColorPal
     is_used[indices_HW] = True
     used = np.flatnonzero(is_used)
     if used[-1] >= len(palette_E3):
-        raise LabelImageError(f"a damaged PNG: index {used[-1]} has no colour in its palette of {len(palette_E3)}")
+        what = f"index {used[-1]} has no colour in its palette of {len(palette_E3)}"
+        raise LabelImageError(damaged(what).problem)
     is_gray = _is_gray(palette_E3[used])
     if is_own or (colors == "cityscapes" and not _is_gray(palette_E3)):
         is_gray = False  # a palette of class colours, of which this frame uses gray ones: buildings and poles

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.images.whole_png import GRAY, PALETTE, SIGNATURE, chunk
+from exchange.images.whole_png import GRAY, MAGIC, PALETTE, chunk
 
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -29,7 +29,7 @@ def png_of(
         rows = b"".join(_rows(part, depth) for part in passes if part.size)
     colors = b"" if palette is None else chunk(b"PLTE", np.array(palette, np.uint8).tobytes())
     return b"".join(
-        (SIGNATURE, chunk(b"IHDR", header), colors, extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+        (MAGIC, chunk(b"IHDR", header), colors, extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     )
 
 

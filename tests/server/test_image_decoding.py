@@ -113,7 +113,7 @@ REFUSED = {
     "16-bit png": (ImageFormat.PNG, png_claiming(16, 16, bits=16), "16 bits a channel .* send 8 bits a channel"),
     "png of unknown colours": (ImageFormat.PNG, png_claiming(16, 16, color_type=5), "colour type 5"),
     "png of two headers": (ImageFormat.PNG, png_claiming(8, 8, later_size=(9400, 9400)), "contradicts its own header"),
-    "png without pixels": (ImageFormat.PNG, png_claiming(16, 16)[:33], "truncated: send a complete file"),
+    "png without pixels": (ImageFormat.PNG, png_claiming(16, 16)[:33], "cut off before its end.*send a complete file"),
     "png too large": (ImageFormat.PNG, png_claiming(2**31 - 1, 2**31 - 1), "send one of at most 1048576"),
     "png of fewer pixels than it claims": (ImageFormat.PNG, png_claiming(500, 500), "the PNG is damaged"),
     "png with a damaged header": (ImageFormat.PNG, png_claiming(16, 16)[:29] + bytes(40), "the PNG is damaged"),
