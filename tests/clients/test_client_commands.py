@@ -57,7 +57,7 @@ async def test_segment_goes_on_after_files_that_are_not_whole(
     Image.fromarray(known_frame).save(files["webp.jpg"], "WEBP")
     result = await run("segment", *files.values(), "--out", tmp_path / "out", "--server", served.address)
     assert result.exit_code == 1
-    assert "noend.png: INVALID_ARGUMENT: the PNG is damaged or truncated: send a complete file" in result.output
+    assert "noend.png: INVALID_ARGUMENT: the PNG is damaged or truncated" in result.output
     assert "empty.jpg: neither JPEG nor PNG" in result.output
     assert "webp.jpg: neither JPEG nor PNG" in result.output
     assert "away.png: No such file" in result.output
