@@ -1,5 +1,7 @@
-"""An authority and its certificates, as files."""
+"""An authority and its certificates, as files; and what a port shows of them."""
 
+import socket
+import ssl
 from pathlib import Path
 
 import grpc
@@ -28,3 +30,14 @@ class TlsFiles:
             return grpc.ssl_channel_credentials(self.ca.read_bytes())
         certificate, key = self.issue("car@example.org", common_name)
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), key.read_bytes(), certificate.read_bytes())
+
+
+def served_certificate(port: int) -> str:
+    """The certificate that a port on 127.0.0.1 shows to a new connection, as the PEM of its leaf."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", port), 30) as plain, context.wrap_socket(plain) as connection:
+        shown = connection.getpeercert(binary_form=True)
+    assert shown is not None
+    return ssl.DER_cert_to_PEM_cert(shown)

@@ -53,7 +53,8 @@ class Access:
             await _refuse(scope, receive, send, "the console answers its own pages alone")
             return
         visitor = self._visitor(connection)
-        scope.setdefault("state", {})["visitor"] = visitor
+        still = replace(visitor, is_still_let_in=lambda: self._visitor(connection) == visitor)
+        scope.setdefault("state", {})["visitor"] = still
         if scope["type"] == "http" and (answer := await self._answer(Request(scope, receive), visitor)) is not None:
             answer.headers.update(_HEADERS)
             await answer(scope, receive, send)
@@ -105,19 +106,17 @@ class Access:
         return None
 
     def _logged_in(self, name: str, token: str, address: str) -> Response:
-        shown = self._callers.name_of_token(token)
-        visitor = Visitor(name or shown, self._callers.roles_of_token(token), shown)
-        if not visitor.roles:
+        known = self._callers.token(token)
+        if known is None:
             return _login_page("This token is not known: is it a whole one of the learner's token file?", address, 401)
-        if not visitor.may_look:
+        if not Visitor(name, frozenset({Role(known.role)})).may_look:
             return _login_page(
                 "This token is a vehicle's: ask for an operator's, a viewer's or an annotator's.", "/", 403
             )
         answer = RedirectResponse(address, 303)
         answer.delete_cookie(NAME_COOKIE)  # of whoever used this browser before
-        answer.set_cookie(
-            SESSION_COOKIE, self._sessions.sealed(visitor), LASTS_S, httponly=True, samesite="lax", secure=self._tls
-        )
+        sealed = self._sessions.sealed(name or known.shown, known)
+        answer.set_cookie(SESSION_COOKIE, sealed, LASTS_S, httponly=True, samesite="lax", secure=self._tls)
         return answer
 
     def _named(self, name: str, address: str) -> Response:

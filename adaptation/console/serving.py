@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import ssl
 import threading
 import warnings
 from collections.abc import Iterator
@@ -22,10 +21,10 @@ from adaptation.console.pages import add_pages
 from adaptation.console.picture_routes import picture_routes
 from adaptation.console.sessions import Sessions
 from adaptation.service.learner import Learner
-from adaptation.service.settings import LearnerSettings
 from exchange.addresses import parse_address
 from exchange.callers import Callers
-from exchange.listening import StartupError, checked_tls
+from exchange.listening import StartupError
+from exchange.tls_files import TlsFiles
 
 _GRACE_S = 1
 _START_WITHIN_S = 30.0
@@ -33,14 +32,15 @@ _RECONNECT_WITHIN_S = 5.0
 
 
 @contextmanager
-def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator[int]:
+def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFiles | None) -> Iterator[int]:
     """The console's port while it is served. One for a process.
 
+    Args:
+        tls: of the learner's gRPC port, by which this one is served, too.
+
     Raises:
-        StartupError: the port is reachable from other machines without TLS, or the server does not come up.
+        StartupError: the server does not come up.
     """
-    settings = learner.settings
-    tls = checked_tls(settings)
     backstage = Backstage(learner)
     app = FastAPI(openapi_url=None)
     app.include_router(picture_routes(backstage))
@@ -55,8 +55,8 @@ def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator
         reconnect_timeout=_RECONNECT_WITHIN_S,
         show_welcome_message=False,
     )
-    access = Access(app, callers=callers, sessions=Sessions(settings.token_file), listen=listen, tls=tls)
-    server = _Server(_server_config(access, settings, tls))
+    access = Access(app, callers=callers, sessions=Sessions(callers), listen=listen, tls=tls is not None)
+    server = _Server(_server_config(access, tls))
     # NiceGUI looks at every object there is, and torch warns of each that it would rather not have looked at.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
     listener = parse_address(listen).bound_socket()
@@ -72,8 +72,8 @@ def running_console(learner: Learner, callers: Callers, listen: str) -> Iterator
         backstage.close()
 
 
-def _server_config(app: ASGIApp, settings: LearnerSettings, tls: bool) -> uvicorn.Config:
-    return uvicorn.Config(
+def _server_config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
+    config = uvicorn.Config(
         app,
         http=_WithCommonNames,
         ws="websockets-sansio",
@@ -84,11 +84,11 @@ def _server_config(app: ASGIApp, settings: LearnerSettings, tls: bool) -> uvicor
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
-        ssl_certfile=settings.tls_certificate if tls else None,
-        ssl_keyfile=settings.tls_key if tls else None,
-        ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
-        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
     )
+    config.load()
+    if tls is not None:
+        config.ssl = tls.server_context()  # uvicorn's own would be by the files of now for good
+    return config
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,7 @@
 """Who looks at the console, and for how long they need not say so again: a signed cookie, and nothing kept here.
 
-The key is made of the token file, so that a session lasts over the learner's restarts and ends when the tokens change.
+The key is made of a token's line in the token file, so that a session lasts over the learner's restarts and ends when
+that line changes or goes; other lines do not concern it.
 """
 
 import base64
@@ -8,10 +9,10 @@ import hashlib
 import hmac
 import json
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from exchange.callers import Role, told
+from exchange.callers import Callers, Role, Token, told
 
 LASTS_S = 12 * 3600
 LONGEST_NAME = 64
@@ -27,6 +28,8 @@ class Visitor:
     roles: frozenset[Role]
     shown: str = ""
     """By their certificate or token; empty where neither is asked for."""
+    is_still_let_in: Callable[[], bool] = field(default=lambda: True, compare=False, repr=False)
+    """Whether whoever opened a page would be the same visitor now."""
 
     def who(self) -> str:
         """For the audit. Raises NameTaken."""
@@ -51,29 +54,30 @@ NOBODY = Visitor("", frozenset())
 class Sessions:
     """Seals visitors into cookies, and opens them again."""
 
-    def __init__(self, token_file: Path | None) -> None:
-        secret = b"" if token_file is None else token_file.read_bytes()
-        self._key = hashlib.sha256(b"roadshift console 2\0" + secret).digest()
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
 
-    def sealed(self, visitor: Visitor, now_s: float | None = None) -> str:
+    def sealed(self, name: str, token: Token, now_s: float | None = None) -> str:
+        """A cookie for whoever came with the token, and is called `name` here."""
         until_s = int((time.time() if now_s is None else now_s) + LASTS_S)
-        roles = sorted(role.value for role in visitor.roles)
-        content = {"name": visitor.name, "roles": roles, "shown": visitor.shown, "until_s": until_s}
-        encoded = base64.urlsafe_b64encode(json.dumps(content).encode())
-        return f"{encoded.decode()}.{self._signature(encoded)}"
+        encoded = base64.urlsafe_b64encode(json.dumps({"name": name, "until_s": until_s}).encode())
+        return f"{token.digest}.{encoded.decode()}.{_signature(token, encoded)}"
 
     def opened(self, cookie: str, now_s: float | None = None) -> Visitor:
-        """Nobody where it was not sealed here, or is too old."""
-        encoded, _, signature = cookie.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(encoded.encode()).encode()):
+        """Nobody where it was not sealed here, is too old, or is of a token that is there no more."""
+        digest, _, rest = cookie.partition(".")
+        encoded, _, signature = rest.partition(".")
+        token = self._callers.token_of(digest)
+        if token is None or not hmac.compare_digest(signature.encode(), _signature(token, encoded.encode()).encode()):
             return NOBODY
         content = json.loads(base64.urlsafe_b64decode(encoded))
         if content["until_s"] < (time.time() if now_s is None else now_s):
             return NOBODY
-        return Visitor(content["name"], frozenset(map(Role, content["roles"])), content["shown"])
+        return Visitor(content["name"], frozenset({Role(token.role)}), token.shown)
 
-    def _signature(self, encoded: bytes) -> str:
-        return hmac.new(self._key, encoded, hashlib.sha256).hexdigest()
+
+def _signature(token: Token, encoded: bytes) -> str:
+    return hmac.new(token.seal_key, encoded, hashlib.sha256).hexdigest()
 
 
 def cleaned_name(text: str) -> str:

@@ -163,6 +163,7 @@ class OperationsServicer(pb_grpc.OperationsServicer):
     def _changes(self, round_id: str, context: grpc.ServicerContext) -> Iterator[pb.Round]:
         sent: pb.Round | None = None
         while context.is_active():
+            self._callers.require(context, Role.OPERATOR)  # a token may be taken out meanwhile
             state = read_round(self._root, _round_id(round_id))
             message = self._message(state)
             if message != sent:

@@ -22,9 +22,10 @@ from adaptation.service.settings import LearnerSettings
 from exchange.audit import user_at_host
 from exchange.callers import Callers
 from exchange.lease import Lease, LeaseHeld, holding
-from exchange.listening import StartupError, check_free, open_port
+from exchange.listening import StartupError, check_free, checked_tls, open_port
 from exchange.metrics_port import serve_metrics
 from exchange.storage import JoinedRoots, StorageRoot, open_root
+from exchange.tls_files import TlsFiles
 
 _WORKERS = MOST_WATCHERS + 8
 _MOST_CALLS = 64
@@ -47,6 +48,7 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | Non
     check_free(settings.listen, "--listen")
     check_free(settings.console_listen or "", "--console-port")
     check_free(settings.metrics, "--metrics")
+    tls = checked_tls(settings)
     callers = Callers(client_certificates=settings.tls_client_ca is not None, token_file=settings.token_file)
     stopping = _StopSignal()
     joined = JoinedRoots(settings.run_dir)
@@ -69,7 +71,7 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | Non
         registry.register(learner.metrics)
         stopping.tell(learner.stop)
         learner.begin()
-        with _port(learner, callers) as port, _console(learner, callers) as console_port:
+        with _port(learner, callers, tls) as port, _console(learner, callers, tls) as console_port:
             on_ready(learner, port, console_port)
             learner.run()
 
@@ -107,12 +109,12 @@ def _acquire(stack: ExitStack, root: StorageRoot, settings: LearnerSettings, sto
 
 
 @contextmanager
-def _port(learner: Learner, callers: Callers) -> Iterator[int]:
+def _port(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[int]:
     workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="operations")
     server = grpc.server(workers, options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_MOST_CALLS)
     pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
     annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)
-    port = open_port(server, learner.settings)
+    port = open_port(server, learner.settings, tls)
     server.start()
     try:
         yield port
@@ -122,13 +124,13 @@ def _port(learner: Learner, callers: Callers) -> Iterator[int]:
 
 
 @contextmanager
-def _console(learner: Learner, callers: Callers) -> Iterator[int | None]:
+def _console(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[int | None]:
     if learner.settings.console_listen is None:
         yield None
         return
     from adaptation.console.serving import running_console  # a web server that nobody else needs
 
-    with running_console(learner, callers, learner.settings.console_listen) as port:
+    with running_console(learner, callers, learner.settings.console_listen, tls) as port:
         yield port
 
 

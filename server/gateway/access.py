@@ -30,11 +30,19 @@ class Access:
     def require(self, context: Context, role: Role) -> None:
         """Raises Unauthenticated or Forbidden."""
         try:
-            self._callers.require(context, role)
-        except (UnknownCaller, RoleMissing) as error:
-            refusal = (Unauthenticated if isinstance(error, UnknownCaller) else Forbidden)(str(error))
+            self.check(context, role)
+        except ServingError as refusal:
             self._metrics.turned_away(refusal)
-            raise refusal from error
+            raise
+
+    def check(self, context: Context, role: Role) -> None:
+        """As `require`, for callers whose refusals are counted elsewhere."""
+        try:
+            self._callers.require(context, role)
+        except UnknownCaller as error:
+            raise Unauthenticated(str(error)) from error
+        except RoleMissing as error:
+            raise Forbidden(str(error)) from error
 
 
 class Answering:

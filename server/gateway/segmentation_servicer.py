@@ -48,7 +48,7 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
         self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: Context
     ) -> AsyncIterator[pb.SegmentStreamResponse]:
         async with Answering(context, self._access, Role.VEHICLE):
-            stream = _Stream(self._handler, context, self._open_streams)
+            stream = _Stream(self._handler, context, self._open_streams, self._access)
             outcomes = in_order(
                 stream.frames(request_iterator, self._stream_idle_s),
                 stream.outcome,
@@ -66,8 +66,10 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
 class _Stream:
     """One stream's settings, as they change, and the outcome of each of its frames."""
 
-    def __init__(self, handler: FrameHandler, context: Context, open_streams: OpenStreams) -> None:
+    def __init__(self, handler: FrameHandler, context: Context, open_streams: OpenStreams, access: Access) -> None:
         self._handler = handler
+        self._access = access
+        self._context = context
         self._peer = context.peer()
         self._deadline = deadline_of(context)
         self._trace_parent = trace_parent(context)
@@ -82,6 +84,7 @@ class _Stream:
         self, messages: AsyncIterator[pb.SegmentStreamRequest], idle_s: float
     ) -> AsyncIterator[pb.SegmentRequest]:
         async for message in _unless_idle(messages, idle_s):
+            self._access.check(self._context, Role.VEHICLE)  # a token may be taken out meanwhile
             match message.WhichOneof("kind"):
                 case "settings":
                     self._settings = message.settings

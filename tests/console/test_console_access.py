@@ -13,8 +13,8 @@ from starlette.routing import Route
 from adaptation.console.access import Access, visitor_of
 from adaptation.console.sessions import LASTS_S, NOBODY, Sessions, Visitor, cleaned_name
 from exchange.callers import Callers, NameTaken, Role
+from tests.clocks import Clock
 
-OPERATOR = Visitor("ann", frozenset({Role.OPERATOR}), "operator-3fa9c1")
 Open = Callable[..., httpx.AsyncClient]
 
 
@@ -26,7 +26,12 @@ def tokens(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(tokens: Path) -> Open:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def opened(tokens: Path, clock: Clock) -> Open:
     def who(request: Request) -> PlainTextResponse:
         visitor = visitor_of(request)
         roles = ",".join(sorted(role.value for role in visitor.roles))
@@ -36,8 +41,8 @@ def opened(tokens: Path) -> Open:
         token_file: Path | None = tokens, listen: str = "127.0.0.1:8700", host: str = "localhost"
     ) -> httpx.AsyncClient:
         app = Starlette(routes=[Route("/{rest:path}", who, methods=["GET", "POST"])])
-        callers = Callers(client_certificates=False, token_file=token_file)
-        access = Access(app, callers=callers, sessions=Sessions(token_file), listen=listen, tls=False)
+        callers = Callers(client_certificates=False, token_file=token_file, clock=clock)
+        access = Access(app, callers=callers, sessions=Sessions(callers), listen=listen, tls=False)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(access), base_url=f"http://{host}:8700", follow_redirects=True
         )
@@ -46,14 +51,45 @@ def opened(tokens: Path) -> Open:
 
 
 def test_a_session_is_what_was_sealed_until_it_is_old(tokens: Path) -> None:
-    sessions = Sessions(tokens)
-    cookie = sessions.sealed(OPERATOR, now_s=1000)
-    assert sessions.opened(cookie, now_s=1000 + LASTS_S) == OPERATOR
+    callers = Callers(client_certificates=False, token_file=tokens)
+    sessions = Sessions(callers)
+    token = callers.token("op-token")
+    assert token is not None
+    operator = Visitor("ann", frozenset({Role.OPERATOR}), token.shown)
+    cookie = sessions.sealed("ann", token, now_s=1000)
+    assert "op-token" not in cookie
+    assert sessions.opened(cookie, now_s=1000 + LASTS_S) == operator
     assert sessions.opened(cookie, now_s=1002 + LASTS_S) == NOBODY
     assert sessions.opened(cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), now_s=1000) == NOBODY
     assert sessions.opened("", now_s=1000) == sessions.opened("é.ü", now_s=1000) == NOBODY
-    tokens.write_text("operator another\n")
-    assert Sessions(tokens).opened(cookie, now_s=1000) == NOBODY, "the tokens have changed"
+    _, _, rest = cookie.partition(".")
+    viewer = callers.token("view-token")
+    assert viewer is not None
+    assert sessions.opened(f"{viewer.digest}.{rest}", now_s=1000) == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("content", "lasts"),
+    [
+        ("vehicle more-token\nviewer view-token\noperator op-token\n", True),
+        ("operator another\n", False),
+        ("viewer op-token\n", False),  # a page that an operator opened would still take an operator's orders
+        ("operator op-token # eva\n", False),
+        ("nonsense\n", True),
+    ],
+)
+async def test_a_session_lasts_as_long_as_its_line_of_the_token_file(
+    opened: Open, tokens: Path, clock: Clock, content: str, lasts: bool
+) -> None:
+    client = opened()
+    assert (await client.get("/?token=op-token")).status_code == 200
+    tokens.write_text(content)
+    clock.pass_s(1)
+    assert (await client.get("/rounds")).status_code == (200 if lasts else 401)
+    if content != "nonsense\n":  # which keeps a learner from starting
+        after_a_restart = opened()
+        after_a_restart.cookies = client.cookies
+        assert (await after_a_restart.get("/rounds")).status_code == (200 if lasts else 401)
 
 
 def test_names_are_fit_for_the_audit() -> None:

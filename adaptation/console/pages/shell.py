@@ -17,6 +17,7 @@ from adaptation.console.sessions import Visitor
 View = TypeVar("View")
 Value = TypeVar("Value")
 EVERY_S = 1.0
+_LET_IN_EVERY_S = 2.0
 PATIENCE_S = 10.0
 """Of pages that must read something before they know what they are; by then storage has failed, and they say so."""
 _PLACES = (
@@ -34,6 +35,7 @@ _PLACES = (
 def page(request: Request, here: str, title: str) -> Iterator[Visitor]:
     """The page around its own part; `here` is the place that it belongs to."""
     visitor = visitor_of(request)
+    _end_with(visitor)
     ui.page_title(f"{title} · roadshift")
     ui.colors(positive="#2a7d46", dark="#191f29", dark_page="#11151c")
     ui.link("to the page", "#page").classes("skip")
@@ -47,6 +49,18 @@ def page(request: Request, here: str, title: str) -> Iterator[Visitor]:
         _who(visitor, request)
     with ui.element("div").props("id=page tabindex=-1"):
         yield visitor
+
+
+def _end_with(visitor: Visitor) -> None:
+    """Has the browser load the page anew once its visitor is let in no more, and takes no orders from it any longer."""
+    client = ui.context.client
+
+    def look() -> None:
+        if not visitor.is_still_let_in():
+            ui.navigate.reload()
+            client.remove_all_elements()
+
+    ui.timer(_LET_IN_EVERY_S, look)
 
 
 def heading(text: str, note: str = "") -> None:
