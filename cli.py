@@ -49,6 +49,11 @@ COMMANDS = {
         "reset_domain",
         "Go back to the release that adaptation began with.",
     ),
+    "repair": (
+        "adaptation.publishing.repairing",
+        "repair",
+        "Write a root's lease, ledger and serving plan anew where they are damaged.",
+    ),
     "erase": ("adaptation.erasure", "erase", "Erase one vehicle's frames from a storage root."),
     "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),
     "gate": ("adaptation.gate.commands", "gate", "Say whether a release may take another one's place."),

@@ -4,12 +4,14 @@
 <key>.labels.png                    the answered train ids, palette PNG at the frame's own size
 <key>.confidence.png                round(255 x confidence), gray PNG of the same size
 <key>.json                          `FrameMetadata`
+
+A later version may add members by further extensions, to a frame or, by another name, to the shard.
 """
 
 import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -30,6 +32,8 @@ FORMAT_OF_EXTENSION: Mapping[ImageExtension, ImageFormat] = {
     "png": ImageFormat.PNG,
     "rgb": ImageFormat.RGB8,
 }
+_OF_A_FRAME = {*FORMAT_OF_EXTENSION, _LABELS, _CONFIDENCE, _METADATA}
+"""By one of these a group of members is a frame, which must be whole."""
 
 
 class FrameMetadata(Record):
@@ -59,6 +63,8 @@ class CapturedFrame:
     image: bytes
     labels_png: bytes
     confidence_png: bytes
+    others: Mapping[str, bytes] = field(default_factory=dict)
+    """Members that this version does not know, by extension: a later one's, written back as they are."""
 
 
 def encode_members(frame: CapturedFrame) -> bytes:
@@ -69,6 +75,7 @@ def encode_members(frame: CapturedFrame) -> bytes:
         _LABELS: frame.labels_png,
         _CONFIDENCE: frame.confidence_png,
         _METADATA: metadata.encode(),
+        **frame.others,
     }
     blocks = []
     for extension, content in contents.items():
@@ -85,7 +92,7 @@ def join_shard(members: Iterable[bytes]) -> bytes:
 
 
 def read_shard(data: bytes, key: str) -> Iterator[CapturedFrame]:
-    """The frames of a shard, in order.
+    """The frames of a shard, in order; members that are of no frame are passed over.
 
     Raises:
         RecordError: it is cut off, or a frame lacks a member.
@@ -106,12 +113,17 @@ def read_shard(data: bytes, key: str) -> Iterator[CapturedFrame]:
     if read_bytes != len(data):  # tarfile takes a damaged header for the end
         raise RecordError(f"{key} is no complete shard: it is damaged at byte {read_bytes - len(_END)}")
     for name, contents in members.items():
+        if not contents.keys() & _OF_A_FRAME:
+            continue  # a later version's, of the shard as a whole
         yield _frame(f"{key}:{name}", contents)
 
 
 def _frame(place: str, contents: dict[str, bytes]) -> CapturedFrame:
     try:
         metadata = FrameMetadata.decode(contents[_METADATA], f"{place}.{_METADATA}")
-        return CapturedFrame(metadata, contents[metadata.image], contents[_LABELS], contents[_CONFIDENCE])
+        image, labels, confidence = contents[metadata.image], contents[_LABELS], contents[_CONFIDENCE]
+        known = (metadata.image, _LABELS, _CONFIDENCE, _METADATA)
+        others = {extension: content for extension, content in contents.items() if extension not in known}
+        return CapturedFrame(metadata, image, labels, confidence, others)
     except KeyError as missing:
         raise RecordError(f"{place} lacks its {missing.args[0]}") from None

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class LeaseLapsed(LeaseLost):
 
 
 class LeaseRecord(Record):
+    REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair"
     format: Literal[1] = 1
     epoch: int = Field(ge=1)
     holder: str = Field(max_length=256)

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from exchange.records import Record
 
 Encoder = Literal[
     "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "mit_custom", "resnet101_v1c", "efficientnet_lite0"
@@ -10,31 +12,27 @@ Encoder = Literal[
 Head = Literal["daformer", "deeplabv2", "modified_aspp", "light"]
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Record):
     """One HRDA network (Hoyer et al., ECCV 2022): an encoder, a head and how the detail branch is attached.
 
     `dims` holds what differs from the encoder's and head's published sizes, by the names of
     `adaptation.networks.hrda.build_hrda`; for `mit_custom` it must name the sizes of every stage.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     encoder: Encoder
     head: Head
     num_classes: int = Field(default=19, ge=2, le=254)
     detail: bool = True
     """False leaves the context branch alone: at half resolution, or in full where `dims` say `context_divisor` 1."""
-    dims: dict[str, int | tuple[int, ...]] = {}
+    dims: dict[str, int | tuple[int, ...]] = Field(default={})
 
 
-class WindowConfig(BaseModel):
+class WindowConfig(Record):
     """The nested windows of HRDA's test mode, (rows, columns) in pixels of the frame.
 
     Outer windows are whole HRDA passes whose full-resolution logits are averaged; inside each, detail windows
     cover it with overlap. An outer crop that reaches the frame's size means one pass over the whole frame.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     outer_crop: tuple[int, int]
     outer_stride: tuple[int, int]

@@ -29,7 +29,8 @@ def set_pin(root: StorageRoot, version: int, *, pinned: bool) -> tuple[int, ...]
     """
 
     def changed(pins: Pins | None) -> Pins:
-        others = set(pins.pinned if pins else ()) - {version}
-        return Pins(pinned=tuple(sorted(others | {version} if pinned else others)))
+        pins = pins or Pins()
+        others = set(pins.pinned) - {version}
+        return pins.with_values(pinned=tuple(sorted(others | {version} if pinned else others)))
 
     return change_record(root, PINS, Pins, changed).pinned

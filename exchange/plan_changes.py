@@ -57,7 +57,8 @@ def with_candidate(
         raise PlanRefused(
             f"release {plan.candidate.version} is the candidate in {_named(domain)}: promote or drop it first"
         )
-    candidate = Candidate(version=version, share=share, shadow_share=shadow_share)
+    tried = plan.candidate or Candidate(version=version)
+    candidate = tried.with_values(share=share, shadow_share=shadow_share)
     return _with(content, domain, plan.serving, plan.previous, candidate)
 
 

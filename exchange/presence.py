@@ -1,7 +1,7 @@
 """Which classes every served frame held, as its network saw them before adjustment: one row a frame, by domain.
 
 A gateway writes its rows into parts of an hour each, which it replaces as they grow and never touches again once they
-are full. A part is a .npz of the arrays below.
+are full. A part is a .npz of the arrays below; others, which a later version may add, are passed over.
 """
 
 import io
@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import PRESENCE, before_hour, presence_folder
-from exchange.records import RecordError
+from exchange.records import MAJOR, RecordError, RecordTooNew, too_new
 from exchange.storage import ObjectMissing, StorageRoot
-
-_FORMAT = 1
 
 
 class PresenceRow(NamedTuple):
@@ -75,7 +73,7 @@ class PresenceRows:
         file = io.BytesIO()
         np.savez_compressed(
             file,
-            format=np.int32(_FORMAT),
+            format=np.int32(MAJOR),
             captured_s=self.captured_s_N,
             drives=drives,
             drive=drive_index_N.astype(np.int32),
@@ -91,8 +89,10 @@ class PresenceRows:
         """Raises RecordError where the data is no such part."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                if arrays["format"] != _FORMAT:
-                    raise RecordError(f"{key} is of format {arrays['format']}: this version reads format {_FORMAT}")
+                if (major := int(arrays["format"])) > MAJOR:
+                    raise RecordTooNew(f"{key} holds no presence rows that this version knows: {too_new(major)}")
+                if major != MAJOR:
+                    raise RecordError(f"{key} holds no presence rows: {major} is no format: delete it")
                 rows = cls(
                     captured_s_N=arrays["captured_s"].astype(np.float64),
                     drive_N=arrays["drives"].astype(np.str_)[arrays["drive"]],
@@ -101,7 +101,7 @@ class PresenceRows:
                     mean_probability_NK=arrays["mean_probability"].astype(np.float16),
                     mean_confidence_N=arrays["mean_confidence"].astype(np.float16),
                 )
-        except (ValueError, KeyError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise RecordError(f"{key} holds no presence rows: {error}") from error
         rows._check(key)
         return rows

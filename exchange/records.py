@@ -1,7 +1,12 @@
-"""The small JSON objects of a storage root: frozen, of one format each, and refused whole when not understood."""
+"""The small JSON objects of a storage root: frozen, and refused whole when not understood.
 
+A record's schema is MAJOR.MINOR: `format` is the major, and a newer minor only adds optional fields, so that it needs
+no number of its own. README.md, "Versions and compatibility", says what is promised.
+"""
+
+import json
 import math
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -9,27 +14,73 @@ from exchange.label_space import NUM_CLASSES
 from exchange.plain_words import refusal_of
 
 RecordType = TypeVar("RecordType", bound="Record")
+MAJOR = 1
+"""Of every record's schema."""
 
 
 class RecordError(Exception):
     """An object that is not what its key promises; the message names it and the first thing that is wrong."""
 
 
-class Record(BaseModel):
-    """What every record has: it is never changed, and fields that it does not know are an error."""
+class RecordTooNew(RecordError):
+    """A record of a major that a later release writes; the message names it, both majors and the remedy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Record(BaseModel):
+    """What every record has: it is never changed, and fields that a newer minor added are kept and written back.
+
+    What people write, such as recipes and limits, is no record: there a field that is not known is a typing error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    REMEDY: ClassVar[str] = ""
+    """What to do about a damaged one; for records without which nothing goes on."""
+
+    def with_values(self, **values: Any) -> Self:
+        """Return the record with other values, validated, and with the fields that this version does not know.
+
+        Raises:
+            ValidationError: a value does not fit.
+        """
+        if unknown := values.keys() - type(self).model_fields.keys():
+            raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
+        return self.model_validate({**dict(self), **values})
 
     def encode(self) -> bytes:
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     @classmethod
     def decode(cls: type[RecordType], data: bytes, key: str) -> RecordType:
-        """Raises RecordError where the data is no such record."""
+        """Return the record of an object; its key is for messages.
+
+        Raises:
+            RecordTooNew: it is of a later major.
+            RecordError: the data is no such record.
+        """
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise RecordError(f"{key} is no {cls.__name__} that this version knows: {refusal_of(error)}") from error
+            refused = f"{key} is no {cls.__name__} that this version knows"
+            if (major := _major_of(data)) is not None and major > MAJOR:
+                raise RecordTooNew(f"{refused}: {too_new(major)}") from error
+            remedy = f"; {cls.REMEDY}" if cls.REMEDY else ""
+            raise RecordError(f"{refused}: {refusal_of(error)}{remedy}") from error
+
+
+def too_new(major: int) -> str:
+    """Return why an object of a later major is refused, and what to do, for messages that name it."""
+    return (
+        f"it is of format {major}, and this version knows format {MAJOR}: upgrade this process to its writer's release"
+    )
+
+
+def _major_of(data: bytes) -> int | None:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    major = found.get("format") if isinstance(found, dict) else None
+    return major if isinstance(major, int) else None
 
 
 def _one_for_each_class(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -13,11 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.plain_words import refusal_of
+from exchange.records import Record, RecordError, RecordTooNew
 
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -32,10 +32,12 @@ class ReleaseError(Exception):
     """A release folder that is incomplete, altered or not understood; the message names the file and the remedy."""
 
 
-class Manifest(BaseModel):
-    """What a release is, where it came from and what its outputs follow. All per-class lists have 19 entries."""
+class ReleaseTooNew(ReleaseError, RecordTooNew):
+    """Its manifest is of a major that a later release writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Manifest(Record):
+    """What a release is, where it came from and what its outputs follow. All per-class lists have 19 entries."""
 
     format: Literal[1] = 1
     version: int | None = Field(default=None, ge=1)
@@ -60,7 +62,7 @@ class Manifest(BaseModel):
     """Whose that distribution is. Serving adds log P_target - log `output_prior`, so that no prior acts twice."""
     calibration_temperature: float = Field(default=1.0, gt=0)
     atc_threshold: float | None = None
-    evaluation: dict[str, float] = {}
+    evaluation: dict[str, float] = Field(default={})
     recipe: str | None = None
     """Of the training or of the round that made the weights."""
     parent_sha256: str | None = None
@@ -108,11 +110,26 @@ def read_manifest(release_dir: Path) -> Manifest:
     """
     path = release_dir / MANIFEST_NAME
     try:
-        return Manifest.model_validate_json(path.read_text())
+        return decode_manifest(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ReleaseError(f"{path} is missing: {release_dir} is no complete release; export it again") from None
-    except ValidationError as error:
-        raise ReleaseError(f"{path} is not a release manifest of format 1: {refusal_of(error)}") from error
+
+
+def decode_manifest(data: bytes, place: str) -> Manifest:
+    """Return the manifest of a file's content.
+
+    Raises:
+        ReleaseTooNew: it is of a later major.
+        ReleaseError: it is not understood.
+    """
+    try:
+        return Manifest.decode(data, place)
+    except RecordTooNew as error:
+        raise ReleaseTooNew(str(error)) from error
+    except RecordError as error:
+        raise ReleaseError(
+            f"{place} is not a release manifest: {error}; export or publish the release again"
+        ) from error
 
 
 def verify_release(release_dir: Path) -> Manifest:

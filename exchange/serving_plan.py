@@ -6,7 +6,7 @@ that whoever held an earlier one can never write again.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -53,6 +53,7 @@ class DomainPlan(Record):
 class ServingPlan(Record):
     """What every domain is served with; one that is not listed gets `default`."""
 
+    REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair --serve VERSION"
     format: Literal[1] = 1
     revision: int = Field(ge=1)
     written_at: datetime
@@ -107,13 +108,7 @@ def change_plan(
         content = change(plan)
         if content is None or (plan is not None and content == (plan.default, plan.domains)):
             return plan
-        changed = ServingPlan(
-            revision=1 if plan is None else plan.revision + 1,
-            written_at=datetime.now(UTC),
-            lease_epoch=lease.epoch,
-            default=content.default,
-            domains=content.domains,
-        )
+        changed = _changed(plan, content, lease.epoch)
         lease.check()
         try:
             if stored is None:
@@ -124,3 +119,10 @@ def change_plan(
             continue  # whatever is there is read, and its epoch compared, before anything is decided
         return changed
     raise LeaseLost(f"the serving plan changed {_ATTEMPTS} times under this writer: is another learner running?")
+
+
+def _changed(plan: ServingPlan | None, content: PlanContent, epoch: int) -> ServingPlan:
+    now = datetime.now(UTC)
+    if plan is None:
+        return ServingPlan(revision=1, written_at=now, lease_epoch=epoch, **content._asdict())
+    return plan.with_values(revision=plan.revision + 1, written_at=now, lease_epoch=epoch, **content._asdict())

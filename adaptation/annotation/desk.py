@@ -29,7 +29,7 @@ from exchange.audit import LEARNER
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import DomainName, region_frame_key
 from exchange.plain_words import refusal_of
-from exchange.records import RecordError
+from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import NoSuchBatch, change_batch, labelled_domains
 from exchange.regions import (
     MOST_OPINIONS,
@@ -194,6 +194,8 @@ class LabelDesk:
         segment_HW = segment_of(task.runs, (task.box.bottom - task.box.top, task.box.right - task.box.left))
         try:
             found = self._surroundings.read(task.domain, task.frame_sha256, task.model_version, task.box, segment_HW)
+        except RecordTooNew:
+            raise  # an upgraded learner can show it
         except RecordError as error:
             self._withdraw(task, error)
             raise NoSuchTask("the frame of this region cannot be read: lease another one") from error

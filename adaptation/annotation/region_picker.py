@@ -27,7 +27,7 @@ from exchange.erasures import erase_regions
 from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.ledger import fetch_release
-from exchange.records import RecordError
+from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import change_batch, keep_frame, labelled_domains
 from exchange.regions import RegionBatch, RegionTask, tasks_of
 from exchange.releases import ReleaseError
@@ -62,7 +62,7 @@ class RegionPicker:
         self._next_look_s = 0.0
 
     def tick(self) -> None:
-        """Raises OSError, StorageError: the step was not done; the next call tries it again."""
+        """Raises OSError, RecordTooNew, StorageError: the step was not done; the next call tries it again."""
         if self._batch is None:
             self._batch = self._next_order()
             self._crashes = 0
@@ -73,6 +73,8 @@ class RegionPicker:
                 self._worker = self._start_worker(self._batch)
             elif self._worker.exit_status is not None or self._worker.worked_s > LONGEST_S:
                 self._finish(self._batch, self._worker)
+        except RecordTooNew:
+            raise  # an upgraded learner can go on with it
         except (RecordError, ReleaseError) as error:
             self._end(self._batch, str(error))
 

@@ -1,12 +1,12 @@
 """What a candidate may lose, and what it must not lack. Shares are 0 to 1."""
 
-from pydantic import Field
-
-from exchange.records import Record
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class GateLimits(Record):
+class GateLimits(BaseModel):
     """One set for every domain; where they come from is told in adaptation/EXPERIMENTS.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source_iou_lost: float = Field(default=0.02, ge=0)
     """Of the mean over the classes that the source's frames show."""

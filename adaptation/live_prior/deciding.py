@@ -23,6 +23,6 @@ def reset_prior(root: StorageRoot, domain: str, *, who: str, why: str = "") -> P
 
     Raises as `freeze_prior`.
     """
-    begins_anew = PriorRecord(domain=domain, since=datetime.now(UTC))
+    begins_anew = {"frozen": False, "since": datetime.now(UTC), "estimates": {}}
     with audited(root, AuditEntry(who=who, what="reset-prior", domain=domain, why=why)):
-        return change_prior(root, domain, lambda _: begins_anew)
+        return change_prior(root, domain, lambda record: record.with_values(**begins_anew))

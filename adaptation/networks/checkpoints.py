@@ -48,7 +48,7 @@ def load_network_config(folder: Path) -> NetworkConfig:
         raise CheckpointError(f"{folder} holds no network: {NETWORK_FILE} is missing")
     try:
         described = json.loads(path.read_text())
-        config = NetworkConfig.model_validate(described["network"])
+        config = NetworkConfig.model_validate(described["network"], extra="forbid")
         names = (described.get("provenance") or {}).get("classes")
         in_order = names is None or names_in_order(names)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -17,7 +17,7 @@ from adaptation.data.captured_images import encode_rgb_png
 from adaptation.service.learner import Learner
 from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
 from exchange.images.labels import encode_gray_png
-from exchange.records import RecordError
+from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import TooManyBatches
 from exchange.regions import Box
 from exchange.storage import ObjectChanged, ObjectExists, StorageUnavailable
@@ -25,6 +25,7 @@ from exchange.storage import ObjectChanged, ObjectExists, StorageUnavailable
 _log = logging.getLogger(__name__)
 
 _STATUS: dict[type[Exception], grpc.StatusCode] = {
+    RecordTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     BadLabel: grpc.StatusCode.INVALID_ARGUMENT,
     BadOrder: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchTask: grpc.StatusCode.NOT_FOUND,

@@ -51,8 +51,9 @@ class CapturedSnapshot(Record):
     """Frames in which people labelled regions: in place of an answer, their label map is what people said."""
     held_out: tuple[Copied, ...] = ()
     """The same of frames that no training sees, for the gate."""
-    left_out: tuple[str, ...] = ()
-    """Why frames that belong into it are not there: they cannot be read."""
+    left_out: tuple[str, ...] = Field(default=(), exclude_if=lambda left_out: not left_out)
+    """Why frames that belong into it are not there: they cannot be read. Release 0.1 refuses it, so it is written only
+    where there are some."""
 
     @property
     def frames(self) -> int:

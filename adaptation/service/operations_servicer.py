@@ -28,7 +28,7 @@ from exchange.pins import read_pins
 from exchange.plain_words import refusal_of
 from exchange.plan_changes import PlanRefused
 from exchange.priors import read_prior
-from exchange.records import RecordError
+from exchange.records import RecordError, RecordTooNew
 from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
 from exchange.storage import ObjectChanged, StorageUnavailable
@@ -41,6 +41,7 @@ _ROUND_ID: TypeAdapter[str] = TypeAdapter(RoundId)
 _DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
 
 _STATUS: dict[type[Exception], grpc.StatusCode] = {
+    RecordTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     ValidationError: grpc.StatusCode.INVALID_ARGUMENT,
     BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchRound: grpc.StatusCode.NOT_FOUND,

@@ -44,7 +44,7 @@ from exchange.lease import Lease
 from exchange.ledger import publish, read_ledger
 from exchange.logs import working_on
 from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
-from exchange.records import RecordError
+from exchange.records import RecordError, RecordTooNew
 from exchange.releases import ReleaseError
 from exchange.serving_plan import PlanContent, read_plan
 from exchange.storage import StorageRoot
@@ -97,6 +97,8 @@ class RoundRunner:
             with working_on(round_id=state.id):
                 try:
                     self._step(state)
+                except RecordTooNew:
+                    raise  # an upgraded learner can go on with it
                 except (RecordError, ReleaseError) as error:
                     self._end(state, Phase.FAILED, " ".join(str(error).split()))
 

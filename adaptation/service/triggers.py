@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -32,7 +33,7 @@ class TriggerRule(Record):
 
 
 class TriggerBook(Record):
-    format: int = Field(default=1, ge=1, le=1)
+    format: Literal[1] = 1
     rules: dict[DomainName, TriggerRule] = Field(default={}, max_length=MAX_DOMAINS)
     set_at: dict[DomainName, datetime] = Field(default={})
     """Where there was no round yet, an interval is counted from here."""
@@ -59,8 +60,9 @@ def set_trigger(root: StorageRoot, domain: str, rule: TriggerRule) -> TriggerBoo
         rules = {name: known for name, known in book.rules.items() if name != domain}
         set_at = {name: at for name, at in book.set_at.items() if name != domain}
         if rule.drift or rule.interval_s is not None:
-            rules[domain], set_at[domain] = rule, datetime.now(UTC)
-        return TriggerBook(rules=rules, set_at=set_at, surest=book.surest)
+            known = book.rules.get(domain, rule)
+            rules[domain], set_at[domain] = known.model_copy(update=dict(rule)), datetime.now(UTC)
+        return book.with_values(rules=rules, set_at=set_at)
 
     return change_record(root, TRIGGERS, TriggerBook, changed)
 

@@ -24,7 +24,7 @@ from exchange.ledger.entries import (
     require_present,
 )
 from exchange.ledger.fetching import fetch_release
-from exchange.ledger.publishing import publish
+from exchange.ledger.publishing import publish, repair_entries
 
 __all__ = [
     "KEPT_WHEN_COLLECTED",
@@ -40,6 +40,7 @@ __all__ = [
     "read_decided",
     "read_ledger",
     "read_published_manifest",
+    "repair_entries",
     "require_present",
     "unmark_collected",
 ]

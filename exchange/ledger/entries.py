@@ -2,13 +2,13 @@
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from exchange.locations import COLLECTED_NAME, LEDGER, RELEASES, ledger_key, ledger_version, release_file, release_key
 from exchange.records import Record, RecordError
-from exchange.releases import MANIFEST_NAME, Manifest, ReleaseError
+from exchange.releases import MANIFEST_NAME, Manifest, ReleaseError, decode_manifest
 from exchange.serving_plan import Version
 from exchange.storage import StorageRoot
 
@@ -21,6 +21,7 @@ Name = Annotated[str, Field(max_length=256)]
 class LedgerEntry(Record):
     """A release that was published whole."""
 
+    REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair"
     format: Literal[1] = 1
     version: Version
     manifest_sha256: str
@@ -86,7 +87,8 @@ def read_published_manifest(root: StorageRoot, version: int) -> Manifest:
         ReleaseError: there is no such release, or its manifest is damaged.
         RecordError, StorageError: it cannot be read.
     """
-    return Manifest.model_validate_json(read_manifest_bytes(root, read_entry(root, version)))
+    data = read_manifest_bytes(root, read_entry(root, version))
+    return decode_manifest(data, f"{root.url}/{release_key(version, MANIFEST_NAME)}")
 
 
 def anchor_of(root: StorageRoot, version: int) -> int:

@@ -19,8 +19,8 @@ from exchange.ledger.entries import (
     read_entry,
 )
 from exchange.locations import CLAIM_NAME, RELEASES, ledger_key, release_file, release_key
-from exchange.records import Record
-from exchange.releases import MANIFEST_NAME, Manifest, ReleaseError, verify_release
+from exchange.records import Record, RecordError, RecordTooNew
+from exchange.releases import MANIFEST_NAME, Manifest, ReleaseError, decode_manifest, verify_release
 from exchange.serving_plan import Version
 from exchange.storage import ObjectExists, StorageRoot
 from exchange.storage.objects import check_key
@@ -136,7 +136,42 @@ def _finish(root: StorageRoot, claim: Claim, manifest_bytes: bytes) -> LedgerEnt
     Raises:
         ReleaseError: the number was made void.
     """
-    entry = LedgerEntry(
+    entry = _entry(claim, manifest_bytes)
+    try:
+        root.create(ledger_key(claim.version), entry.encode())
+    except ObjectExists:  # whatever was decided counts, and is read: void raises
+        return read_entry(root, claim.version)
+    return entry
+
+
+def repair_entries(root: StorageRoot) -> list[int]:
+    """Write entries that are damaged anew, of the release's claim and manifest; return their numbers.
+
+    Raises:
+        RecordTooNew: an entry or claim is of a later major.
+        RecordError, ReleaseError, StorageError: an entry cannot be made anew, or the root cannot be read or written.
+    """
+    repaired = []
+    for version in decided_versions(root):
+        try:
+            read_decided(root, version)
+            continue
+        except RecordTooNew:
+            raise
+        except RecordError as damaged:
+            claim = root.read_if_any(release_key(version, CLAIM_NAME))
+            manifest = root.read_if_any(release_key(version, MANIFEST_NAME))
+            if claim is None or manifest is None:
+                raise RecordError(f"{damaged}; its claim and manifest are not there to make it of") from damaged
+        decode_manifest(manifest.data, release_key(version, MANIFEST_NAME))
+        entry = _entry(Claim.decode(claim.data, release_key(version, CLAIM_NAME)), manifest.data)
+        root.write(ledger_key(version), entry.encode())
+        repaired.append(version)
+    return repaired
+
+
+def _entry(claim: Claim, manifest_bytes: bytes) -> LedgerEntry:
+    return LedgerEntry(
         version=claim.version,
         manifest_sha256=hashlib.sha256(manifest_bytes).hexdigest(),
         published_at=datetime.now(UTC),
@@ -144,11 +179,6 @@ def _finish(root: StorageRoot, claim: Claim, manifest_bytes: bytes) -> LedgerEnt
         origin=claim.origin,
         round_id=claim.round_id,
     )
-    try:
-        root.create(ledger_key(claim.version), entry.encode())
-    except ObjectExists:  # whatever was decided counts, and is read: void raises
-        return read_entry(root, claim.version)
-    return entry
 
 
 def _check_file_name(name: str) -> None:

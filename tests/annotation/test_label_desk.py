@@ -10,6 +10,7 @@ from adaptation.annotation.desk import LEASE_S, MOST_HELD, LabelDesk
 from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
 from exchange.frames import encode_members, join_shard
 from exchange.locations import region_frame_key
+from exchange.records import RecordTooNew
 from exchange.region_batches import read_batches
 from exchange.regions import UNSURE
 from exchange.segments import segment_of
@@ -259,3 +260,14 @@ def test_a_region_whose_frame_cannot_be_read_holds_nobody_up(
     progress = desk.progress("sim-dusk")
     assert (progress.skipped, progress.leased, progress.waiting) == (1, 1, 0)
     assert desk.undo("anna") is None, "nobody skipped it"
+
+
+def test_a_frame_that_a_later_release_wrote_stays_for_an_upgraded_learner(desk: LabelDesk, root: StorageRoot) -> None:
+    frame = asked_frame(0)
+    leave_batch(root, [frame], 1)
+    key = region_frame_key("sim-dusk", sha256_of(frame), 1)
+    later = root.read(key).data.replace(b'"format": 1', b'"format": 2').replace(b'"format":1', b'"format":2')
+    root.write(key, later)
+    with pytest.raises(RecordTooNew, match="upgrade this process"):
+        desk.surroundings(leased(desk, "anna"))
+    assert desk.progress("sim-dusk").skipped == 0

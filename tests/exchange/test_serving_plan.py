@@ -47,8 +47,7 @@ def test_a_plan_reads_back_as_it_was_written(root: StorageRoot) -> None:
         b"",
         b"{}",
         b'{"format": 2}',
-        b'{"format": 1, "revision": 1, "written_at": "2026-01-01T00:00:00Z", "lease_epoch": 1, "default": '
-        b'{"serving": 1}, "domains": {}, "extra": 1}',
+        b'{"format": 1, "revision": 1, "written_at": "2026-01-01T00:00:00Z", "lease_epoch": 1, "domains": {}}',
     ],
 )
 def test_a_plan_that_is_not_understood_is_refused_whole(root: StorageRoot, damaged: bytes) -> None:

@@ -19,15 +19,26 @@ from exchange.priors import read_priors
 from exchange.region_batches import read_batches, read_frame
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot, open_root
+from tests.upgrade.newer_minor import add_newer_fields
 from tests.upgrade.write_root import DOMAIN
 
 ROOTS = sorted((Path(__file__).parent / "roots").iterdir())
+NEWER = "with fields of a newer minor"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(params=ROOTS, ids=lambda folder: folder.name)
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> StorageRoot:
-    return open_root(str(shutil.copytree(request.param, tmp_path / "root")))
+def release_root(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.param
+    return folder
+
+
+@pytest.fixture(params=["as it is", NEWER])
+def root(request: pytest.FixtureRequest, release_root: Path, tmp_path: Path) -> StorageRoot:
+    folder = shutil.copytree(release_root, tmp_path / "root")
+    if request.param == NEWER:
+        add_newer_fields(folder)
+    return open_root(str(folder))
 
 
 def test_what_is_served_is_read(root: StorageRoot, tmp_path: Path) -> None:
