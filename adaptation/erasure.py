@@ -1,5 +1,6 @@
 """`roadshift erase`: takes one vehicle's frames and rows out of a storage root, and out of every gateway's hands."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.erasures import Erased, erase_stored, request_erasure
 from exchange.gateways import read_heartbeats
+from exchange.locations import FRAMES, GATEWAYS, PRESENCE, REGIONS, ROUNDS
 from exchange.plain_words import counted
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.records import RecordError
@@ -16,6 +18,8 @@ from exchange.storage import StorageError, StorageRoot, open_known_root
 
 _ALIVE_IF_HEARD_WITHIN_S = 4.0
 _PAUSE_S = 0.5
+_MAY_HOLD_FRAMES = re.compile(rf"({FRAMES}|{PRESENCE}|{ROUNDS}|{REGIONS}|{GATEWAYS})/.+\.(tar|npz|json)")
+"""Gateways hold frames that have not arrived: one whose heartbeat cannot be read does not say that they are gone."""
 
 
 def erase(
@@ -32,7 +36,8 @@ def erase(
     """
     try:
         pseudonym = Pseudonyms.from_file(pseudonym_key).vehicle(vehicle)
-        erased, silent = erase_vehicle(open_known_root(root), pseudonym, wait_s)
+        storage = open_known_root(root)
+        erased, silent = erase_vehicle(storage, pseudonym, wait_s)
     except (PseudonymKeyError, RecordError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
@@ -43,6 +48,13 @@ def erase(
             f"not heard of: {', '.join(silent)}; what they hold goes when they start again, and then erase once more",
             err=True,
         )
+    unread = [key for key in storage.unreadable.told_keys() if _MAY_HOLD_FRAMES.fullmatch(key)]
+    if unread:
+        typer.echo(
+            f"not looked into, as it cannot be read: {', '.join(unread)}; mend or delete that, and erase once more",
+            err=True,
+        )
+    if silent or unread:
         raise typer.Exit(2)
 
 

@@ -24,9 +24,10 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints
 
 from exchange.locations import AUDIT, DomainName, audit_key, before_audit
+from exchange.readable_objects import read_each
 from exchange.records import Record
 from exchange.serving_plan import Version
-from exchange.storage import ObjectMissing, StorageError, StorageRoot
+from exchange.storage import StorageError, StorageRoot
 
 FAILED = "-failed"
 LEARNER = "learner"
@@ -102,13 +103,10 @@ def audited(root: StorageRoot, entry: AuditEntry) -> Iterator[None]:
 
 
 def read_audit(root: StorageRoot, since: datetime | None = None) -> list[AuditEntry]:
-    """All entries, the oldest first, or those of this moment and later ones.
+    """All entries, the oldest first, or those of this moment and later ones; those left out that cannot be read.
 
     Raises:
-        RecordError, StorageError: one cannot be read.
+        StorageError: the root does not answer.
     """
-    entries = []
-    for info in root.list_objects(AUDIT, after=before_audit(since) if since else ""):
-        with suppress(ObjectMissing):
-            entries.append(AuditEntry.decode(root.read(info.key).data, info.key))
-    return entries
+    infos = root.list_objects(AUDIT, after=before_audit(since) if since else "")
+    return [entry for _, entry in read_each(root, infos, AuditEntry.decode)]

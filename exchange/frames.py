@@ -108,7 +108,7 @@ def read_shard(data: bytes, key: str) -> Iterator[CapturedFrame]:
                 name, _, extension = info.name.partition(".")
                 members.setdefault(name, {})[extension] = b"" if file is None else file.read()
                 read_bytes += _BLOCK_BYTES + info.size + -info.size % _BLOCK_BYTES
-    except tarfile.TarError as error:
+    except (tarfile.TarError, LookupError, OSError, ValueError, ArithmeticError, RecursionError) as error:
         raise RecordError(f"{key} is no complete shard: {error}") from error
     if read_bytes != len(data):  # tarfile takes a damaged header for the end
         raise RecordError(f"{key} is no complete shard: it is damaged at byte {read_bytes - len(_END)}")

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from exchange.locations import GATEWAYS, GatewayName, heartbeat_key
+from exchange.readable_objects import at_its_key, read_readable
 from exchange.records import PerClass, Record
-from exchange.storage import ObjectMissing, StorageRoot
+from exchange.storage import ObjectInfo, StorageRoot
 
 
 class VersionHealth(Record):
@@ -64,15 +65,15 @@ def write_heartbeat(root: StorageRoot, heartbeat: Heartbeat) -> None:
 
 
 def read_heartbeats(root: StorageRoot) -> list[Heartbeat]:
-    """The last one of every gateway there ever was, by name.
+    """The last one of every gateway there ever was, by name; those left out that cannot be read.
 
     Raises:
-        RecordError, StorageError: one cannot be read.
+        StorageError: the root does not answer.
     """
-    found = []
-    for info in root.list_objects(GATEWAYS):
-        try:
-            found.append(Heartbeat.decode(root.read(info.key).data, info.key))
-        except ObjectMissing:
-            continue
-    return found
+    return [beat for _, beat in look_at_heartbeats(root) if beat is not None]
+
+
+def look_at_heartbeats(root: StorageRoot) -> list[tuple[ObjectInfo, Heartbeat | None]]:
+    """The same, with None for those that cannot be read. Raises as `read_heartbeats`."""
+    decode = at_its_key(Heartbeat, lambda beat: heartbeat_key(beat.gateway))
+    return [(info, read_readable(root, info.key, decode)) for info in root.list_objects(GATEWAYS)]

@@ -45,6 +45,10 @@ _TIME = "%Y%m%dT%H%M%S.%fZ"
 _HOUR = "%Y%m%dT%H"
 _LEDGER_KEY = re.compile(rf"{LEDGER}/([1-9][0-9]{{0,17}})\.json")
 _RELEASE_KEY = re.compile(rf"{RELEASES}/([1-9][0-9]{{0,17}})/(.+)")
+_PRESENCE_PART = re.compile(rf"{PRESENCE}/[^/]+/[^/]+/([0-9]{{8}}T[0-9]{{2}})(-[0-9]{{1,9}})?\.npz")
+_ERASURE = re.compile(rf"{ERASURES}/([0-9T.]+Z)-([^/]+)\.json")
+_AUDIT_ENTRY = re.compile(rf"{AUDIT}/([0-9T.]+Z)-[^/]+\.json")
+_ROUND_FILE = re.compile(rf"{ROUNDS}/([0-9a-f]{{16}})/.+")
 _SHARD = re.compile(rf"{FRAMES}/([^/]+)/([^/]+)/([0-9T.]+Z)-([0-9]{{1,9}})\.tar")
 
 
@@ -66,10 +70,8 @@ class ShardName:
     def parse(cls, key: str) -> "ShardName | None":
         """None where the key is no shard's."""
         found = _SHARD.fullmatch(key)
-        if found is None:
-            return None
-        closed_at = datetime.strptime(found[3], _TIME).replace(tzinfo=UTC)
-        return cls(found[1], found[2], closed_at, int(found[4]))
+        closed_at = None if found is None else _time(found[3], _TIME)
+        return None if found is None or closed_at is None else cls(found[1], found[2], closed_at, int(found[4]))
 
 
 def presence_folder(domain: str, gateway: str) -> str:
@@ -86,14 +88,10 @@ def before_hour(domain: str, gateway: str, hour: datetime) -> str:
     return f"{presence_folder(domain, gateway)}/{hour.astimezone(UTC):{_HOUR}}"
 
 
-def presence_hour(key: str) -> datetime:
-    """The hour that a presence key's rows were served in.
-
-    Raises:
-        ValueError: not a presence key.
-    """
-    name = key.rpartition("/")[2].removesuffix(".npz").partition("-")[0]
-    return datetime.strptime(name, _HOUR).replace(tzinfo=UTC)
+def presence_hour(key: str) -> datetime | None:
+    """The hour that a presence key's rows were served in; None where the key is no presence part's."""
+    found = _PRESENCE_PART.fullmatch(key)
+    return _time(found[1], _HOUR) if found else None
 
 
 def prior_key(domain: str) -> str:
@@ -106,6 +104,19 @@ def heartbeat_key(gateway: str) -> str:
 
 def erasure_key(requested_at: datetime, pseudonym: str) -> str:
     return f"{ERASURES}/{requested_at.astimezone(UTC):{_TIME}}-{pseudonym}.json"
+
+
+def erasure_of(key: str) -> tuple[datetime, str] | None:
+    """When it was requested, and the pseudonym; None where the key is no erasure's."""
+    found = _ERASURE.fullmatch(key)
+    requested_at = None if found is None else _time(found[1], _TIME)
+    return None if found is None or requested_at is None else (requested_at, found[2])
+
+
+def round_of(key: str) -> str | None:
+    """The round's id; None where the key is no round's."""
+    found = _ROUND_FILE.fullmatch(key)
+    return found[1] if found else None
 
 
 def ledger_key(version: int) -> str:
@@ -132,6 +143,11 @@ def audit_key(at: datetime, nonce: str) -> str:
     return f"{AUDIT}/{at.astimezone(UTC):{_TIME}}-{nonce}.json"
 
 
+def is_audit_key(key: str) -> bool:
+    found = _AUDIT_ENTRY.fullmatch(key)
+    return found is not None and _time(found[1], _TIME) is not None
+
+
 def before_audit(at: datetime) -> str:
     """A key just before all entries of this moment and later ones."""
     return f"{AUDIT}/{at.astimezone(UTC):{_TIME}}"
@@ -151,3 +167,11 @@ def region_frames_folder(domain: str) -> str:
 
 def region_frame_key(domain: str, frame_sha256: str, version: int) -> str:
     return f"{region_frames_folder(domain)}/{frame_sha256}-{version}.tar"
+
+
+def _time(text: str, form: str) -> datetime | None:
+    """None where it is no time of that form."""
+    try:
+        return datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        return None

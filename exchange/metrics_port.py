@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from exchange.addresses import parse_address
 from exchange.listening import StartupError
+from exchange.locations import AUDIT, ERASURES, FRAMES, GATEWAYS, PRESENCE, PRIORS, REGIONS, RELEASES, ROUNDS
+from exchange.unreadable_objects import UnreadableObjects
+
+_FOLDERS = (AUDIT, ERASURES, FRAMES, GATEWAYS, PRESENCE, PRIORS, REGIONS, RELEASES, ROUNDS)
 
 
 def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Callable[[], None]]:
@@ -36,6 +40,16 @@ def serve_metrics(address: str, registry: CollectorRegistry) -> tuple[int, Calla
 def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     """One that gets its samples by `add_metric`."""
     return GaugeMetricFamily(name, text, labels=labels)
+
+
+def unreadable_family(unreadable: UnreadableObjects) -> Metric:
+    """Of every folder, so that a rule sees the first one come."""
+    text = "Objects of the root that cannot be read and are skipped."
+    family = CounterMetricFamily("roadshift_unreadable_objects", text, labels=("folder",))
+    counts = unreadable.counts.copy()
+    for folder in _FOLDERS:
+        family.add_metric((folder,), counts[folder])
+    return family
 
 
 def disk_families(folders: Mapping[str, Path]) -> Iterator[Metric]:

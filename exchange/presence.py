@@ -6,6 +6,7 @@ are full. A part is a .npz of the arrays below; others, which a later version ma
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -16,8 +17,15 @@ from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import PRESENCE, before_hour, presence_folder
+from exchange.readable_objects import UNREADABLE, domain_folders
 from exchange.records import MAJOR, RecordError, RecordTooNew, too_new
 from exchange.storage import ObjectMissing, StorageRoot
+
+_DAMAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise over bytes that are no such file, or no whole one."""
 
 
 class PresenceRow(NamedTuple):
@@ -101,7 +109,7 @@ class PresenceRows:
                     mean_probability_NK=arrays["mean_probability"].astype(np.float16),
                     mean_confidence_N=arrays["mean_confidence"].astype(np.float16),
                 )
-        except (ValueError, TypeError, KeyError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise RecordError(f"{key} holds no presence rows: {error}") from error
         rows._check(key)
         return rows
@@ -112,6 +120,8 @@ class PresenceRows:
             expected = (len(self), NUM_CLASSES) if field.name.endswith("_NK") else (len(self),)
             if array.shape != expected:
                 raise RecordError(f"{key} holds {field.name} of shape {array.shape} where {expected} belongs")
+        if not np.isfinite(self.captured_s_N).all():
+            raise RecordError(f"{key} holds times of capture that are not finite")
 
 
 class PresenceReader:
@@ -123,10 +133,10 @@ class PresenceReader:
         self._known: dict[str, tuple[tuple[int, float], PresenceRows]] = {}
 
     def rows_since(self, since: datetime) -> PresenceRows:
-        """All gateways' rows of this hour and the later ones, in order of capture.
+        """All gateways' rows of this hour and the later ones, in order of capture; without parts that cannot be read.
 
         Raises:
-            RecordError, StorageError: a part cannot be read.
+            StorageError: the root does not answer.
         """
         known: dict[str, tuple[tuple[int, float], PresenceRows]] = {}
         for gateway in self._root.list_folders(f"{PRESENCE}/{self._domain}"):
@@ -138,17 +148,22 @@ class PresenceReader:
                     known[info.key] = found
                     continue
                 try:
-                    data = self._root.read(info.key).data
+                    rows = PresenceRows.decode(self._root.read(info.key).data, info.key)
                 except ObjectMissing:  # it was too old
                     continue
-                known[info.key] = (state, PresenceRows.decode(data, info.key))
+                except UNREADABLE as error:
+                    self._root.unreadable.note(info.key, error)
+                    if not isinstance(error, RecordError):  # it may be readable without having changed
+                        continue
+                    rows = PresenceRows.of([])
+                known[info.key] = (state, rows)
         self._known = known
         rows = PresenceRows.joined([rows for _, rows in known.values()])
         return rows[np.argsort(rows.captured_s_N, kind="stable")]
 
 
 def domains_with_presence(root: StorageRoot) -> list[str]:
-    return root.list_folders(PRESENCE)
+    return domain_folders(root, PRESENCE)
 
 
 def _matrix(vectors: Sequence[NDArray[np.float16] | NDArray[np.float32]]) -> NDArray[np.float16]:

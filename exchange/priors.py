@@ -11,10 +11,11 @@ from typing import Literal
 from pydantic import Field
 
 from exchange.locations import PRIORS, DomainName, prior_key
+from exchange.readable_objects import at_its_key, read_each
 from exchange.record_changes import change_record
 from exchange.records import PerClass, Record
 from exchange.serving_plan import LogRatio, Version
-from exchange.storage import ObjectMissing, StorageRoot
+from exchange.storage import StorageRoot
 
 
 class LiveEstimate(Record):
@@ -55,14 +56,9 @@ def read_prior(root: StorageRoot, domain: str) -> PriorRecord:
 
 
 def read_priors(root: StorageRoot) -> list[PriorRecord]:
-    """Raises RecordError or StorageError where one cannot be read."""
-    records = []
-    for info in root.list_objects(PRIORS):
-        try:
-            records.append(PriorRecord.decode(root.read(info.key).data, info.key))
-        except ObjectMissing:
-            continue
-    return records
+    """All that can be read, by domain; the others are noted. Raises StorageError where the root does not answer."""
+    decode = at_its_key(PriorRecord, lambda record: prior_key(record.domain))
+    return [record for _, record in read_each(root, root.list_objects(PRIORS), decode)]
 
 
 def change_prior(root: StorageRoot, domain: str, change: Callable[[PriorRecord], PriorRecord]) -> PriorRecord:

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.locations import MAX_DOMAINS, REGIONS, region_batch_key, region_batches_folder, region_frame_key
+from exchange.readable_objects import at_its_key, domain_folders, read_each
 from exchange.record_changes import change_record
 from exchange.records import RecordError
 from exchange.regions import MOST_BATCHES, RegionBatch, RegionTask, tasks_of
-from exchange.storage import ObjectExists, ObjectMissing, StorageRoot
+from exchange.storage import ObjectExists, StorageRoot
 
 
 class NoSuchBatch(Exception):
@@ -18,6 +18,9 @@ class NoSuchBatch(Exception):
 
 class TooManyBatches(Exception):
     """The message says what to do."""
+
+
+decode_batch = at_its_key(RegionBatch, lambda batch: region_batch_key(batch.domain, batch.id))
 
 
 def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
@@ -42,17 +45,13 @@ def create_batch(root: StorageRoot, batch: RegionBatch) -> None:
 
 
 def read_batches(root: StorageRoot, domain: str) -> list[RegionBatch]:
-    """The oldest first. Raises RecordError or StorageError."""
-    found = []
-    for info in root.list_objects(region_batches_folder(domain)):
-        with suppress(ObjectMissing):
-            found.append(RegionBatch.decode(root.read(info.key).data, info.key))
-    return found
+    """The oldest first; those left out that cannot be read. Raises StorageError where the root does not answer."""
+    return [batch for _, batch in read_each(root, root.list_objects(region_batches_folder(domain)), decode_batch)]
 
 
 def labelled_domains(root: StorageRoot) -> list[str]:
     """Domains in which regions were asked for."""
-    return root.list_folders(REGIONS)
+    return domain_folders(root, REGIONS)
 
 
 def change_batch(
@@ -98,9 +97,12 @@ def drop_batch(root: StorageRoot, domain: str, batch_id: str) -> None:
     """Deletes a batch with what people said in it, and the frames that no other batch of the domain asks about.
 
     Raises:
-        NoSuchBatch; RecordError, StorageError: call it again.
+        NoSuchBatch; StorageError: call it again.
+        RecordError: a batch of the domain cannot be read, and may ask about the same frames; nothing is deleted.
     """
-    batches = {batch.id: batch for batch in read_batches(root, domain)}
+    infos = root.list_objects(region_batches_folder(domain))
+    stored = ((info.key, root.read_if_any(info.key)) for info in infos)
+    batches = {batch.id: batch for batch in (decode_batch(found.data, key) for key, found in stored if found)}
     if batch_id not in batches:
         raise NoSuchBatch(f"there is no batch {batch_id} in {domain}: roadshift labels progress names them")
     kept, dropped = (

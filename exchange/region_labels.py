@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
 from exchange.locations import region_frame_key
-from exchange.records import RecordError
+from exchange.readable_objects import UNREADABLE
 from exchange.region_batches import read_frame
 from exchange.regions import UNSURE, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
@@ -32,12 +32,12 @@ def region_labels(
     root: StorageRoot,
     domain: str,
     batches: Sequence[RegionBatch],
-    on_damaged: Callable[[str, RecordError], None] | None = None,
+    on_damaged: Callable[[str, Exception], None] | None = None,
 ) -> Iterator[RegionLabels]:
     """Every frame of a domain in which some region got a class, those that were asked about last first.
 
     Args:
-        on_damaged: called with the key of an object that is damaged, whose frame is left out; None raises instead.
+        on_damaged: called with the key of an object that cannot be read, whose frame is left out; None raises instead.
 
     Raises:
         RecordError, StorageError: a frame cannot be read.
@@ -51,7 +51,7 @@ def region_labels(
         key = region_frame_key(domain, sha256, tasks[-1].model_version)
         try:
             painted = _painted(root, domain, tasks)
-        except RecordError as error:
+        except UNREADABLE as error:
             if on_damaged is None:
                 raise
             on_damaged(key, error)

@@ -1,10 +1,11 @@
 """What serving left in the root is bounded: the oldest shards and presence parts go, whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from exchange.locations import AUDIT, FRAMES, PRESENCE, ShardName, before_audit, presence_hour
+from exchange.locations import AUDIT, FRAMES, PRESENCE, ShardName, before_audit, is_audit_key, presence_hour
+from exchange.readable_objects import domain_folders
 from exchange.storage import ObjectInfo, StorageRoot
 
 
@@ -39,18 +40,29 @@ def trim_presence(root: StorageRoot, retention: Retention, now: datetime) -> Non
 def presence_beyond(root: StorageRoot, retention: Retention, now: datetime) -> list[ObjectInfo]:
     """The presence parts that are too old to keep."""
     oldest = now - retention.presence_age - timedelta(hours=1)
-    return [info for info in root.list_objects(PRESENCE) if presence_hour(info.key) < oldest]
+    parts = ((presence_hour(info.key), info) for info in _ours(root, PRESENCE, lambda key: bool(presence_hour(key))))
+    return [info for hour, info in parts if hour is not None and hour < oldest]
 
 
 def audit_beyond(root: StorageRoot, retention: Retention, now: datetime) -> list[ObjectInfo]:
     """The audit's entries that are too old to keep."""
     first_kept = before_audit(now - retention.audit_age)
-    return [info for info in root.list_objects(AUDIT) if info.key < first_kept]
+    return [info for info in _ours(root, AUDIT, is_audit_key) if info.key < first_kept]
+
+
+def _ours(root: StorageRoot, folder: str, is_ours: Callable[[str], bool]) -> Iterator[ObjectInfo]:
+    """What has a name of this folder's; nothing else goes because it is old."""
+    for info in root.list_objects(folder):
+        if is_ours(info.key):
+            yield info
+        else:
+            root.unreadable.note(info.key, f"nothing below {folder}/ has such a name: move it out of the root")
 
 
 def _frames_beyond(root: StorageRoot, retention: Retention, now: datetime) -> Iterator[str]:
-    for domain in root.list_folders(FRAMES):
-        named = [(ShardName.parse(info.key), info) for info in root.list_objects(f"{FRAMES}/{domain}")]
+    for domain in domain_folders(root, FRAMES):
+        infos = _ours(root, f"{FRAMES}/{domain}", lambda key: ShardName.parse(key) is not None)
+        named = [(ShardName.parse(info.key), info) for info in infos]
         shards = sorted(((name, info) for name, info in named if name), key=lambda shard: shard[0].closed_at)
         frames = size_bytes = 0
         for name, info in reversed(shards):

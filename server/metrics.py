@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 from exchange.gateways import VersionHealth
 from exchange.images.frames import ImageFormat
 from exchange.label_space import CLASS_NAMES
-from exchange.metrics_port import disk_families
+from exchange.metrics_port import disk_families, unreadable_family
+from exchange.unreadable_objects import UnreadableObjects
 from server.capture.heartbeat_writer import Vitals
 from server.errors import ServingError
 from server.gateway.admission import Admission
@@ -105,6 +106,9 @@ class Drops(Protocol):
     def capture_conflicts(self) -> int:
         """Shards that stay in the spool because the root has another content by their name."""
 
+    @property
+    def unreadable(self) -> UnreadableObjects: ...
+
 
 class GatewayState(Collector):
     """What is read at the moment of a scrape rather than counted: queues and versions, with no stale series."""
@@ -149,6 +153,7 @@ class GatewayState(Collector):
         if self._drops is not None:
             conflicts = "Captured shards that stay here: the root has another content by their name."
             yield CounterMetricFamily("roadshift_capture_conflicts", conflicts, self._drops.capture_conflicts)
+            yield unreadable_family(self._drops.unreadable)
         yield from disk_families({"run_dir": self._run_dir})
         yield from _version_families(self._vitals.versions())
 

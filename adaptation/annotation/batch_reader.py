@@ -1,10 +1,10 @@
 """A root's batches of regions, read again and again: those without an open region only where they changed."""
 
-from contextlib import suppress
-
 from exchange.locations import region_batches_folder
+from exchange.readable_objects import read_readable
+from exchange.region_batches import decode_batch
 from exchange.regions import RegionBatch
-from exchange.storage import ObjectInfo, ObjectMissing, StorageRoot
+from exchange.storage import ObjectInfo, StorageRoot
 
 
 class BatchReader:
@@ -15,12 +15,12 @@ class BatchReader:
         self._closed: dict[ObjectInfo, RegionBatch] = {}
 
     def read(self, domain: str) -> list[RegionBatch]:
-        """The oldest first. Raises RecordError or StorageError."""
+        """The oldest first; those left out that cannot be read. Raises StorageError."""
         found: dict[ObjectInfo, RegionBatch] = {}
         for info in self._root.list_objects(region_batches_folder(domain)):
-            with suppress(ObjectMissing):  # dropped meanwhile
-                known = self._closed.get(info)
-                found[info] = known or RegionBatch.decode(self._root.read(info.key).data, info.key)
+            batch = self._closed.get(info) or read_readable(self._root, info.key, decode_batch)
+            if batch is not None:  # it was dropped meanwhile, or is skipped
+                found[info] = batch
         others = {info: batch for info, batch in self._closed.items() if batch.domain != domain}
         self._closed = others | {info: batch for info, batch in found.items() if batch.is_closed}
         return list(found.values())

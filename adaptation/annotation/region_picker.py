@@ -18,7 +18,7 @@ from adaptation.annotation.picking_order import (
     Picked,
     PickingOrder,
 )
-from adaptation.data.captured_frames import is_erased, newest_of_each_drive, read_erasures
+from adaptation.data.captured_frames import is_erased, newest_of_each_drive, when_erased
 from adaptation.data.left_out import LeftOutFrames
 from adaptation.service.round_files import write_whole
 from adaptation.service.settings import LearnerSettings
@@ -27,8 +27,9 @@ from exchange.erasures import erase_regions
 from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.ledger import fetch_release
+from exchange.locations import region_batch_key
 from exchange.records import RecordError, RecordTooNew
-from exchange.region_batches import change_batch, keep_frame, labelled_domains
+from exchange.region_batches import NoSuchBatch, change_batch, keep_frame, labelled_domains
 from exchange.regions import RegionBatch, RegionTask, tasks_of
 from exchange.releases import ReleaseError
 from exchange.serving_plan import read_plan
@@ -148,7 +149,7 @@ class RegionPicker:
         """Keeps the frames first: a region is not given out before its frame can be seen."""
         picked = Picked.decode((folder / PICKED_FILE).read_bytes(), PICKED_FILE)
         frames = {task.frame_sha256: _read(folder, task.frame_sha256) for task in picked.tasks}
-        erased = read_erasures(self._root)
+        erased = when_erased(self._root)
         frames = {sha256: frame for sha256, frame in frames.items() if not is_erased(frame, erased)}
         for sha256, frame in frames.items():
             keep_frame(self._root, batch.domain, sha256, frame)
@@ -156,7 +157,7 @@ class RegionPicker:
         tasks = tuple(task for task in picked.tasks if task.frame_sha256 in frames)
         self._change(batch, {"phase": "open", "tasks": tasks})
         failpoint("regions.after-open")
-        erased = read_erasures(self._root)  # one that came just now may have found nothing yet
+        erased = when_erased(self._root)  # one that came just now may have found nothing yet
         for vehicle in {frame.metadata.vehicle for frame in frames.values() if is_erased(frame, erased)}:
             erase_regions(self._root, vehicle)
         _log.info("%s: %d regions for people, batch %s", batch.domain, len(tasks), batch.id)
@@ -171,7 +172,12 @@ class RegionPicker:
         def changed(now: RegionBatch) -> RegionBatch:
             return now.model_copy(update=update) if now.phase == "picking" else now
 
-        change_batch(self._root, batch.domain, batch.id, changed)
+        try:
+            change_batch(self._root, batch.domain, batch.id, changed)
+        except NoSuchBatch:
+            _log.info("%s: batch %s was dropped", batch.domain, batch.id)
+        except RecordError as error:  # it was damaged meanwhile, and other orders wait
+            self._root.unreadable.note(region_batch_key(batch.domain, batch.id), error)
         self._batch = None
         self._next_look_s = 0.0
         shutil.rmtree(self._folders, ignore_errors=True)

@@ -37,6 +37,7 @@ class Backstage:
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
         root = open_root(learner.settings.root, _PATIENCE_S, joined_before=True)
+        root.unreadable = learner.root.unreadable  # what both meet is told once
         self.root = root
         self.labels = LabelDesk(root, left_out=learner.left_out)
         self.left_lying = LeftLying()

@@ -5,10 +5,10 @@ from datetime import datetime
 from itertools import chain, islice, zip_longest
 
 from adaptation.data.left_out import LeftOutFrames
-from exchange.erasures import Erasure
+from exchange.erasures import erasure_keys, read_erasures
 from exchange.frames import CapturedFrame, read_shard
-from exchange.locations import ERASURES, FRAMES, ShardName
-from exchange.records import RecordError
+from exchange.locations import FRAMES, ShardName
+from exchange.readable_objects import UNREADABLE
 from exchange.storage import ObjectMissing, StorageRoot
 
 _MOST_SCANNED, _MOST_SCANNED_BYTES = 512, 256 << 20
@@ -16,14 +16,14 @@ _MOST_SCANNED, _MOST_SCANNED_BYTES = 512, 256 << 20
 
 def newest_first(root: StorageRoot, domain: str, left_out: LeftOutFrames) -> Iterator[tuple[str, list[CapturedFrame]]]:
     """Each shard's key and its frames, which `left_out` has not looked at: that is for those that are taken."""
-    erased = read_erasures(root)
+    erased = when_erased(root)
     names = filter(None, (ShardName.parse(info.key) for info in root.list_objects(f"{FRAMES}/{domain}")))
     for name in sorted(names, key=lambda name: name.closed_at, reverse=True):
         try:
             frames = list(read_shard(root.read(name.key).data, name.key))
         except ObjectMissing:  # it was too old
             continue
-        except RecordError as error:
+        except UNREADABLE as error:
             left_out.note_shard(domain, name.key, error)
             continue
         yield name.key, [frame for frame in frames if not is_erased(frame, erased)]
@@ -50,9 +50,9 @@ def newest_of_each_drive(
     return list(islice((frame for shard, frame in turns if left_out.is_readable(shard, frame)), most))
 
 
-def read_erasures(root: StorageRoot) -> dict[str, datetime]:
+def when_erased(root: StorageRoot) -> dict[str, datetime]:
     """When each erased vehicle was erased last; what it sent later is captured anew."""
-    records = [Erasure.decode(root.read(info.key).data, info.key) for info in root.list_objects(ERASURES)]
+    records = read_erasures(root, erasure_keys(root))
     return {record.vehicle: record.requested_at for record in sorted(records, key=lambda record: record.requested_at)}
 
 

@@ -64,8 +64,8 @@ class LeftOutFrames:
     def is_readable(self, shard: str, frame: CapturedFrame) -> bool:
         return not self.why(shard, frame)
 
-    def note_shard(self, domain: str, shard: str, error: RecordError) -> None:
-        """Note a shard that is damaged as a whole."""
+    def note_shard(self, domain: str, shard: str, error: Exception) -> None:
+        """Note a shard that is damaged as a whole, or may not be read."""
         why = " ".join(str(error).split())
         self._note((shard, "", b""), LeftOut(domain, shard, why, is_shard=True))
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from adaptation.live_prior.estimate import WINDOW_S, SourceView, estimate
 from exchange.label_space import NUM_CLASSES
 from exchange.lease import Lease
 from exchange.ledger import read_published_manifest
-from exchange.locations import MAX_DOMAINS
+from exchange.locations import MAX_DOMAINS, ledger_key, prior_key
 from exchange.presence import PresenceReader, PresenceRows, domains_with_presence
 from exchange.priors import LiveEstimate, PriorRecord, change_prior, read_prior, read_priors
+from exchange.readable_objects import UNREADABLE
 from exchange.releases import Manifest, ReleaseError, read_manifest
 from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, PlanContent, ServingPlan, change_plan
-from exchange.storage import StorageRoot
+from exchange.storage import ObjectMissing, StorageRoot
 
 LEAST_MOVE = 0.05
 """The plan is changed when some class's log ratio moves by more."""
@@ -51,8 +51,17 @@ class LivePrior:
         """
         known = {record.domain for record in read_priors(self._root)}
         domains = sorted(known | set(domains_with_presence(self._root)))[:MAX_DOMAINS]
-        records = {domain: self._update_record(domain) for domain in domains}
+        records = {domain: record for domain in domains if (record := self._record(domain)) is not None}
         return change_plan(self._root, self._lease, lambda plan: self._content(plan, records))
+
+    def _record(self, domain: str) -> PriorRecord | None:
+        """None where it cannot be read: the domain, and no other one, is served with the prior that it has."""
+        try:
+            read_prior(self._root, domain)
+        except UNREADABLE as error:
+            self._root.unreadable.note(prior_key(domain), error)
+            return None
+        return self._update_record(domain)
 
     def _update_record(self, domain: str) -> PriorRecord:
         """Where there are new rows; a domain where nobody drives keeps the prior that it has."""
@@ -86,8 +95,12 @@ class LivePrior:
     def _manifest(self, version: int) -> Manifest | None:
         """What is known of a version that answered frames."""
         if version not in self._manifests:
-            with suppress(ReleaseError):
+            try:
                 self._manifests[version] = read_published_manifest(self._root, version)
+            except (ObjectMissing, ReleaseError):
+                pass
+            except UNREADABLE as error:  # rows of other versions still count
+                self._root.unreadable.note(ledger_key(version), error)
         return self._manifests.get(version)
 
     def _content(self, plan: ServingPlan | None, records: dict[str, PriorRecord]) -> PlanContent | None:

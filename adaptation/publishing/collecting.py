@@ -25,7 +25,7 @@ from exchange.ledger import (
     read_published_manifest,
     unmark_collected,
 )
-from exchange.locations import COLLECTED_NAME, RELEASES, ROUNDS, release_file
+from exchange.locations import CLAIM_NAME, COLLECTED_NAME, RELEASES, ROUNDS, ledger_version, release_file, round_of
 from exchange.pins import read_pins
 from exchange.plan_changes import named_versions
 from exchange.records import RecordError
@@ -135,14 +135,19 @@ def _releases(root: StorageRoot, keep_last: int, now: datetime) -> Iterator[Rubb
         if isinstance(entry, LedgerEntry):
             if version not in kept and stored.content:
                 yield Rubbish("release", str(version), stored.content, "not named, pinned, an anchor or of the last")
-        elif isinstance(entry, VoidEntry) or _is_older(stored.files.values(), now - UNFINISHED_AGE):
+        elif isinstance(entry, VoidEntry) or (
+            CLAIM_NAME in stored.files and _is_older(stored.files.values(), now - UNFINISHED_AGE)
+        ):  # what nobody ever claimed is no publication
             yield Rubbish("publication", str(version), tuple(stored.files.values()), "cut off before it was complete")
 
 
 def _rounds(root: StorageRoot, now: datetime) -> Iterator[Rubbish]:
     files: dict[str, list[ObjectInfo]] = defaultdict(list)
     for info in root.list_objects(ROUNDS):
-        files[info.key.split("/")[1]].append(info)
+        if (round_id := round_of(info.key)) is not None:
+            files[round_id].append(info)
+        else:
+            root.unreadable.note(info.key, f"{info.key} belongs to no round: move it out of the root")
     for name, objects in sorted(files.items()):
         if _is_older(objects, now - ROUNDS_AGE):
             objects.sort(key=lambda info: info.key.endswith(_LAST_OF_A_ROUND))
@@ -163,6 +168,8 @@ def _stored_releases(root: StorageRoot) -> list[_StoredRelease]:
     for info in root.list_objects(RELEASES):
         if (named := release_file(info.key)) is not None:
             files[named[0]][named[1]] = info
+        elif ledger_version(info.key) is None:
+            root.unreadable.note(info.key, f"{info.key} is no file of a release: move it out of the root")
     return [_StoredRelease(version, found) for version, found in files.items()]
 
 

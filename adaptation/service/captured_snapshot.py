@@ -20,7 +20,7 @@ from exchange.failpoints import failpoint
 from exchange.frames import CapturedFrame, encode_members, join_shard
 from exchange.images.labels import encode_gray_png
 from exchange.locations import FRAMES, DomainName, ShardName
-from exchange.records import Record, RecordError
+from exchange.records import Record
 from exchange.region_batches import read_batches
 from exchange.region_labels import region_labels
 from exchange.regions import is_held_out
@@ -137,7 +137,7 @@ def _copy_labelled(
     copied: dict[str, list[Copied]] = {LABELLED: [], HELD_OUT: []}
     left_bytes, batches = MOST_BYTES, read_batches(root, domain)
 
-    def damaged(key: str, error: RecordError) -> None:
+    def damaged(key: str, error: Exception) -> None:
         taking.known.note_shard(domain, key, error)
         taking.left_out.append(str(error))
 

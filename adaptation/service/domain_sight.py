@@ -7,8 +7,10 @@ import numpy as np
 from adaptation.live_prior.estimate import WINDOW_S
 from adaptation.service.round_state import Sight
 from exchange.label_space import NUM_CLASSES
+from exchange.locations import prior_key
 from exchange.presence import PresenceReader
-from exchange.priors import read_prior
+from exchange.priors import PriorRecord, read_prior
+from exchange.readable_objects import UNREADABLE
 from exchange.storage import StorageRoot
 
 FEWEST_ROWS = 64
@@ -32,20 +34,31 @@ class DomainSights:
         """None where the version has served too few of the domain's frames of late.
 
         Raises:
-            RecordError, StorageError: the rows or the prior cannot be read.
+            StorageError: the root does not answer.
         """
         reader = self._readers.setdefault(domain, PresenceReader(self._root, domain))
         rows = reader.rows_since(datetime.now(UTC) - LOOK_BACK)
         confidence_N = rows.mean_confidence_N[rows.version_N == version][-4 * FEWEST_ROWS :]
         if len(confidence_N) < FEWEST_ROWS:
             return None
-        estimate = read_prior(self._root, domain).estimates.get(version)
+        record = self._prior(domain)
+        if record is None:
+            return None
+        estimate = record.estimates.get(version)
         return Sight(
             version=version,
             log_ratio=_NO_RATIO if estimate is None else estimate.log_ratio,
             mean_confidence=float(confidence_N.astype(np.float64).mean()),
             frames=len(confidence_N),
         )
+
+    def _prior(self, domain: str) -> PriorRecord | None:
+        """None where it cannot be read: then nothing is known of the domain, and of this one alone."""
+        try:
+            return read_prior(self._root, domain)
+        except UNREADABLE as error:
+            self._root.unreadable.note(prior_key(domain), error)
+            return None
 
 
 def drift(now: Sight, before: Sight | None, surest: float | None) -> str:

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from adaptation.data.captured_frames import is_erased, read_erasures
+from adaptation.data.captured_frames import is_erased, when_erased
 from adaptation.data.captured_images import write_image
 from adaptation.rounds.snapshot import CHOSEN_DRIVES
 from adaptation.service.captured_snapshot import CapturedSnapshot, Copied
 from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
 from adaptation.service.round_state import round_key
-from exchange.erasures import Erasure
+from exchange.erasures import erasure_keys, read_erasures
 from exchange.frames import CapturedFrame, read_shard
-from exchange.locations import ERASURES
 from exchange.records import Record
 from exchange.storage import StorageRoot
 
@@ -40,8 +39,8 @@ def lay_out(root: StorageRoot, round_id: str, snapshot: CapturedSnapshot, folder
         RecordError, StorageError: a copy cannot be read.
         OSError: the disk does not take them.
     """
-    erasures = tuple(info.key for info in root.list_objects(ERASURES))
-    erased = read_erasures(root)
+    erasures = tuple(erasure_keys(root))
+    erased = when_erased(root)
     vehicles, with_labels = set[str](), set[str]()
 
     def frames_of(shards: tuple[Copied, ...]) -> Iterator[tuple[str, CapturedFrame]]:
@@ -71,10 +70,10 @@ def erased_since(root: StorageRoot, laid_out: LaidOut) -> bool:
     """Whether some vehicle was erased whose frames are still on the disk.
 
     Raises:
-        RecordError, StorageError: the erasures cannot be read.
+        StorageError: the erasures cannot be listed.
     """
-    keys = {info.key for info in root.list_objects(ERASURES)} - set(laid_out.erasures)
-    return any(Erasure.decode(root.read(key).data, key).vehicle in laid_out.vehicles for key in keys)
+    keys = set(erasure_keys(root)) - set(laid_out.erasures)
+    return any(erasure.vehicle in laid_out.vehicles for erasure in read_erasures(root, keys))
 
 
 def _write_labelled(frame: CapturedFrame, sha256: str, frames: Path, labels: Path) -> None:

@@ -69,7 +69,7 @@ class Learner:
         self._stopping = False
         self._woken = threading.Event()
         self.operations = Operations(root, lease, settings, self.book, self._woken.set)
-        self.rollouts = Rollouts(root, lease, settings.rollout, self.gateways.alive)
+        self.rollouts = Rollouts(root, lease, settings.rollout, self.gateways.alive, self.gateways.unreadable)
         self._runner = RoundRunner(root, lease, settings, self.book, self.gateways, self.left_out)
         self._picker = RegionPicker(root, settings, self.left_out)
         self.desk = LabelDesk(root, left_out=self.left_out)

@@ -27,7 +27,7 @@ from adaptation.service.round_state import Phase, RoundBook
 from adaptation.service.triggers import Triggers
 from exchange.lease import Lease, LeaseLost
 from exchange.locations import MAX_DOMAINS
-from exchange.metrics_port import disk_families, gauge
+from exchange.metrics_port import disk_families, gauge, unreadable_family
 from exchange.priors import read_priors
 from exchange.serving_plan import read_plan
 from exchange.storage import StorageRoot
@@ -85,7 +85,7 @@ class LearnerMetrics(Collector):
         """Reads what changes from moment to moment.
 
         Raises:
-            RecordError, StorageError: something cannot be read; the next call may succeed.
+            RecordError, StorageError: the plan cannot be read, or the root does not answer; the next call may succeed.
         """
         rounds = self._book.all()
         ended = {state.id for state in rounds if state.phase.is_final}
@@ -119,6 +119,7 @@ class LearnerMetrics(Collector):
         damaged = "Rounds whose state cannot be understood."
         yield GaugeMetricFamily("roadshift_rounds_damaged", damaged, len(self._book.damaged))
         yield from self._unreadable()
+        yield unreadable_family(self._root.unreadable)
         decided = CounterMetricFamily(
             "roadshift_candidates", "Candidates that ended by themselves.", labels=("outcome",)
         )

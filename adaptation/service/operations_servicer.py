@@ -158,7 +158,10 @@ class OperationsServicer(pb_grpc.OperationsServicer):
         rules = read_triggers(self._root).rules
         status.triggers.extend(converters.trigger_message(domain, rule) for domain, rule in rules.items())
         status.troubles.extend(f"{duty}: {why}" for duty, why in sorted(learner.troubles.items()))
-        status.troubles.extend(f"lost: {why}" for _, why in sorted(learner.book.damaged.items()))
+        lost = learner.book.damaged
+        skipped = [line for line in learner.root.unreadable.lines() if line not in lost.values()]
+        status.troubles.extend(f"lost: {why}" for _, why in sorted(lost.items()))
+        status.troubles.extend(f"skipped, as it cannot be read: {line}" for line in skipped)
         return status
 
     def _changes(self, round_id: str, context: grpc.ServicerContext) -> Iterator[pb.Round]:

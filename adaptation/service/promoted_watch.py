@@ -19,7 +19,7 @@ from exchange.audit import FAILED, LEARNER, read_audit
 from exchange.gateways import Heartbeat
 from exchange.lease import Lease
 from exchange.plan_changes import DEFAULT, follows_default
-from exchange.priors import read_prior, read_priors
+from exchange.priors import read_priors
 from exchange.serving_plan import DomainPlan, ServingPlan, read_plan
 from exchange.storage import StorageRoot
 
@@ -109,7 +109,9 @@ class PromotedWatch:
 
     def _collapsed(self, domain: str, plan: DomainPlan, promoted_at: datetime) -> str:
         """By the presence rows of either version: most of the classes that were common are gone."""
-        for record in read_priors(self._root) if domain == DEFAULT else [read_prior(self._root, domain)]:
+        for record in read_priors(self._root):
+            if domain not in (DEFAULT, record.domain):
+                continue
             ours = record.estimates.get(plan.serving)
             theirs = record.estimates.get(plan.previous or 0)
             if ours is None or theirs is None or ours.frames < _FEWEST_ROWS or ours.estimated_at < promoted_at:

@@ -6,7 +6,7 @@ learner keeps to itself: the one that takes over tries it anew, for the whole ti
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -47,9 +47,19 @@ class Judgement(NamedTuple):
     """What is waited for is that gateways load it, which has a time of its own."""
 
 
-def judge(serving: int, candidate: Candidate, gateways: list[Heartbeat], settings: RolloutSettings) -> Judgement:
-    """What the gateways that are there say of a candidate."""
-    if not gateways:
+def judge(
+    serving: int,
+    candidate: Candidate,
+    gateways: list[Heartbeat],
+    settings: RolloutSettings,
+    unreadable: Sequence[str] = (),
+) -> Judgement:
+    """What the gateways that are there say of a candidate.
+
+    Args:
+        unreadable: gateways that are there, too, but whose heartbeat cannot be read.
+    """
+    if not gateways and not unreadable:
         return Judgement(wait="no gateway is there to try it")
     for beat in gateways:
         health = beat.versions.get(candidate.version)
@@ -57,6 +67,10 @@ def judge(serving: int, candidate: Candidate, gateways: list[Heartbeat], setting
             return Judgement(drop=f"gateway {beat.gateway}: {trouble}")
     if missing := [beat.gateway for beat in gateways if not _has_loaded(beat, candidate.version)]:
         return Judgement(wait=f"gateways that have not loaded it: {', '.join(missing)}", loads=True)
+    if unreadable:
+        # They may be failing with it, unseen: nothing is promoted past them. Nor does it wait for ever: like one that
+        # a gateway does not load, the candidate goes after `load_within_s`, which says why and makes room.
+        return Judgement(wait=f"gateways whose heartbeat cannot be read: {', '.join(unreadable)}", loads=True)
     answered = sum(beat.versions[candidate.version].requests for beat in gateways)
     if candidate.share > 0 and answered < settings.fewest_frames:
         return Judgement(wait=f"it has answered {answered} frames of {settings.fewest_frames}")
@@ -108,12 +122,19 @@ class Rollouts:
     """`tick` is called every moment by whoever holds the lease."""
 
     def __init__(
-        self, root: StorageRoot, lease: Lease, settings: RolloutSettings, gateways: Callable[[], list[Heartbeat]]
+        self,
+        root: StorageRoot,
+        lease: Lease,
+        settings: RolloutSettings,
+        gateways: Callable[[], list[Heartbeat]],
+        unreadable: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """`gateways`: those that are there; `unreadable`: those, too, whose heartbeat cannot be read."""
         self._root = root
         self._lease = lease
         self._settings = settings
         self._gateways = gateways
+        self._unreadable = unreadable
         self._trials: dict[str, _Trial] = {}
         self.decided: Counter[str] = Counter()
         """How often a candidate was promoted or dropped by this learner itself."""
@@ -141,7 +162,7 @@ class Rollouts:
         trial = self._trials.get(domain)
         if trial is None or trial.candidate != candidate:
             trial = self._trials[domain] = _Trial(candidate, now_s, Judgement())
-        said = judge(serving, candidate, self._gateways(), self._settings)
+        said = judge(serving, candidate, self._gateways(), self._settings, self._unreadable())
         if (bool(said.wait), said.loads) != (bool(trial.said.wait), trial.said.loads):
             trial.begun_s = now_s
         trial.said = said

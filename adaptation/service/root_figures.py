@@ -91,8 +91,11 @@ def storage_families(root: StorageRoot) -> Iterator[Metric]:
     for kind in _KINDS:
         objects = root.list_objects(kind)
         size.add_metric((kind,), sum(info.size_bytes for info in objects))
-        for name in filter(None, (ShardName.parse(info.key) for info in objects)):
-            frames[name.domain] += name.frames
+        for info in objects if kind == FRAMES else ():
+            if (name := ShardName.parse(info.key)) is not None:
+                frames[name.domain] += name.frames
+            else:
+                root.unreadable.note(info.key, f"{info.key} is no shard by its name: move it out of the root")
     for domain, count in frames.most_common(MAX_DOMAINS):
         stored.add_metric((domain,), count)
     yield from (size, stored)

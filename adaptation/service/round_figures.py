@@ -7,9 +7,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from adaptation.gate.verdict import Verdict
 from adaptation.service.round_files import VERDICT_FILE
-from adaptation.service.round_state import Phase, Progress, RoundState, read_progress, round_key
+from adaptation.service.round_state import Phase, Progress, RoundState, progress_key, round_key
 from exchange.metrics_port import gauge
-from exchange.records import RecordError
+from exchange.readable_objects import read_readable
 from exchange.storage import StorageRoot
 
 _MOST_NUMBERS = 16
@@ -25,7 +25,7 @@ class OpenRounds:
         self._progress = _Since()
 
     def families(self, rounds: Sequence[RoundState]) -> Iterator[Metric]:
-        """Raises RecordError or StorageError where a progress cannot be read."""
+        """Raises StorageError where the root does not answer."""
         queued = [state for state in rounds if state.phase is Phase.QUEUED]
         yield GaugeMetricFamily("roadshift_rounds_queued", "Rounds that wait for another to end.", len(queued))
         phases = gauge(
@@ -43,7 +43,8 @@ class OpenRounds:
         yield from self._learning(learning)
 
     def _learning(self, state: RoundState | None) -> Iterator[Metric]:
-        progress = None if state is None else read_progress(self._root, state.id)
+        key = None if state is None else progress_key(state.id)
+        progress = None if key is None else read_readable(self._root, key, Progress.decode)
         self._progress.keep([] if state is None else [state.id])
         silent = gauge("roadshift_round_silent_seconds", "Since the learning round last got on.", "domain")
         paused = gauge("roadshift_round_paused", "1 while the learning round stands still for the gateways.", "domain")
@@ -89,12 +90,8 @@ class GateFigures:
 
     def _verdict(self, round_id: str) -> Verdict | None:
         if self._read[0] != round_id:
-            key = round_key(round_id, VERDICT_FILE)
-            found = self._root.read_if_any(key)
-            try:
-                self._read = round_id, None if found is None else Verdict.decode(found.data, key)
-            except RecordError:
-                self._read = round_id, None
+            verdict = read_readable(self._root, round_key(round_id, VERDICT_FILE), Verdict.decode)
+            self._read = round_id, verdict
         return self._read[1]
 
 

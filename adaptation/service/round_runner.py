@@ -32,7 +32,6 @@ from adaptation.service.round_state import (
     RoundState,
     change_round,
     progress_key,
-    read_progress,
     read_round,
     round_key,
 )
@@ -44,6 +43,7 @@ from exchange.lease import Lease
 from exchange.ledger import publish, read_ledger
 from exchange.logs import working_on
 from exchange.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
+from exchange.readable_objects import read_readable
 from exchange.records import RecordError, RecordTooNew
 from exchange.releases import ReleaseError
 from exchange.serving_plan import PlanContent, read_plan
@@ -179,7 +179,7 @@ class RoundRunner:
 
     def _start_worker(self, state: RoundState) -> WorkerProcess:
         self._laid_out = self._folders.prepare(state)
-        before = read_progress(self._root, state.id)
+        before = read_readable(self._root, progress_key(state.id), Progress.decode)
         self._worked_before_s = 0.0 if before is None else before.worked_s
         failpoint("round.before-worker")
         settings, folder = self._settings, self._folders.path(state)

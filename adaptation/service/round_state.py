@@ -19,8 +19,9 @@ from pydantic import Field, StringConstraints
 
 from exchange.failpoints import failpoint
 from exchange.locations import ROUNDS, DomainName
+from exchange.readable_objects import UNREADABLE, at_its_key
 from exchange.record_changes import change_record
-from exchange.records import PerClass, Record, RecordError
+from exchange.records import PerClass, Record
 from exchange.serving_plan import Version
 from exchange.storage import ObjectMissing, StorageRoot
 
@@ -163,6 +164,9 @@ def read_round(root: StorageRoot, round_id: str) -> RoundState:
     return RoundState.decode(found.data, state_key(round_id))
 
 
+_decode_state = at_its_key(RoundState, lambda state: state_key(state.id))
+
+
 class RoundBook:
     """All rounds of a root, read again and again: those that have ended are read once."""
 
@@ -183,7 +187,8 @@ class RoundBook:
         for name in self._root.list_folders(ROUNDS):
             try:
                 state = self._ended.get(name) or self._read(name)
-            except RecordError as error:
+            except UNREADABLE as error:
+                self._root.unreadable.note(state_key(name), error)
                 damaged[name] = str(error)
                 continue
             if state is not None:
@@ -194,7 +199,7 @@ class RoundBook:
 
     def _read(self, name: str) -> RoundState | None:
         stored = self._root.read_if_any(state_key(name))
-        return None if stored is None else RoundState.decode(stored.data, state_key(name))
+        return None if stored is None else _decode_state(stored.data, state_key(name))
 
 
 def change_round(root: StorageRoot, round_id: str, change: Callable[[RoundState], RoundState]) -> RoundState:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from exchange.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
+from exchange.locations import region_frame_key
+from exchange.readable_objects import UNREADABLE
 from exchange.records import RecordError
 from exchange.region_batches import read_frame
 from exchange.region_labels import paint
@@ -40,10 +42,10 @@ class AskedFrame(NamedTuple):
 
 
 def asked_frames(root: StorageRoot, domain: str, batches: Sequence[RegionBatch]) -> Iterator[AskedFrame]:
-    """All frames in which a region was asked about and not skipped; what was erased is left out.
+    """All frames in which a region was asked about and not skipped; what was erased or cannot be read is left out.
 
     Raises:
-        RecordError, StorageError: a frame cannot be read.
+        StorageError: the root does not answer.
     """
     by_frame: dict[str, list[tuple[str, RegionTask]]] = {}
     for batch in batches:
@@ -51,7 +53,12 @@ def asked_frames(root: StorageRoot, domain: str, batches: Sequence[RegionBatch])
             if task.skipped is None:
                 by_frame.setdefault(task.frame_sha256, []).append((batch.id, task))
     for sha256, asked in by_frame.items():
-        frame = read_frame(root, domain, asked[-1][1])
+        task = asked[-1][1]
+        try:
+            frame = read_frame(root, domain, task)
+        except UNREADABLE as error:
+            root.unreadable.note(region_frame_key(domain, sha256, task.model_version), error)
+            continue
         if frame is None:
             continue
         yield AskedFrame(sha256, frame, tuple(AskedRegion(batch_id, task) for batch_id, task in asked))

@@ -101,7 +101,8 @@ def _claim(root: StorageRoot, by: str, origin: Origin, round_id: str | None) -> 
 
 def _claims(root: StorageRoot) -> list[Claim]:
     keys = [info.key for info in root.list_objects(RELEASES) if (release_file(info.key) or (0, ""))[1] == CLAIM_NAME]
-    return [Claim.decode(root.read(key).data, key) for key in keys]
+    stored = ((key, root.read_if_any(key)) for key in keys)  # a collection may have been quicker
+    return [Claim.decode(found.data, key) for key, found in stored if found is not None]
 
 
 def _published(root: StorageRoot, claims: list[Claim], by: str) -> LedgerEntry | None:

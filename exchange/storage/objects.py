@@ -92,12 +92,17 @@ class Backend(Protocol):
         """Names of the folders directly below a folder."""
 
 
+def is_key(key: str) -> bool:
+    """Whether `check_key` takes it."""
+    return all(_SEGMENT.fullmatch(segment) for segment in key.split("/"))
+
+
 def check_key(key: str) -> str:
     """Returns a key that means the same on every storage, and never leaves the root.
 
     Raises:
         ValueError: some segment is empty, starts with a dot, or has other characters than letters, digits, '._-'.
     """
-    if not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    if not is_key(key):
         raise ValueError(f"{key[:200]!r} is no storage key: use segments of letters, digits, '.', '_' and '-'")
     return key

@@ -22,8 +22,10 @@ from exchange.storage.objects import (
     StorageUnavailable,
     StoredObject,
     check_key,
+    is_key,
 )
 from exchange.storage.root_location import RootLocation
+from exchange.unreadable_objects import UnreadableObjects
 
 T = TypeVar("T")
 
@@ -41,6 +43,8 @@ class StorageRoot:
     def __init__(self, location: RootLocation, backend: Backend, patience_s: float) -> None:
         self.location = location
         self.url = location.url
+        self.unreadable = UnreadableObjects()
+        """What readers of many objects have skipped."""
         self._backend = backend
         self._patience_s = patience_s
 
@@ -105,12 +109,24 @@ class StorageRoot:
         self._retried(lambda: self._backend.delete(check_key(key)))
 
     def list_objects(self, folder: str, after: str = "") -> list[ObjectInfo]:
-        """All objects below a folder by key, those above the key `after`."""
-        return self._retried(lambda: self._backend.list_objects(check_key(folder), after))
+        """All objects below a folder by key, those above the key `after`; foreign names, which are no keys, are noted.
+
+        Hidden files are nobody's, and not told.
+        """
+        found = self._retried(lambda: self._backend.list_objects(check_key(folder), after))
+        return [info for info in found if self._is_ours(info.key)]
 
     def list_folders(self, folder: str) -> list[str]:
         """Names of the folders directly below a folder; one may be empty by now."""
-        return self._retried(lambda: self._backend.list_folders(check_key(folder)))
+        names = self._retried(lambda: self._backend.list_folders(check_key(folder)))
+        return [name for name in names if self._is_ours(f"{folder}/{name}")]
+
+    def _is_ours(self, key: str) -> bool:
+        if is_key(key):
+            return True
+        if "/." not in key:
+            self.unreadable.note(key, "no object of this root has such a name: move it away")
+        return False
 
     def check_conditional_writes(self) -> None:
         """Shows that conditions hold here: some stores that speak S3 ignore them, and two learners would both write.

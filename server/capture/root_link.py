@@ -14,6 +14,7 @@ from exchange.listening import StartupError
 from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.retention import Retention
 from exchange.storage import JoinedRoots, StorageError, open_root
+from exchange.unreadable_objects import UnreadableObjects
 from server.capture.background import Background
 from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
 from server.capture.drives import DriveTracker
@@ -94,6 +95,10 @@ class RootLink:
     @property
     def capture_conflicts(self) -> int:
         return self._uploader.conflicts
+
+    @property
+    def unreadable(self) -> UnreadableObjects:
+        return self.root.unreadable
 
     @asynccontextmanager
     async def joined(self, vitals: Vitals) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from exchange.failpoints import failpoint
 from exchange.retention import Retention, trim_frames, trim_presence
-from exchange.storage import StorageRoot
+from exchange.storage import StorageRefused, StorageRoot
 from server.capture.spool import Spool
 
 UPLOAD_EVERY_S = 1.0
@@ -37,12 +37,20 @@ class ShardUploader:
         waiting = self._spool.waiting()
         keys = {self._spool.key_of(shard) for shard in waiting}
         self._conflicting = {key: known for key, known in self._conflicting.items() if key in keys}
+        failure: StorageRefused | None = None
         for shard in waiting:
             data = self._spool.read(shard)
-            if data is not None and self._is_stored(self._spool.key_of(shard), data):
+            try:
+                is_stored = data is not None and self._is_stored(self._spool.key_of(shard), data)
+            except StorageRefused as error:  # what lies in this shard's way is not in the others'
+                failure = error
+                continue
+            if is_stored:
                 failpoint("spool.after-upload")
                 shard.unlink(missing_ok=True)
         self._trim()
+        if failure is not None:
+            raise failure
 
     def _is_stored(self, key: str, data: bytes) -> bool:
         """Whether the root has this content, also from a process that was killed before it deleted the shard here."""

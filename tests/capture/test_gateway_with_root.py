@@ -22,6 +22,7 @@ from adaptation.erasure import erase_vehicle
 from exchange.frames import read_shard
 from exchange.gateways import Heartbeat, read_heartbeats
 from exchange.lease import holding
+from exchange.locations import erasure_key
 from exchange.presence import PresenceReader, PresenceRows
 from exchange.pseudonyms import Pseudonyms
 from exchange.serving_plan import DomainPlan, PlanContent, change_plan
@@ -189,3 +190,35 @@ def test_a_killed_gateway_leaves_its_root_whole(root_url: str, root: StorageRoot
     assert keys
     assert len(keys) == len(set(keys))
     assert 0 < len(rows_of(root, "default")) <= answered
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b'{"format": 99, "vehicles": "later"}'])
+async def test_objects_that_cannot_be_read_stop_no_gateway_and_an_erasure_holds_by_its_key(
+    root_url: str, root: StorageRoot, tmp_path: Path, body: bytes
+) -> None:
+    run_dir = tmp_path / "run"
+    (run_dir / "spool").mkdir(parents=True)
+    pseudonyms = Pseudonyms.from_file(run_dir / "spool" / "pseudonym.key", create=True)
+    foreign = ("erasures/README.txt", "presence/README.txt", "frames/default/gw-a/notes.txt", "frames/No.Domain/x.tar")
+    for key in (*foreign, "gateways/gw-x.json", "frames/default/gw-a/9Z-1.tar"):
+        root.write(key, body)
+    async with serving(run_dir, root=root_url, gateway="gw-a") as gateway:
+        for seed in range(6):
+            await ask(gateway, noise(seed), vehicle_id=f"car-{seed % 2}", drive_id="d")
+        root.write(erasure_key(datetime.now(UTC), pseudonyms.vehicle("car-0")), body)
+        await eventually(lambda: any(b.erasures_applied == 1 for b in read_heartbeats(root)), 30.0)
+        _, silent = await asyncio.to_thread(erase_vehicle, root, pseudonyms.vehicle("car-0"), 60.0)
+        assert silent == [], "what is no erasure is not waited for"
+        counted = {
+            folder: gateway.gateway.metrics.registry.get_sample_value(
+                "roadshift_unreadable_objects_total", {"folder": folder}
+            )
+            for folder in ("erasures", "presence", "frames", "audit")
+        }
+    assert counted == {"erasures": 2, "presence": 1, "frames": 3, "audit": 0}
+    (shard,) = [info.key for info in root.list_objects("frames") if info.key.endswith("-3.tar")]
+    frames = list(read_shard(root.read(shard).data, shard))
+    assert {frame.metadata.vehicle for frame in frames} == {pseudonyms.vehicle("car-1")}
+    assert Counter(rows_of(root, "default").drive_N.tolist()) == {pseudonyms.drive("car-1", "d"): 3}
+    for key in foreign:
+        assert root.read(key).data == body, "nothing is deleted because it cannot be read"

@@ -9,7 +9,7 @@ from exchange.erasures import ErasureReader
 from exchange.frames import CapturedFrame, FrameMetadata, read_shard
 from exchange.label_space import CLASS_NAMES, NUM_CLASSES
 from exchange.locations import FRAMES, ShardName
-from exchange.records import RecordError
+from exchange.readable_objects import UNREADABLE, domain_folders
 from exchange.storage import ObjectMissing, StorageRoot
 
 MOST_FRAMES = 48
@@ -76,7 +76,7 @@ class FrameShelf:
     def view(self, domain: str) -> FramesView:
         """Raises RecordError or StorageError."""
         self._forget_erased()
-        domains = tuple(sorted(self._root.list_folders(FRAMES)))
+        domains = tuple(sorted(domain_folders(self._root, FRAMES)))
         domain = domain if domain in domains else next(iter(domains), "")
         infos = self._root.list_objects(f"{FRAMES}/{domain}") if domain else []
         names = sorted(filter(None, (ShardName.parse(info.key) for info in infos)), key=lambda name: name.closed_at)
@@ -108,7 +108,7 @@ class FrameShelf:
         """The newest first; none of a damaged shard."""
         try:
             frames = self._shard(name.key)
-        except RecordError as error:
+        except UNREADABLE as error:
             self._left_out.note_shard(name.domain, name.key, error)
             return []
         return [card_of(name.key, frame.metadata, self._left_out.why(name.key, frame)) for frame in reversed(frames)]

@@ -15,11 +15,12 @@ from adaptation.console.views.domain_figures import (
 )
 from adaptation.console.views.reading import Reading
 from adaptation.service.domain_sight import DomainSights, drift
-from adaptation.service.round_state import Phase, RoundState, read_progress
+from adaptation.service.round_state import Phase, Progress, RoundState, progress_key
 from adaptation.service.triggers import read_triggers
 from exchange.gateways import Heartbeat, VersionHealth
 from exchange.plan_changes import DEFAULT, follows_default
 from exchange.priors import read_priors
+from exchange.readable_objects import read_readable
 from exchange.serving_plan import ServingPlan
 
 RATE_OVER_S = 20.0
@@ -202,7 +203,7 @@ class NowReader:
         return found
 
     def _running(self, state: RoundState) -> RunningNow:
-        progress = read_progress(self._reading.root, state.id)
+        progress = read_readable(self._reading.root, progress_key(state.id), Progress.decode)
         waiting = self._reading.learner.rollouts.waiting(state.request.domain) if state.phase is Phase.ROLLOUT else ""
         if progress is None:
             return RunningNow(state.id, state.request.domain, state.phase, "", 0, 0, waiting)
@@ -213,7 +214,10 @@ class NowReader:
         )
 
     def _troubles(self, gateways: tuple[GatewayNow, ...]) -> list[str]:
-        troubles = [f"lost: {why}" for _, why in sorted(self._reading.book.damaged.items())]
+        lost = self._reading.book.damaged
+        skipped = [line for line in self._reading.root.unreadable.lines() if line not in lost.values()]
+        troubles = [f"lost: {why}" for _, why in sorted(lost.items())]
+        troubles += [f"skipped, as it cannot be read: {line}" for line in skipped]
         troubles += [
             f"gateway {gateway.name}: version {each.version}: {each.trouble}"
             for gateway in gateways
