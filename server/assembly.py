@@ -117,21 +117,22 @@ class Gateway:
         )
 
     def _grpc_server(self, handler: FrameHandler) -> grpc.aio.Server:
-        settings, server = self._settings, new_server(self._settings)
+        settings = self._settings
         access = Access(
             client_certificates=settings.tls_client_ca is not None,
             token_file=settings.token_file,
             metrics=self.metrics,
+            streams=settings.streams,
         )
+        server = new_server(settings, access)
         segmentation = SegmentationServicer(
             handler,
-            access,
             stream_window=settings.queued_per_vehicle,
             stream_idle_s=settings.stream_idle_s,
             open_streams=OpenStreams(at_most=settings.streams, at_most_per_vehicle=settings.streams_per_vehicle),
         )
         segmentation_pb2_grpc.add_SegmentationServicer_to_server(segmentation, server)
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(KserveServicer(handler, access), server)
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(KserveServicer(handler), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
         reflection.enable_server_reflection((*_SERVICES, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
         return server

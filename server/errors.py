@@ -3,8 +3,6 @@
     ServingError
     ├── InvalidRequest        INVALID_ARGUMENT    the caller must send something else
     ├── NotFound              NOT_FOUND           no such model or version
-    ├── Unauthenticated       UNAUTHENTICATED     no known certificate or token
-    ├── Forbidden             PERMISSION_DENIED   a known caller without the role
     ├── Overloaded            RESOURCE_EXHAUSTED  try again after `retry_after_s`
     │   ├── QueueFull                             too many frames wait
     │   ├── VehicleShareUsed                      too many frames of this vehicle wait
@@ -20,7 +18,7 @@
     ├── EngineFailed          INTERNAL            the engine answered with an error; trying again will not help
     └── Defect                INTERNAL            anything else: the gateway's own fault; details only in its log
 
-A message says what to do.
+A message says what to do. Who may not call, or sends no message, is refused before that (`server.gateway.access`).
 """
 
 import grpc
@@ -50,16 +48,6 @@ class InvalidRequest(ServingError):
 class NotFound(ServingError):
     status = grpc.StatusCode.NOT_FOUND
     reason = "not_found"
-
-
-class Unauthenticated(ServingError):
-    status = grpc.StatusCode.UNAUTHENTICATED
-    reason = "unauthenticated"
-
-
-class Forbidden(ServingError):
-    status = grpc.StatusCode.PERMISSION_DENIED
-    reason = "forbidden"
 
 
 class Overloaded(ServingError):

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from exchange.call_bounds import Refused
 from exchange.gateways import VersionHealth
 from exchange.images.frames import ImageFormat
 from exchange.label_space import CLASS_NAMES
@@ -75,7 +76,7 @@ class GatewayMetrics:
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
 
-    def turned_away(self, error: ServingError) -> None:
+    def turned_away(self, error: ServingError | Refused) -> None:
         """Counts what was refused before its frame could be read."""
         self.ended(None, error.status.name)
         self.refused(error.reason)

@@ -73,7 +73,7 @@ class GatewaySettings(BaseSettings):
     answers 3 a second. A longer queue answers no more frames, only older ones; raise it with the engine's speed."""
     queued_per_vehicle: int = Field(default=2, ge=1)
     streams: int = Field(default=256, ge=1, le=384)
-    """Streams open at once, well below the calls that the server works on at once (`server.gateway.listening`)."""
+    """Streams open at once; vehicles' other calls have places beside them (`server.gateway.access`)."""
     streams_per_vehicle: int = Field(default=8, ge=1)
     stream_idle_s: float = Field(default=300.0, gt=0)
     """A stream that sends nothing for so long is ended."""

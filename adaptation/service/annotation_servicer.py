@@ -15,7 +15,7 @@ from adaptation.annotation.desk import LabelDesk
 from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
 from adaptation.data.captured_images import encode_rgb_png
 from adaptation.service.learner import Learner
-from exchange.callers import Callers, NameTaken, Role, RoleMissing, UnknownCaller
+from exchange.callers import Callers, NameTaken
 from exchange.images.labels import encode_gray_png
 from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import TooManyBatches
@@ -35,8 +35,6 @@ _STATUS: dict[type[Exception], grpc.StatusCode] = {
     ObjectExists: grpc.StatusCode.ABORTED,
     StorageUnavailable: grpc.StatusCode.UNAVAILABLE,
     RecordError: grpc.StatusCode.DATA_LOSS,
-    UnknownCaller: grpc.StatusCode.UNAUTHENTICATED,
-    RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
     NameTaken: grpc.StatusCode.INVALID_ARGUMENT,
 }
 
@@ -44,7 +42,7 @@ _Named: TypeAlias = "pb.LeaseRequest | pb.SubmitRequest | pb.SkipRequest | pb.Un
 
 
 class AnnotationServicer(pb_grpc.AnnotationServicer):
-    """Each call runs in a thread of the server's."""
+    """Each call runs in a thread of its sort's, after `CallAccess` has let it."""
 
     def __init__(self, learner: Learner, callers: Callers) -> None:
         self._learner = learner
@@ -52,7 +50,7 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
         self._callers = callers
 
     def Ask(self, request: pb.AskRequest, context: grpc.ServicerContext) -> pb.AskResponse:  # noqa: N802
-        with self._answering(context, Role.OPERATOR):
+        with self._answering(context):
             batch = self._learner.ask_for_regions(
                 request.domain,
                 by=self._callers.who(context, request.by),
@@ -63,26 +61,26 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
             return pb.AskResponse(batch=batch.id, clicks=batch.clicks)
 
     def Lease(self, request: pb.LeaseRequest, context: grpc.ServicerContext) -> pb.LeaseResponse:  # noqa: N802
-        with self._answering(context, Role.ANNOTATOR):
+        with self._answering(context):
             return self._lease_response(self._desk.lease(self._annotator(context, request), request.domain or None))
 
     def Submit(self, request: pb.SubmitRequest, context: grpc.ServicerContext) -> pb.SubmitResponse:  # noqa: N802
-        with self._answering(context, Role.ANNOTATOR):
+        with self._answering(context):
             given = self._desk.submit(request.task, self._annotator(context, request), request.label)
             agreed = {} if given.agreed is None else {"agreed": given.agreed}
             return pb.SubmitResponse(state=given.state, decided=given.decided, **agreed)
 
     def Skip(self, request: pb.SkipRequest, context: grpc.ServicerContext) -> pb.SkipResponse:  # noqa: N802
-        with self._answering(context, Role.ANNOTATOR):
+        with self._answering(context):
             self._desk.skip(request.task, self._annotator(context, request), request.why)
             return pb.SkipResponse()
 
     def Undo(self, request: pb.UndoRequest, context: grpc.ServicerContext) -> pb.LeaseResponse:  # noqa: N802
-        with self._answering(context, Role.ANNOTATOR):
+        with self._answering(context):
             return self._lease_response(self._desk.undo(self._annotator(context, request)))
 
     def GetProgress(self, request: pb.GetProgressRequest, context: grpc.ServicerContext) -> pb.LabelProgress:  # noqa: N802
-        with self._answering(context, Role.ANNOTATOR):
+        with self._answering(context):
             found = self._desk.progress(request.domain)
             return pb.LabelProgress(
                 domain=found.domain,
@@ -130,10 +128,9 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
         return self._callers.name(context) or request.annotator
 
     @contextmanager
-    def _answering(self, context: grpc.ServicerContext, role: Role) -> Iterator[None]:
-        """Checks the role first, and ends the call with the status of whatever error comes out."""
+    def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Ends the call with the status of whatever error comes out."""
         try:
-            self._require(context, role)
             yield
         except tuple(_STATUS) as error:
             status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
@@ -141,15 +138,6 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
         except Exception:
             _log.exception("a call ended with a defect of the learner")
             context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
-
-    def _require(self, context: grpc.ServicerContext, role: Role) -> None:
-        """Operators may do what annotators may."""
-        try:
-            self._callers.require(context, role)
-        except RoleMissing:
-            if role is Role.OPERATOR:
-                raise
-            self._callers.require(context, Role.OPERATOR)
 
 
 def _box(box: Box) -> pb.Box:

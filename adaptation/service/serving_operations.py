@@ -14,21 +14,24 @@ from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from adaptation.data.labelled_frames import DataError
 from adaptation.service.annotation_servicer import AnnotationServicer
+from adaptation.service.call_access import MOST_WATCHERS, CallAccess, Sort, sort_of
 from adaptation.service.job import chosen_sources, held_out_sources
 from adaptation.service.learner import Learner
 from adaptation.service.metrics import lease_gauge
-from adaptation.service.operations_servicer import MOST_WATCHERS, OperationsServicer
+from adaptation.service.operations_servicer import OperationsServicer
 from adaptation.service.settings import LearnerSettings
 from exchange.audit import user_at_host
 from exchange.callers import Callers
+from exchange.guarded_calls import GuardedCalls
 from exchange.lease import Lease, LeaseHeld, holding
 from exchange.listening import StartupError, check_free, checked_tls, open_port
 from exchange.metrics_port import serve_metrics
+from exchange.serving_thread import HandlersInThreads, serving_thread
 from exchange.storage import JoinedRoots, StorageRoot, open_root
 from exchange.tls_files import TlsFiles
 
-_WORKERS = MOST_WATCHERS + 8
-_MOST_CALLS = 64
+_THREADS = 4
+"""For each sort of calls but watches, which have one each."""
 _GRACE_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -110,17 +113,26 @@ def _acquire(stack: ExitStack, root: StorageRoot, settings: LearnerSettings, sto
 
 @contextmanager
 def _port(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[int]:
-    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="operations")
-    server = grpc.server(workers, options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=_MOST_CALLS)
-    pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
-    annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)
-    port = open_port(server, learner.settings, tls)
-    server.start()
+    executors = {
+        sort: ThreadPoolExecutor(MOST_WATCHERS if sort is Sort.WATCHES else _THREADS, thread_name_prefix=sort.name)
+        for sort in Sort
+    }
+
+    async def start() -> tuple[grpc.aio.Server, int]:
+        guards = [GuardedCalls(CallAccess(callers)), HandlersInThreads(lambda method: executors[sort_of(method)])]
+        server = grpc.aio.server(interceptors=guards, options=[("grpc.so_reuseport", 0)])
+        pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
+        annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)
+        port = open_port(server, learner.settings, tls)
+        await server.start()
+        return server, port
+
     try:
-        yield port
+        with serving_thread(start, grace_s=_GRACE_S) as port:
+            yield port
     finally:
-        server.stop(_GRACE_S).wait()
-        workers.shutdown(wait=False)
+        for executor in executors.values():
+            executor.shutdown(wait=False)
 
 
 @contextmanager

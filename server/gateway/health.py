@@ -2,7 +2,6 @@
 
 import asyncio
 
-import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health import aio as health_aio
@@ -10,35 +9,13 @@ from grpc_health.v1.health import aio as health_aio
 from server.gateway.frame_handler import FrameHandler
 
 _LOOK_EVERY_S = 0.2
-_MOST_WATCHERS = 64
-"""Each holds one of the gateway's calls for as long as it likes."""
-
-
-class _Health(health_aio.HealthServicer):
-    def __init__(self) -> None:
-        super().__init__()
-        self._watchers = 0
-
-    async def Watch(  # noqa: N802
-        self,
-        request: health_pb2.HealthCheckRequest,
-        context: grpc.aio.ServicerContext[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse],
-    ) -> None:
-        if self._watchers >= _MOST_WATCHERS:
-            message = f"{_MOST_WATCHERS} callers watch already: call Check now and then"
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-        self._watchers += 1
-        try:
-            await super().Watch(request, context)
-        finally:
-            self._watchers -= 1
 
 
 class HealthReport:
     """Follows the handler until it is told to stop; then NOT_SERVING for good."""
 
     def __init__(self, handler: FrameHandler, services: tuple[str, ...]) -> None:
-        self.servicer = _Health()
+        self.servicer = health_aio.HealthServicer()
         self._handler = handler
         self._services = (OVERALL_HEALTH, *services)
 

@@ -9,17 +9,16 @@ import grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
-from exchange.callers import Role
+from exchange.guarded_calls import Context
 from server.errors import NotFound
 from server.gateway import kserve_converters as convert
-from server.gateway.access import Access, Answering, Context, deadline_of, trace_parent
+from server.gateway.access import Answering, deadline_of, trace_parent
 from server.gateway.frame_handler import FrameHandler
 
 
 class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
-    def __init__(self, handler: FrameHandler, access: Access) -> None:
+    def __init__(self, handler: FrameHandler) -> None:
         self._handler = handler
-        self._access = access
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802
         return pb.ServerLiveResponse(live=True)
@@ -42,7 +41,7 @@ class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
     async def ModelMetadata(  # noqa: N802
         self, request: pb.ModelMetadataRequest, context: Context
     ) -> pb.ModelMetadataResponse:
-        async with Answering(context, self._access, Role.VEHICLE):
+        async with Answering(context):
             convert.check_model(request.name)
             version = convert.parse_version(request.version)
             loaded = sorted(self._handler.segmenter.loaded_versions)
@@ -51,7 +50,7 @@ class KserveServicer(pb_grpc.GRPCInferenceServiceServicer):
             return convert.model_metadata(loaded if version is None else [version])
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802
-        async with Answering(context, self._access, Role.VEHICLE):
+        async with Answering(context):
             answer = await self._handler.answer(
                 lambda: convert.frame_request(request, context.peer(), deadline_of(context)),
                 trace_parent=trace_parent(context),

@@ -2,18 +2,17 @@
 
 import grpc
 
+from exchange.guarded_calls import Gatekeeper, GuardedCalls
 from server.settings import GatewaySettings
-
-_CONCURRENT_CALLS = 512
-"""Calls that the server works on at once, health checks included; beyond it RESOURCE_EXHAUSTED."""
-
 
 _MESSAGE_MARGIN_BYTES = 1 << 20
 """Beside the pixels."""
 
 
-def new_server(settings: GatewaySettings) -> grpc.aio.Server:
+def new_server(settings: GatewaySettings, gatekeeper: Gatekeeper) -> grpc.aio.Server:
+    """A server whose calls are bounded by the gatekeeper, kind by kind: one bound for all could be used up by any."""
     return grpc.aio.server(
+        interceptors=[GuardedCalls(gatekeeper)],
         options=[
             ("grpc.so_reuseport", 0),  # else a second gateway would silently share the port
             ("grpc.max_receive_message_length", 3 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),  # RGB
@@ -24,5 +23,4 @@ def new_server(settings: GatewaySettings) -> grpc.aio.Server:
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ],
-        maximum_concurrent_rpcs=_CONCURRENT_CALLS,
     )

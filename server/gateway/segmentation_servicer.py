@@ -7,9 +7,9 @@ from contextlib import aclosing
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from exchange.callers import Role
+from exchange.guarded_calls import Context
 from server.errors import Draining, InvalidRequest, Overtaken, ServingError, StreamIdle
-from server.gateway.access import Access, Answering, Context, deadline_of, trace_parent
+from server.gateway.access import Answering, deadline_of, trace_parent
 from server.gateway.converters import frame_error, frame_request, segment_response, stream_frame_request
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.open_streams import OpenStreams
@@ -25,7 +25,6 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
     def __init__(
         self,
         handler: FrameHandler,
-        access: Access,
         *,
         stream_window: int,
         stream_idle_s: float,
@@ -34,11 +33,10 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
         self._handler = handler
         self._stream_idle_s = stream_idle_s
         self._open_streams = open_streams
-        self._access = access
         self._stream_window = stream_window
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:  # noqa: N802
-        async with Answering(context, self._access, Role.VEHICLE):
+        async with Answering(context):
             answer = await self._handler.answer(
                 lambda: frame_request(request, context.peer(), deadline_of(context)), trace_parent=trace_parent(context)
             )
@@ -47,8 +45,8 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
     async def SegmentStream(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: Context
     ) -> AsyncIterator[pb.SegmentStreamResponse]:
-        async with Answering(context, self._access, Role.VEHICLE):
-            stream = _Stream(self._handler, context, self._open_streams, self._access)
+        async with Answering(context):
+            stream = _Stream(self._handler, context, self._open_streams)
             outcomes = in_order(
                 stream.frames(request_iterator, self._stream_idle_s),
                 stream.outcome,
@@ -66,10 +64,8 @@ class SegmentationServicer(pb_grpc.SegmentationServicer):
 class _Stream:
     """One stream's settings, as they change, and the outcome of each of its frames."""
 
-    def __init__(self, handler: FrameHandler, context: Context, open_streams: OpenStreams, access: Access) -> None:
+    def __init__(self, handler: FrameHandler, context: Context, open_streams: OpenStreams) -> None:
         self._handler = handler
-        self._access = access
-        self._context = context
         self._peer = context.peer()
         self._deadline = deadline_of(context)
         self._trace_parent = trace_parent(context)
@@ -84,7 +80,6 @@ class _Stream:
         self, messages: AsyncIterator[pb.SegmentStreamRequest], idle_s: float
     ) -> AsyncIterator[pb.SegmentRequest]:
         async for message in _unless_idle(messages, idle_s):
-            self._access.check(self._context, Role.VEHICLE)  # a token may be taken out meanwhile
             match message.WhichOneof("kind"):
                 case "settings":
                     self._settings = message.settings
