@@ -35,6 +35,7 @@ from adaptation.terminal import fail, progress_bars, say
 from exchange.label_space import NUM_CLASSES, SCORED_CLASSES
 from exchange.plain_words import counted
 from exchange.releases import ReleaseError
+from exchange.request_values import MOST_MINUTES
 
 _PER_DATA = "Once for all, or once for each --data."
 
@@ -203,8 +204,8 @@ def adapt(
 def _round_config(recipe: str, minutes: float | None, iterations: int | None) -> RoundConfig:
     if recipe not in ROUND_RECIPES:
         fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
-    if minutes is not None and (iterations is not None or minutes <= 0):
-        fail("give a budget in --minutes (above 0) or in --iterations, one of the two")
+    if minutes is not None and (iterations is not None or not 0 < minutes <= MOST_MINUTES):
+        fail(f"give a budget in --minutes (above 0, at most {MOST_MINUTES}) or in --iterations, one of the two")
     config = ROUND_RECIPES[recipe]()
     if minutes is not None:
         return config.with_budget(minutes, "minutes")

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -107,6 +108,34 @@ def working_on(**ids: str) -> Iterator[None]:
         yield
     finally:
         _ids.set(before)  # by value: a generator may be closed by another thread than began it
+
+
+class SeldomLog:
+    """Logs at most one line in a while of what may happen again and again; each says how often since the last one."""
+
+    def __init__(self, logger: logging.Logger, every_s: float = 60.0) -> None:
+        self._logger = logger
+        self._every_s = every_s
+        self._next_s = 0.0
+        self._unsaid = 0
+        self._lock = threading.Lock()
+
+    def warning(self, message: str) -> None:
+        self._say(logging.WARNING, message, None)
+
+    def error(self, message: str, error: BaseException) -> None:
+        """With the error's traceback."""
+        self._say(logging.ERROR, message, error)
+
+    def _say(self, level: int, message: str, error: BaseException | None) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s < self._next_s:
+                self._unsaid += 1
+                return
+            since, self._unsaid, self._next_s = self._unsaid, 0, now_s + self._every_s
+        again = f" ({since} more since the last such line)" if since else ""
+        self._logger.log(level, "%s%s", message, again, exc_info=error)
 
 
 class JsonFormatter(logging.Formatter):

@@ -71,12 +71,13 @@ def refusal_of(error: ValidationError) -> str:
     """The first thing that is wrong: where, and what to do about it, in one line; never the library's own words."""
     first = error.errors()[0]
     bounds = {name: f"{value:g}" if isinstance(value, float) else value for name, value in first.get("ctx", {}).items()}
-    words: Mapping[str, Any] = {**bounds, "shown": _shown(first["input"])}
+    words: Mapping[str, Any] = {**bounds, "shown": shown(first["input"])}
     told = _WHAT_TO_DO.get(first["type"], "{shown} is not what belongs there").format_map(words)
     place = ".".join(str(part) for part in first["loc"] if not _INSIDE_A_TYPE.fullmatch(str(part)))
     return " ".join(f"{place}: {told}".split()) if place else " ".join(told.split())
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a message: its first letters, quoted where it is a text."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from exchange.call_errors import CallErrors
 from exchange.engine_busy import EngineBusyWriter
 from exchange.gateways import VersionHealth
 from exchange.listening import StartupError, check_free, open_port
@@ -124,7 +125,7 @@ class Gateway:
             metrics=self.metrics,
             streams=settings.streams,
         )
-        server = new_server(settings, access)
+        server = new_server(settings, access, CallErrors("gateway", self.metrics.registry))
         segmentation = SegmentationServicer(
             handler,
             stream_window=settings.queued_per_vehicle,

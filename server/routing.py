@@ -123,7 +123,7 @@ def check_domain(name: str) -> str:
     """
     if not _DOMAIN.fullmatch(name):
         raise InvalidRequest(
-            f"domain {name[:80]!r} is not a domain name: send lower-case letters, digits and '-', at most 63, "
+            f"domain {name[:64]!r} is not a domain name: send lower-case letters, digits and '-', at most 63, "
             "starting with a letter or digit, such as 'zurich-night'"
         )
     return name

@@ -9,8 +9,10 @@ from adaptation.annotation.batch_reader import BatchReader
 from adaptation.annotation.progress import progress_of
 from exchange.audit import AuditEntry, audited
 from exchange.locations import DomainName
+from exchange.plain_words import shown
 from exchange.region_batches import create_batch
 from exchange.regions import MOST_TASKS, RegionBatch, new_batch_id
+from exchange.request_values import MOST_MINUTES, BadValue, checked_number
 from exchange.storage import StorageRoot
 
 SECONDS_A_CLICK = 5.0
@@ -18,10 +20,6 @@ SECONDS_A_CLICK = 5.0
 DOUBLE_SHARE = 0.2
 _LEAST_TIMED_CLICKS = 20
 _DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
-
-
-class BadOrder(Exception):
-    """The message says what to ask instead."""
 
 
 def ask_for_regions(
@@ -42,21 +40,21 @@ def ask_for_regions(
         batch_id: the same asks only once; by default another one each time.
 
     Raises:
-        BadOrder: the numbers cannot be.
+        BadValue: the numbers cannot be.
         TooManyBatches; RecordError, StorageError: the root cannot be read or written.
     """
     try:
         _DOMAIN.validate_python(domain)
     except ValidationError:
-        raise BadOrder(f"{domain[:64]!r} is no domain name: such as sim-dusk") from None
+        raise BadValue(f"{shown(domain)} is no domain name: such as sim-dusk") from None
+    checked_number("minutes", minutes, 0, MOST_MINUTES)
     if (clicks > 0) == (minutes > 0):
-        raise BadOrder("give a number of clicks or of minutes, one of the two")
+        raise BadValue("give a number of clicks or of minutes, one of the two")
     if minutes > 0:
         clicks = max(1, int(60 * minutes / seconds_a_click(root, domain)))
     if clicks > MOST_TASKS:
-        raise BadOrder(f"{clicks} clicks are more than {MOST_TASKS}: ask for a part of them, and for more later")
-    if not 0 <= double_share <= 1:
-        raise BadOrder(f"a share of {double_share:g} for two people: give one from 0 to 1")
+        raise BadValue(f"{clicks} clicks are more than {MOST_TASKS}: ask for a part of them, and for more later")
+    checked_number("the share for two people", double_share, 0, 1)
     now = datetime.now(UTC)
     batch = RegionBatch(
         id=batch_id or new_batch_id(now, uuid.uuid4().hex),

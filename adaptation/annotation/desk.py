@@ -28,7 +28,7 @@ from adaptation.data.left_out import LeftOutFrames
 from exchange.audit import LEARNER
 from exchange.label_space import NUM_CLASSES
 from exchange.locations import DomainName, region_frame_key
-from exchange.plain_words import refusal_of
+from exchange.plain_words import refusal_of, shown
 from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import NoSuchBatch, change_batch, labelled_domains
 from exchange.regions import (
@@ -253,7 +253,7 @@ def _checked(kind: TypeAdapter[str], text: str, what: str) -> str:
     try:
         return kind.validate_python(text)
     except ValidationError as error:
-        raise BadLabel(f"{text[:64]!r} is no {what}: {refusal_of(error)}") from None
+        raise BadLabel(f"{shown(text)} is no {what}: {refusal_of(error)}") from None
 
 
 def _task(batch: RegionBatch, place: Place) -> RegionTask:

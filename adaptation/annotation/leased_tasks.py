@@ -7,9 +7,11 @@ from typing import NamedTuple
 from pydantic import TypeAdapter
 
 from exchange.locations import DomainName
+from exchange.plain_words import shown
 from exchange.regions import BatchId, Box, RegionTask, TaskLease, TaskState
 
 _DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
+_MOST_DIGITS = 9
 _BATCH: TypeAdapter[str] = TypeAdapter(BatchId)
 
 
@@ -76,9 +78,11 @@ def place_of(task_id: str) -> Place:
     domain, _, rest = task_id.partition(".")
     batch, _, number = rest.partition(".")
     try:
+        if len(number) > _MOST_DIGITS:
+            raise ValueError
         return Place(_DOMAIN.validate_python(domain), _BATCH.validate_python(batch), int(number))
     except ValueError:
-        raise NoSuchTask(f"{task_id[:128]!r} is no region's id: lease gives them") from None
+        raise NoSuchTask(f"{shown(task_id)} is no region's id: lease gives them") from None
 
 
 def leased_task(task: RegionTask, place: Place, lease: TaskLease) -> LeasedTask:

@@ -17,6 +17,7 @@ from exchange.locations import DomainName
 from exchange.plan_changes import DEFAULT, PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
+from exchange.request_values import BadValue, checked_why
 from exchange.serving_plan import ServingPlan
 from exchange.storage import StorageError, StorageRoot, open_known_root, open_root
 
@@ -31,7 +32,16 @@ Server = Annotated[
 Direct = Annotated[
     bool, typer.Option("--direct", help="Take the lease from the learner, which stops, and write the plan at once.")
 ]
-Why = Annotated[str, typer.Option(help="For the audit.")]
+
+
+def _one_line(why: str) -> str:
+    try:
+        return checked_why(why)
+    except BadValue as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Why = Annotated[str, typer.Option(help="For the audit.", callback=_one_line)]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Version = Annotated[int, typer.Argument(min=1)]
 _PATIENCE_S = 3.0

@@ -44,7 +44,7 @@ def promote_release(
     run_dir: Annotated[Path, typer.Option(help="For copies of the releases.")] = Path("runs/releases"),
 ) -> None:
     """Serve a release that passes the gate; by a learner it becomes the candidate first, which the gateways try."""
-    if force and not why:
+    if force and not why.strip():
         raise typer.BadParameter("say why: who and why is in the audit", param_hint="--why")
     with explained():
         storage, order = open_storage(root), Order(user_at_host(), checked_domain(domain), why)

@@ -1,6 +1,5 @@
 """`roadshift.v1.Annotation`: translates between the wire and the desk."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -10,7 +9,7 @@ import numpy as np
 from roadshift.v1 import annotation_pb2 as pb
 from roadshift.v1 import annotation_pb2_grpc as pb_grpc
 
-from adaptation.annotation.asking import DOUBLE_SHARE, BadOrder
+from adaptation.annotation.asking import DOUBLE_SHARE
 from adaptation.annotation.desk import LabelDesk
 from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
 from adaptation.data.captured_images import encode_rgb_png
@@ -20,14 +19,14 @@ from exchange.images.labels import encode_gray_png
 from exchange.records import RecordError, RecordTooNew
 from exchange.region_batches import TooManyBatches
 from exchange.regions import Box
+from exchange.request_values import BadValue, checked_text, checked_why
 from exchange.storage import ObjectChanged, ObjectExists, StorageUnavailable
 
-_log = logging.getLogger(__name__)
-
+_LONGEST_NAME_BYTES = 128
 _STATUS: dict[type[Exception], grpc.StatusCode] = {
     RecordTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     BadLabel: grpc.StatusCode.INVALID_ARGUMENT,
-    BadOrder: grpc.StatusCode.INVALID_ARGUMENT,
+    BadValue: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchTask: grpc.StatusCode.NOT_FOUND,
     LeaseGone: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyBatches: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -72,7 +71,7 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
 
     def Skip(self, request: pb.SkipRequest, context: grpc.ServicerContext) -> pb.SkipResponse:  # noqa: N802
         with self._answering(context):
-            self._desk.skip(request.task, self._annotator(context, request), request.why)
+            self._desk.skip(request.task, self._annotator(context, request), checked_why(request.why))
             return pb.SkipResponse()
 
     def Undo(self, request: pb.UndoRequest, context: grpc.ServicerContext) -> pb.LeaseResponse:  # noqa: N802
@@ -125,7 +124,9 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
 
     def _annotator(self, context: grpc.ServicerContext, request: _Named) -> str:
         """The word of a certificate or of a token with a name before the caller's."""
-        return self._callers.name(context) or request.annotator
+        return self._callers.name(context) or checked_text(
+            "annotator", request.annotator, most_bytes=_LONGEST_NAME_BYTES, required=True
+        )
 
     @contextmanager
     def _answering(self, context: grpc.ServicerContext) -> Iterator[None]:
@@ -135,9 +136,6 @@ class AnnotationServicer(pb_grpc.AnnotationServicer):
         except tuple(_STATUS) as error:
             status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
             context.abort(status, " ".join(str(error).split()))
-        except Exception:
-            _log.exception("a call ended with a defect of the learner")
-            context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
 
 
 def _box(box: Box) -> pb.Box:

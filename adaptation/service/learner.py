@@ -74,14 +74,14 @@ class Learner:
         self._picker = RegionPicker(root, settings, self.left_out)
         self.desk = LabelDesk(root, left_out=self.left_out)
         promoted = PromotedWatch(root, lease, settings.rollout, self.gateways.alive)
-        triggers = Triggers(root, self.book, self._start_by_itself)
+        self.triggers = Triggers(root, self.book, self._start_by_itself)
         self.metrics = LearnerMetrics(
             root=root,
             book=self.book,
             gateways=self.gateways,
             rollouts=self.rollouts,
             promoted=promoted,
-            triggers=triggers,
+            triggers=self.triggers,
             duties=lambda: [_LEASE, *(duty.name for duty in self._duties)],
             troubles=lambda: list(self.troubles),
             left_out=self.left_out,
@@ -95,7 +95,7 @@ class Learner:
             _Duty("rollouts", self.rollouts.tick, _NOW),
             _Duty("promoted", promoted.tick, _SOON_S),
             _Duty("priors", LivePrior(root, lease).update, _SOON_S),
-            _Duty("triggers", triggers.tick, _SOON_S),
+            _Duty("triggers", self.triggers.tick, _SOON_S),
             _Duty("metrics", self.metrics.look, _SOON_S),
             _Duty("storage", self.metrics.weigh, _SELDOM_S),
             _Duty("collection", lambda: collect(root, lease, who=LEARNER, why="hourly"), _HOURLY_S),

@@ -1,5 +1,6 @@
 """What operators may ask of a learner, whoever carries the question."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -25,17 +26,15 @@ from exchange.failpoints import failpoint
 from exchange.lease import Lease
 from exchange.ledger import require_present
 from exchange.pins import set_pin
+from exchange.plain_words import shown
 from exchange.plan_changes import apply_change, with_candidate
 from exchange.priors import PriorRecord
+from exchange.request_values import BadValue, checked_text, checked_why
 from exchange.serving_plan import ServingPlan
 from exchange.storage import ObjectExists, StorageRoot
 
 MOST_WAITING = 16
 MOST_KEY_BYTES = 128
-
-
-class BadRequest(Exception):
-    """The message says what to ask instead."""
 
 
 class TooManyWaiting(Exception):
@@ -44,6 +43,13 @@ class TooManyWaiting(Exception):
 
 class KeyUsed(Exception):
     """The idempotency key belongs to a round that was asked for otherwise."""
+
+
+def _check_reason(why: str, needed: str) -> None:
+    """Raises BadValue where there is none though one is `needed`, or one that cannot be."""
+    if needed and not why.strip():
+        raise BadValue(f"say why {needed}")
+    checked_why(why, required=bool(needed))
 
 
 class Operations:
@@ -64,36 +70,35 @@ class Operations:
         self._recipes: MappingProxyType[str, RoundConfig] = settings.recipes()
         self._book = book
         self._wake = wake
+        self._queueing = threading.Lock()
+        """Holds for the whole root: nobody but the lease's holder queues rounds."""
 
     def start_round(self, request: Request, *, by: str, key: str = "", why: str = "") -> RoundState:
         """Queues a round; the same key gives the round that it began. An empty recipe stands for the default.
 
         Raises:
-            BadRequest, KeyUsed, TooManyWaiting; LeaseLost, RecordError, StorageError.
+            BadValue, KeyUsed, TooManyWaiting; LeaseLost, RecordError, StorageError.
         """
         request = request.model_copy(update={"recipe": request.recipe or self._settings.recipe})
         if request.recipe not in self._recipes:
-            raise BadRequest(f"there is no recipe {request.recipe}: choose one of {', '.join(self._recipes)}")
-        if request.force and not why:
-            raise BadRequest("say why the gate's verdict is not to count")
-        if len(key.encode()) > MOST_KEY_BYTES:
-            raise BadRequest(f"an idempotency key may have {MOST_KEY_BYTES} bytes: use a shorter one")
+            raise self._no_recipe(request.recipe)
+        _check_reason(why, "the gate's verdict is not to count" if request.force else "")
+        checked_text("the idempotency key", key, most_bytes=MOST_KEY_BYTES)
         now, round_id = datetime.now(UTC), new_round_id(key)
-        if key and self.root.read_if_any(state_key(round_id)) is not None:
-            return self._begun_before(round_id, request)
-        if sum(not state.phase.is_final for state in self._book.all()) >= MOST_WAITING:
-            raise TooManyWaiting(f"{MOST_WAITING} rounds wait: cancel one, or ask again when one has ended")
         state = RoundState(id=round_id, request=request, requested_by=by, created_at=now, changed_at=now)
         state = state.told(f"asked for by {by}{f': {why}' if why else ''}")
-        self._lease.check()
-        failpoint("round.before-queued")
         told = request.model_dump(mode="json", exclude={"domain"})
-        entry = AuditEntry(
-            who=by, what="start-round", domain=request.domain, round_id=round_id, why=why[:2000], details=told
-        )
+        entry = AuditEntry(who=by, what="start-round", domain=request.domain, round_id=round_id, why=why, details=told)
         try:
-            with audited(self.root, entry):
-                self.root.create(state_key(round_id), state.encode())
+            with self._queueing:  # or several would count the same places
+                if key and self.root.read_if_any(state_key(round_id)) is not None:
+                    return self._begun_before(round_id, request)
+                if sum(not known.phase.is_final for known in self._book.all()) >= MOST_WAITING:
+                    raise TooManyWaiting(f"{MOST_WAITING} rounds wait: cancel one, or ask again when one has ended")
+                self._lease.check()
+                failpoint("round.before-queued")
+                with audited(self.root, entry):
+                    self.root.create(state_key(round_id), state.encode())
         except ObjectExists:  # the round of the same key, which is read and compared with this request
             return self._begun_before(round_id, request)
         failpoint("round.after-queued")
@@ -127,34 +132,35 @@ class Operations:
         """A candidate for the gateways to try, or, forced, what is served at once.
 
         Raises:
-            BadRequest: forced without a reason.
+            BadValue: forced without a reason, or one that cannot be.
             PlanRefused; LeaseLost, RecordError, StorageError.
         """
-        if force and not order.why:
-            raise BadRequest("say why the rollout is to be passed over")
+        _check_reason(order.why, "the rollout is to be passed over" if force else "")
         plan = promote(self.root, self._lease, version, order, forced=True) if force else self._try(version, order)
         self._wake()
         return plan
 
     def roll_back(self, order: Order) -> ServingPlan:
-        """Raises PlanRefused; LeaseLost, RecordError, StorageError."""
+        """Raises BadValue, PlanRefused; LeaseLost, RecordError, StorageError."""
+        checked_why(order.why)
         plan = roll_back(self.root, self._lease, order)
         self._wake()
         return plan
 
     def reset(self, order: Order) -> ServingPlan:
-        """Serves the anchor again. Raises PlanRefused; LeaseLost, RecordError, ReleaseError, StorageError."""
+        """Serves the anchor again. Raises BadValue, PlanRefused; LeaseLost, RecordError, ReleaseError, StorageError."""
+        checked_why(order.why)
         plan = reset(self.root, self._lease, order)
         self._wake()
         return plan
 
     def freeze_prior(self, domain: str, *, frozen: bool, by: str, why: str = "") -> PriorRecord:
-        """Raises RecordError, StorageError."""
-        return freeze_prior(self.root, domain, frozen=frozen, who=by, why=why)
+        """Raises BadValue; RecordError, StorageError."""
+        return freeze_prior(self.root, domain, frozen=frozen, who=by, why=checked_why(why))
 
     def reset_prior(self, domain: str, *, by: str, why: str = "") -> PriorRecord:
-        """Raises RecordError, StorageError."""
-        return reset_prior(self.root, domain, who=by, why=why)
+        """Raises BadValue; RecordError, StorageError."""
+        return reset_prior(self.root, domain, who=by, why=checked_why(why))
 
     def pin(self, version: int, *, pinned: bool, by: str) -> tuple[int, ...]:
         """Returns all that are pinned. Raises ReleaseError; RecordError, StorageError."""
@@ -163,9 +169,9 @@ class Operations:
             return set_pin(self.root, version, pinned=pinned)
 
     def set_trigger(self, domain: str, rule: TriggerRule, *, by: str) -> TriggerRule:
-        """Raises BadRequest; RecordError, StorageError."""
+        """Raises BadValue; RecordError, StorageError."""
         if rule.recipe is not None and rule.recipe not in self._recipes:
-            raise BadRequest(f"there is no recipe {rule.recipe}: choose one of {', '.join(self._recipes)}")
+            raise self._no_recipe(rule.recipe)
         told = rule.model_dump(mode="json")
         with audited(self.root, AuditEntry(who=by, what="set-trigger", domain=domain, details=told)):
             set_trigger(self.root, domain, rule)
@@ -178,6 +184,9 @@ class Operations:
             plan = apply_change(self.root, self._lease, change)
         assert plan is not None  # noqa: S101 - there is a plan where there is a candidate
         return plan
+
+    def _no_recipe(self, name: str) -> BadValue:
+        return BadValue(f"there is no recipe {shown(name)}: choose one of {', '.join(self._recipes)}")
 
     def _begun_before(self, round_id: str, request: Request) -> RoundState:
         known = read_round(self.root, round_id)

@@ -1,6 +1,5 @@
 """`roadshift.v1.Operations`: translates between the wire and the learner."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from adaptation.gate.verdict import Verdict
 from adaptation.publishing.deciding import Order
 from adaptation.service import converters
 from adaptation.service.learner import Learner
-from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
+from adaptation.service.operations import KeyUsed, TooManyWaiting
 from adaptation.service.round_files import VERDICT_FILE
 from adaptation.service.round_state import NoSuchRound, Phase, RoundId, RoundState, read_progress, read_round, round_key
 from adaptation.service.triggers import read_triggers
@@ -24,24 +23,24 @@ from exchange.ledger import collected_versions, read_ledger
 from exchange.locations import DomainName
 from exchange.logs import REQUEST_ID_KEY, request_id, working_on
 from exchange.pins import read_pins
-from exchange.plain_words import refusal_of
+from exchange.plain_words import refusal_of, shown
 from exchange.plan_changes import PlanRefused
 from exchange.priors import read_prior
 from exchange.records import RecordError, RecordTooNew
 from exchange.releases import ReleaseError
+from exchange.request_values import BadValue
 from exchange.serving_plan import read_plan
 from exchange.storage import ObjectChanged, StorageUnavailable
 
 DEFAULT_LIMIT, MOST_LISTED = 20, 200
 _LOOK_EVERY_S = 0.5
-_log = logging.getLogger(__name__)
 _ROUND_ID: TypeAdapter[str] = TypeAdapter(RoundId)
 _DOMAIN: TypeAdapter[str] = TypeAdapter(DomainName)
 
 _STATUS: dict[type[Exception], grpc.StatusCode] = {
     RecordTooNew: grpc.StatusCode.FAILED_PRECONDITION,
     ValidationError: grpc.StatusCode.INVALID_ARGUMENT,
-    BadRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    BadValue: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchRound: grpc.StatusCode.NOT_FOUND,
     ReleaseError: grpc.StatusCode.NOT_FOUND,
     PlanRefused: grpc.StatusCode.FAILED_PRECONDITION,
@@ -77,7 +76,8 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def ListRounds(self, request: pb.ListRoundsRequest, context: grpc.ServicerContext) -> pb.ListRoundsResponse:  # noqa: N802
         with self._answering(context):
-            rounds = [s for s in self._learner.book.all() if request.domain in ("", s.request.domain)]
+            wanted = _domain(request.domain) if request.domain else ""
+            rounds = [s for s in self._learner.book.all() if wanted in ("", s.request.domain)]
             newest = rounds[::-1][: min(request.limit or DEFAULT_LIMIT, MOST_LISTED)]
             return pb.ListRoundsResponse(rounds=[converters.round_message(state, None, None) for state in newest])
 
@@ -147,8 +147,9 @@ class OperationsServicer(pb_grpc.OperationsServicer):
         if started:
             status.running.CopyFrom(self._message(started[0]))
         status.queued = len(open_rounds) - len(started)
-        rules = read_triggers(self._root).rules
-        status.triggers.extend(converters.trigger_message(domain, rule) for domain, rule in rules.items())
+        book = read_triggers(self._root)
+        status.triggers.extend(converters.trigger_message(domain, rule) for domain, rule in book.usable.items())
+        status.troubles.extend(self._learner.triggers.troubles)
         status.troubles.extend(f"{duty}: {why}" for duty, why in sorted(learner.troubles.items()))
         lost = learner.book.damaged
         skipped = [line for line in learner.root.unreadable.lines() if line not in lost.values()]
@@ -192,9 +193,6 @@ class OperationsServicer(pb_grpc.OperationsServicer):
             except tuple(_STATUS) as error:
                 status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
                 context.abort(status, _first_line(error))
-            except Exception:
-                _log.exception("a call ended with a defect of the learner")
-                context.abort(grpc.StatusCode.INTERNAL, "the learner failed; its log says why")
 
 
 def _first_line(error: Exception) -> str:
@@ -206,17 +204,17 @@ def _round_id(text: str) -> str:
     try:
         return _ROUND_ID.validate_python(text)
     except ValidationError:
-        raise NoSuchRound(f"{text[:64]!r} is no round's id: roadshift round list names those that there are") from None
+        raise NoSuchRound(f"{shown(text)} is no round's id: roadshift round list names those that there are") from None
 
 
 def _domain(text: str) -> str:
     try:
         return _DOMAIN.validate_python(text)
     except ValidationError:
-        raise BadRequest(f"{text[:64]!r} is no domain name: such as sim-dusk") from None
+        raise BadValue(f"{shown(text)} is no domain name: such as sim-dusk") from None
 
 
 def _version(number: int) -> int:
     if number < 1:
-        raise BadRequest("give a version: roadshift release list shows those that there are")
+        raise BadValue("give a version: roadshift release list shows those that there are")
     return number

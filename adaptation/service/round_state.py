@@ -22,6 +22,7 @@ from exchange.locations import ROUNDS, DomainName
 from exchange.readable_objects import UNREADABLE, at_its_key
 from exchange.record_changes import change_record
 from exchange.records import PerClass, Record
+from exchange.request_values import MOST_MINUTES
 from exchange.serving_plan import Version
 from exchange.storage import ObjectMissing, StorageRoot
 
@@ -65,9 +66,6 @@ class Sight(Record):
     """Of its live prior."""
     mean_confidence: float
     frames: int
-
-
-MOST_MINUTES = 7 * 24 * 60
 
 
 class Request(Record):

@@ -21,6 +21,7 @@ from adaptation.service.metrics import lease_gauge
 from adaptation.service.operations_servicer import OperationsServicer
 from adaptation.service.settings import LearnerSettings
 from exchange.audit import user_at_host
+from exchange.call_errors import CallErrors
 from exchange.callers import Callers
 from exchange.guarded_calls import GuardedCalls
 from exchange.lease import Lease, LeaseHeld, holding
@@ -74,7 +75,10 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | Non
         registry.register(learner.metrics)
         stopping.tell(learner.stop)
         learner.begin()
-        with _port(learner, callers, tls) as port, _console(learner, callers, tls) as console_port:
+        with (
+            _port(learner, callers, CallErrors("learner", registry), tls) as port,
+            _console(learner, callers, tls) as console_port,
+        ):
             on_ready(learner, port, console_port)
             learner.run()
 
@@ -112,14 +116,15 @@ def _acquire(stack: ExitStack, root: StorageRoot, settings: LearnerSettings, sto
 
 
 @contextmanager
-def _port(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[int]:
+def _port(learner: Learner, callers: Callers, errors: CallErrors, tls: TlsFiles | None) -> Iterator[int]:
     executors = {
         sort: ThreadPoolExecutor(MOST_WATCHERS if sort is Sort.WATCHES else _THREADS, thread_name_prefix=sort.name)
         for sort in Sort
     }
 
     async def start() -> tuple[grpc.aio.Server, int]:
-        guards = [GuardedCalls(CallAccess(callers)), HandlersInThreads(lambda method: executors[sort_of(method)])]
+        in_threads = HandlersInThreads(lambda method: executors[sort_of(method)])
+        guards = [GuardedCalls(CallAccess(callers)), errors, in_threads]
         server = grpc.aio.server(interceptors=guards, options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
         annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)

@@ -1,44 +1,73 @@
 """Rounds that start by themselves: after an interval, or when a domain has drifted."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, ValidationError
 
 from adaptation.service.captured_snapshot import captured_since
 from adaptation.service.domain_sight import DomainSights, drift
 from adaptation.service.round_state import Phase, RoundBook, RoundState, Sight, Trigger
 from exchange.locations import MAX_DOMAINS, TRIGGERS, DomainName
+from exchange.plain_words import refusal_of
 from exchange.presence import domains_with_presence
 from exchange.record_changes import change_record
 from exchange.records import Record
+from exchange.request_values import MOST_MINUTES, BadValue
 from exchange.serving_plan import ServingPlan, Version, read_plan
 from exchange.storage import StorageRoot
 
 DEFAULT_MIN_FRAMES = 256
+_LONGEST_INTERVAL_S = 366 * 86_400.0
+_MOST_NEW_FRAMES = 1_000_000
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_log = logging.getLogger(__name__)
 
 
 class TriggerRule(Record):
     """When a domain's rounds start; each needs new frames."""
 
-    interval_s: float | None = Field(default=None, ge=60)
+    interval_s: float | None = Field(default=None, ge=60, le=_LONGEST_INTERVAL_S, allow_inf_nan=False)
     """Since the last round began; None: never by time."""
     drift: bool = False
-    min_new_frames: int = Field(default=DEFAULT_MIN_FRAMES, ge=1)
+    min_new_frames: int = Field(default=DEFAULT_MIN_FRAMES, ge=1, le=_MOST_NEW_FRAMES)
     """Captured since the last round began."""
     recipe: str | None = None
     """None: the learner's default."""
-    minutes: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0, le=MOST_MINUTES, allow_inf_nan=False)
+
+
+_Rule = Annotated[TriggerRule | dict[str, JsonValue], Field(union_mode="left_to_right")]
+"""One that this version does not take stays as it is stored: it keeps no other domain from its rounds."""
 
 
 class TriggerBook(Record):
     format: Literal[1] = 1
-    rules: dict[DomainName, TriggerRule] = Field(default={}, max_length=MAX_DOMAINS)
+    rules: dict[DomainName, _Rule] = Field(default={}, max_length=MAX_DOMAINS)
     set_at: dict[DomainName, datetime] = Field(default={})
     """Where there was no round yet, an interval is counted from here."""
     surest: dict[Version, float] = Field(default={})
     """The highest mean confidence that a version has shown in any domain."""
+
+    @property
+    def usable(self) -> dict[str, TriggerRule]:
+        return {domain: rule for domain, rule in self.rules.items() if isinstance(rule, TriggerRule)}
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Domains whose rule is none, and why."""
+        rest = {domain: rule for domain, rule in self.rules.items() if not isinstance(rule, TriggerRule)}
+        return {domain: _why_unusable(rule) for domain, rule in rest.items()}
+
+
+def _why_unusable(rule: Mapping[str, JsonValue]) -> str:
+    try:
+        TriggerRule.model_validate(rule)
+    except ValidationError as error:
+        return refusal_of(error)
+    return ""
 
 
 def read_triggers(root: StorageRoot) -> TriggerBook:
@@ -60,7 +89,7 @@ def set_trigger(root: StorageRoot, domain: str, rule: TriggerRule) -> TriggerBoo
         rules = {name: known for name, known in book.rules.items() if name != domain}
         set_at = {name: at for name, at in book.set_at.items() if name != domain}
         if rule.drift or rule.interval_s is not None:
-            known = book.rules.get(domain, rule)
+            known = book.usable.get(domain, rule)
             rules[domain], set_at[domain] = known.model_copy(update=dict(rule)), datetime.now(UTC)
         return book.with_values(rules=rules, set_at=set_at)
 
@@ -80,6 +109,8 @@ class Triggers:
         """Every domain as the version that serves it sees it."""
         self.drifts: dict[str, str] = {}
         """How those have drifted that have, in words."""
+        self.troubles: tuple[str, ...] = ()
+        """Of triggers that cannot start rounds; all others go on."""
 
     def tick(self) -> None:
         """Starts what is due.
@@ -90,6 +121,7 @@ class Triggers:
         stored, book = read_plan(self._root), read_triggers(self._root)
         if stored is None:
             return
+        unusable = book.unusable
         self.sights, book = self._look(stored.plan, book)
         rounds = self._book.all()
         before = {state.request.domain: state for state in rounds if state.phase is not Phase.CANCELLED}  # the last
@@ -99,14 +131,29 @@ class Triggers:
             if (why := drift(sight, _sight_before(before.get(domain)), book.surest.get(sight.version)))
         }
         waiting = {state.request.domain for state in rounds if not state.phase.is_final}
-        for domain, rule in book.rules.items():
+        for domain, rule in book.usable.items():
             if domain in waiting:
                 continue
             last = before.get(domain)
-            fired = self._fired(rule, last, book.set_at[domain], self.drifts.get(domain, ""))
+            fired = self._fired(rule, last, book.set_at.get(domain, _LONG_AGO), self.drifts.get(domain, ""))
             since = None if last is None else last.created_at
             if fired and captured_since(self._root, domain, since) >= rule.min_new_frames:
-                self._start(domain, rule, *fired)
+                try:
+                    self._start(domain, rule, *fired)
+                except BadValue as error:
+                    unusable[domain] = str(error)
+        self._tell(unusable)
+
+    def _tell(self, unusable: Mapping[str, str]) -> None:
+        """Each trouble once."""
+        troubles = tuple(
+            f"the trigger of {domain} starts no rounds: {why}; set it again by roadshift trigger set"
+            for domain, why in unusable.items()
+        )
+        for trouble in troubles:
+            if trouble not in self.troubles:
+                _log.warning("%s", trouble)
+        self.troubles = troubles
 
     def _look(self, plan: ServingPlan, book: TriggerBook) -> tuple[dict[str, Sight], TriggerBook]:
         """Every domain as its version sees it; and the book with the highest confidence of each version."""

@@ -1,7 +1,6 @@
 """Who may call what (`exchange.callers`), and errors on their way out."""
 
 import asyncio
-import logging
 import re
 from pathlib import Path
 
@@ -11,12 +10,9 @@ from exchange.call_bounds import CallKind, Refused
 from exchange.callers import Callers, Role
 from exchange.guarded_calls import RETRY_AFTER_KEY, Context, Gatekeeper
 from exchange.logs import REQUEST_ID_KEY, note_ids, request_id
-from server.errors import Defect, ServingError
+from server.errors import ServingError
 from server.gateway.converters import retry_after_ms
 from server.metrics import GatewayMetrics
-
-_log = logging.getLogger(__name__)
-
 
 _FOR_VEHICLES = re.compile(r"/roadshift\.v1\.Segmentation/|/inference\.GRPCInferenceService/Model(Infer|Metadata)$")
 _FOR_OPERATORS = "/grpc.reflection."
@@ -99,8 +95,7 @@ class Answering:
         if isinstance(error, ServingError):
             await self._abort(error)
         elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError | Refused):
-            _log.error("a call ended with a defect of the gateway", exc_info=error)
-            await self._abort(Defect())
+            self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._request_id),))  # `CallErrors` ends it
 
     async def _abort(self, error: ServingError) -> None:
         hint_s = error.retry_after_s

@@ -4,12 +4,15 @@ from collections.abc import Hashable
 
 from roadshift.v1 import segmentation_pb2 as pb
 
+from exchange.request_values import BadValue, checked_text
 from server.errors import InvalidRequest, ServingError
 from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
 from server.gateway.image_formats import parse_image_format
 
 _MAX_ID_BYTES = 128
 _MAX_FRAME_ID_BYTES = 256
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
+"""Of a protobuf timestamp: the years 1 to 9999."""
 
 _LABEL_ENCODINGS = {
     pb.LABEL_ENCODING_UNSPECIFIED: MapEncoding.PNG,
@@ -48,11 +51,11 @@ def frame_request(
     """
     if not message.HasField("frame"):
         raise InvalidRequest("the request has no frame: send one")
-    check_length("frame_id", message.frame.frame_id, _MAX_FRAME_ID_BYTES)
+    checked_id("frame_id", message.frame.frame_id, _MAX_FRAME_ID_BYTES)
     return FrameRequest(
         frame=encoded_frame(message.frame),
-        vehicle=check_length("vehicle_id", message.vehicle_id) or peer,
-        drive=check_length("drive_id", message.drive_id),
+        vehicle=checked_id("vehicle_id", message.vehicle_id) or peer,
+        drive=checked_id("drive_id", message.drive_id),
         domain=message.domain,
         options=_answer_options(message.options),
         deadline=deadline,
@@ -62,13 +65,20 @@ def frame_request(
 
 
 def _captured_s(frame: pb.Frame) -> float | None:
-    return frame.timestamp.seconds + 1e-9 * frame.timestamp.nanos if frame.HasField("timestamp") else None
+    if not frame.HasField("timestamp"):
+        return None
+    seconds, nanos = frame.timestamp.seconds, frame.timestamp.nanos
+    if not (_FIRST_S <= seconds <= _LAST_S and 0 <= nanos < 10**9):
+        raise InvalidRequest(f"timestamp of {seconds} s and {nanos} ns is no time: send it as since 1970, UTC")
+    return seconds + 1e-9 * nanos
 
 
-def check_length(field: str, value: str, max_bytes: int = _MAX_ID_BYTES) -> str:
-    if len(value.encode()) > max_bytes:
-        raise InvalidRequest(f"{field} has {len(value.encode())} bytes: send at most {max_bytes}")
-    return value
+def checked_id(field: str, value: str, most_bytes: int = _MAX_ID_BYTES) -> str:
+    """Return the id. Raises InvalidRequest where it is too long, or holds a control character."""
+    try:
+        return checked_text(field, value, most_bytes=most_bytes)
+    except BadValue as error:
+        raise InvalidRequest(str(error)) from None
 
 
 def encoded_frame(frame: pb.Frame) -> EncodedFrame:

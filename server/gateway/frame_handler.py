@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.frame_fitting import fit_frame
-from exchange.logs import current_ids, note_ids
+from exchange.logs import SeldomLog, current_ids, note_ids
 from server.candidates import Candidates
 from server.capture.served_frame import Recorder, ServedFrame
 from server.errors import (
@@ -38,6 +38,7 @@ from server.tracing import FrameTrace, Tracing
 from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
+_defects = SeldomLog(_log)
 _DEADLINE_SLACK_S = 0.1
 """A caller's clock started with its call, ours when the call arrived: it hangs up a little before our deadline."""
 _ENGINE_ERRORS = (EngineFailed, EngineUnavailable, VersionUnavailable)
@@ -132,7 +133,7 @@ class FrameHandler:
             self._metrics.refused(reason)
             raise
         except Exception as error:
-            _log.exception("a frame met a defect of the gateway")
+            _defects.error("a frame met a defect of the gateway", error)
             self._metrics.refused(Defect.reason)
             raise Defect from error
         finally:

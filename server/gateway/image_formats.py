@@ -3,6 +3,7 @@
 import re
 
 from exchange.images.frames import ImageFormat
+from exchange.plain_words import shown
 from server.errors import InvalidRequest
 
 _NAMES = {
@@ -30,10 +31,10 @@ def parse_image_format(text: str) -> ImageFormat:
         return _NAMES[words]
     known = ", ".join(repr(known.value) for known in ImageFormat)
     if "compresseddepth" in words:
-        raise InvalidRequest(f"format {text!r} is a depth image, which is not served: send one of {known}")
+        raise InvalidRequest(f"format {shown(text)} is a depth image, which is not served: send one of {known}")
     found = _ROS_FORMAT.fullmatch(words)
     if found is None:
-        raise InvalidRequest(f"format {text[:_MOST_CHARACTERS]!r} is not served: send one of {known}")
+        raise InvalidRequest(f"format {shown(text)} is not served: send one of {known}")
     if (found["stored"] or found["pixels"] or "").startswith("bayer"):
-        raise InvalidRequest(f"format {text!r} is a raw mosaic, which is not served: send it in colours, as bgr8")
+        raise InvalidRequest(f"format {shown(text)} is a raw mosaic, which is not served: send it in colours, as bgr8")
     return _NAMES[found["name"]]

@@ -2,6 +2,7 @@
 
 import grpc
 
+from exchange.call_errors import CallErrors
 from exchange.guarded_calls import Gatekeeper, GuardedCalls
 from server.settings import GatewaySettings
 
@@ -9,10 +10,10 @@ _MESSAGE_MARGIN_BYTES = 1 << 20
 """Beside the pixels."""
 
 
-def new_server(settings: GatewaySettings, gatekeeper: Gatekeeper) -> grpc.aio.Server:
+def new_server(settings: GatewaySettings, gatekeeper: Gatekeeper, errors: CallErrors) -> grpc.aio.Server:
     """A server whose calls are bounded by the gatekeeper, kind by kind: one bound for all could be used up by any."""
     return grpc.aio.server(
-        interceptors=[GuardedCalls(gatekeeper)],
+        interceptors=[GuardedCalls(gatekeeper), errors],
         options=[
             ("grpc.so_reuseport", 0),  # else a second gateway would silently share the port
             ("grpc.max_receive_message_length", 3 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),  # RGB

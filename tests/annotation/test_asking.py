@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adaptation.annotation.after_rounds import AsksAfterRounds
-from adaptation.annotation.asking import SECONDS_A_CLICK, BadOrder, ask_for_regions, seconds_a_click
+from adaptation.annotation.asking import SECONDS_A_CLICK, ask_for_regions, seconds_a_click
 from adaptation.annotation.desk import LabelDesk
 from adaptation.service.round_state import Phase, Request, RoundBook, RoundState, state_key
 from exchange.audit import read_audit
 from exchange.region_batches import TooManyBatches, read_batches
 from exchange.regions import MOST_BATCHES
+from exchange.request_values import BadValue
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import ROAD, Clock, asked_frame, leave_batch
 
@@ -32,10 +33,22 @@ def test_minutes_become_clicks_at_peoples_own_pace(root: StorageRoot, clock: Clo
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"clicks": 3, "minutes": 1}, {"clicks": 100_000}, {"clicks": 3, "double_share": 1.5}, {"minutes": -1}],
+    [
+        {},
+        {"clicks": 3, "minutes": 1},
+        {"clicks": 100_000},
+        {"clicks": 3, "double_share": 1.5},
+        {"minutes": -1},
+        {"minutes": float("inf")},
+        {"minutes": float("nan"), "clicks": 3},
+        {"minutes": 1e300},
+        {"minutes": -1, "clicks": 3},
+        {"minutes": 10081},
+        {"clicks": 3, "double_share": float("nan")},
+    ],
 )
 def test_an_order_that_cannot_be_is_refused(root: StorageRoot, wrong: dict[str, float]) -> None:
-    with pytest.raises(BadOrder):
+    with pytest.raises(BadValue):
         ask_for_regions(root, "sim-dusk", by="chief", **wrong)  # type: ignore[arg-type]
 
 

@@ -1,9 +1,12 @@
 """When rounds start by themselves."""
 
+import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from adaptation.service.captured_snapshot import captured_since
 from adaptation.service.domain_sight import DomainSights, drift
@@ -11,10 +14,12 @@ from adaptation.service.round_start import reason_for_anchor
 from adaptation.service.round_state import Phase, Request, RoundBook, RoundState, Sight, new_round_id, state_key
 from adaptation.service.triggers import TriggerRule, Triggers, read_triggers, set_trigger
 from exchange.lease import Lease
-from exchange.locations import presence_key
+from exchange.locations import TRIGGERS, presence_key
 from exchange.presence import PresenceRow, PresenceRows
+from exchange.request_values import BadValue
 from exchange.serving_plan import DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot
+from tests.service.learner_rig import leave_frames
 
 NONE = (0.0,) * 19
 MOVED = (0.6, *(0.0,) * 18)
@@ -129,3 +134,61 @@ def test_rejections_and_collapse_lead_back_to_the_anchor_once() -> None:
     assert "collapsed" in reason_for_anchor([ended(Phase.REJECTED, collapsed=True)])
     assert reason_for_anchor([rejected] * 3 + [ended(Phase.REJECTED, from_anchor=True)]) == ""
     assert reason_for_anchor([rejected, ended(Phase.FAILED), rejected, ended(Phase.CANCELLED), rejected]) != ""
+
+
+ABSURD = (
+    ({"interval_s": 60, "min_new_frames": 1, "minutes": 20_000}, "minutes: 20000 is too large"),
+    ({"interval_s": 1e300, "min_new_frames": 1}, "interval_s: 1e+300 is too large"),
+    ({"interval_s": 60, "min_new_frames": 10**12}, "min_new_frames: 1000000000000 is too large"),
+)
+
+
+@pytest.mark.parametrize(("rule", "why"), ABSURD)
+def test_a_stored_trigger_that_cannot_be_is_named_and_the_others_go_on(
+    planned: StorageRoot, rule: dict[str, object], why: str
+) -> None:
+    set_trigger(planned, "sim-dusk", TriggerRule(interval_s=60, min_new_frames=12))
+    stored = json.loads(planned.read(TRIGGERS).data)
+    stored["rules"]["sim-day"] = rule
+    stored["set_at"]["sim-dusk"] = "2026-01-01T00:00:00Z"
+    planned.write(TRIGGERS, json.dumps(stored).encode())
+    started = Started()
+    triggers = Triggers(planned, RoundBook(planned), started)
+    triggers.tick()
+    triggers.tick()
+    assert {domain for domain, _, _ in started} == {"sim-dusk"}
+    (trouble,) = triggers.troubles
+    assert trouble.startswith(f"the trigger of sim-day starts no rounds: {why}")
+    assert json.loads(planned.read(TRIGGERS).data)["rules"]["sim-day"] == rule, "nobody has taken it away"
+    set_trigger(planned, "sim-day", TriggerRule(interval_s=3600))
+    triggers.tick()
+    assert triggers.troubles == ()
+
+
+def test_a_trigger_whose_round_is_refused_is_named_and_the_others_go_on(planned: StorageRoot) -> None:
+    leave_frames(planned, "sim-day", 12)
+    for domain in ("sim-day", "sim-dusk"):
+        set_trigger(planned, domain, TriggerRule(interval_s=60, min_new_frames=12))
+    stored = json.loads(planned.read(TRIGGERS).data)
+    del stored["set_at"]
+    planned.write(TRIGGERS, json.dumps(stored).encode())
+    started: list[str] = []
+
+    def start(domain: str, rule: TriggerRule, trigger: str, why: str) -> None:
+        if domain == "sim-day":
+            raise BadValue("there is no recipe 'gone'")
+        started.append(domain)
+
+    triggers = Triggers(planned, RoundBook(planned), start)
+    triggers.tick()
+    assert started == ["sim-dusk"]
+    assert triggers.troubles[0].startswith("the trigger of sim-day starts no rounds: there is no recipe 'gone'")
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1.0, 10_081.0])
+def test_a_trigger_that_cannot_be_is_not_made(value: float) -> None:
+    with pytest.raises(ValidationError):
+        TriggerRule(minutes=value)
+    if value != 10_081:
+        with pytest.raises(ValidationError):
+            TriggerRule(interval_s=value)

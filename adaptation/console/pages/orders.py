@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from adaptation.annotation.leased_tasks import LabelError
 from adaptation.console.backstage import Backstage
 from adaptation.console.sessions import Visitor
-from adaptation.service.operations import BadRequest, KeyUsed, TooManyWaiting
+from adaptation.service.operations import KeyUsed, TooManyWaiting
 from adaptation.service.round_state import NoSuchRound
 from exchange.callers import NameTaken
 from exchange.lease import LeaseLost
@@ -18,13 +18,14 @@ from exchange.plain_words import refusal_of
 from exchange.plan_changes import PlanRefused
 from exchange.records import RecordError
 from exchange.releases import ReleaseError
+from exchange.request_values import BadValue
 from exchange.storage import StorageError
 
 T = TypeVar("T")
 _READ_FOR_S = 10.0
 """A refusal, which is longer than what tells of a success."""
 REFUSALS = (
-    BadRequest,
+    BadValue,
     KeyUsed,
     LabelError,
     LeaseLost,

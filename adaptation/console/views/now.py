@@ -218,6 +218,7 @@ class NowReader:
         skipped = [line for line in self._reading.root.unreadable.lines() if line not in lost.values()]
         troubles = [f"lost: {why}" for _, why in sorted(lost.items())]
         troubles += [f"skipped, as it cannot be read: {line}" for line in skipped]
+        troubles += self._reading.learner.triggers.troubles
         troubles += [
             f"gateway {gateway.name}: version {each.version}: {each.trouble}"
             for gateway in gateways
