@@ -1,23 +1,26 @@
 """Lets visitors in, by the rules of the learner's gRPC port: a client certificate, or a bearer token typed once.
 
 Whoever has no role that may look gets the login page, for every address. A `?token=` link is answered by a cookie and
-the same address without the token. Pages of other sites reach nothing here: neither by their own requests (their origin
-is another) nor by a name that they let point to this machine.
+the same address without the token; where the learner has neither tokens nor certificates, one link opens the console
+(`link.py`). Pages of other sites reach nothing here: neither by their own requests (their origin is another), nor by a
+name that they let point to this machine (`origins.py`), nor by a form that they post without a session's token.
 """
 
+import hmac
 from dataclasses import replace
-from html import escape
 from importlib import resources
 from urllib.parse import urlencode, urlsplit
 
-from starlette.datastructures import FormData
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adaptation.console.forms import LARGEST_BYTES, FormTooLarge, read_form
+from adaptation.console.origins import Origins
+from adaptation.console.policy import NONCE, headers_with, new_nonce
 from adaptation.console.sessions import LASTS_S, Sessions, Visitor, cleaned_name
-from exchange.addresses import is_loopback
-from exchange.callers import Callers, Role
+from adaptation.markup import tag
+from exchange.callers import Callers
 
 SESSION_COOKIE, NAME_COOKIE = "roadshift_session", "roadshift_name"
 COMMON_NAMES = "common_names"
@@ -26,37 +29,46 @@ _LOGIN, _NAME = "/login", "/name"
 _NOBODY_WAITS = "No response returned."
 """Starlette's word for a browser that left before its answer came."""
 _NAME_LASTS_S = 365 * 24 * 3600
-_HEADERS = {
-    # Whatever a page were made to ask for, it is asked of this server alone.
-    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}
+_FORM_STATE = "form_token"
+"""In a connection's state."""
+_PROXY_PREFIX = b"x-forwarded-prefix"
+"""A header that NiceGUI writes into its page's scripts."""
+_HINT_WITHOUT = (
+    "Open the link that the learner prints when it starts, after 'console on port', or give its token: "
+    "it is also in the file console-token of the learner's --run-dir."
+)
+_HINT_WITH_TOKENS = (
+    "Give a bearer token of the learner's token file. An operator's may change things, an annotator's label, "
+    "a viewer's look."
+)
 
 
 class Access:
     """ASGI middleware: `visitor_of` tells of every connection that comes through who it is."""
 
-    def __init__(self, app: ASGIApp, *, callers: Callers, sessions: Sessions, listen: str, tls: bool) -> None:
+    def __init__(self, app: ASGIApp, *, callers: Callers, sessions: Sessions, origins: Origins) -> None:
         self._app = app
         self._callers = callers
         self._sessions = sessions
-        self._only_this_machine = callers.are_open and is_loopback(listen)
-        self._tls = tls
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        connection = HTTPConnection(scope)
-        if not self._is_from_here(connection):
-            await _refuse(scope, receive, send, "the console answers its own pages alone")
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != _PROXY_PREFIX]
+        connection, nonce = HTTPConnection(scope), new_nonce()
+        if scope["type"] == "http":
+            send = _with_headers(send, headers_with(nonce))
+        if why := self._origins.refusal(connection):
+            await _refuse(scope, receive, send, why)
             return
         visitor = self._visitor(connection)
         still = replace(visitor, is_still_let_in=lambda: self._visitor(connection) == visitor)
-        scope.setdefault("state", {})["visitor"] = still
+        session = connection.cookies.get(SESSION_COOKIE, "") or visitor.shown
+        state = {"visitor": still, NONCE: nonce, _FORM_STATE: self._sessions.form_token(session)}
+        scope.setdefault("state", {}).update(state)
         if scope["type"] == "http" and (answer := await self._answer(Request(scope, receive), visitor)) is not None:
-            answer.headers.update(_HEADERS)
             await answer(scope, receive, send)
         elif visitor.may_look:
             await self._served(scope, receive, send)
@@ -65,24 +77,14 @@ class Access:
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, send)
         except RuntimeError as error:
             if str(error) != _NOBODY_WAITS:
                 raise
 
-    def _is_from_here(self, connection: HTTPConnection) -> bool:
-        host = connection.headers.get("host", "")
-        origin = connection.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return False
-        name = host if host.endswith("]") or ":" not in host else host.rpartition(":")[0]
-        return not self._only_this_machine or is_loopback(f"{name}:0")
-
     def _visitor(self, connection: HTTPConnection) -> Visitor:
         names: list[str] = connection.scope.get("state", {}).get(COMMON_NAMES, [])
         chosen = cleaned_name(connection.cookies.get(NAME_COOKIE, ""))
-        if self._callers.are_open:
-            return Visitor(chosen or "operator", frozenset(Role))
         if names:
             return Visitor(names[0], Callers.roles_of_names(names), names[0])
         visitor = self._sessions.opened(connection.cookies.get(SESSION_COOKIE, ""))
@@ -90,39 +92,56 @@ class Access:
 
     async def _answer(self, request: Request, visitor: Visitor) -> Response | None:
         """What needs no page of the console; None for all else."""
-        if request.method == "POST" and request.url.path == _NAME and visitor.may_look:
-            form = await request.form()
-            return self._named(cleaned_name(_text(form, "name")), _local(_text(form, "next")))
-        if request.method == "POST" and request.url.path == _LOGIN:
-            form = await request.form()
-            name, token = cleaned_name(_text(form, "name")), _text(form, "token").strip()
-            return self._logged_in(name, token, _local(_text(form, "next")))
-        if "token" in request.query_params and not self._callers.are_open:
+        if request.method == "POST" and request.url.path in (_LOGIN, _NAME):
+            try:
+                form = await read_form(request)
+            except FormTooLarge:
+                return PlainTextResponse(f"This form is too large: send at most {LARGEST_BYTES} bytes.\n", 413)
+            return self._posted(request, form, visitor)
+        if request.method == "GET" and "token" in request.query_params:
             rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
             address = f"{request.url.path}?{urlencode(rest)}" if rest else request.url.path
-            return self._logged_in("", request.query_params["token"], _local(address))
+            return self._logged_in(request, "", request.query_params["token"], _local(address))
         if request.url.path == _LOGIN or (request.method == "GET" and not visitor.may_look):
-            return _login_page("", request.url.path, 200 if request.url.path == _LOGIN else 401)
+            return self._login_page("", request.url.path, 200 if request.url.path == _LOGIN else 401)
         return None
 
-    def _logged_in(self, name: str, token: str, address: str) -> Response:
-        known = self._callers.token(token)
-        if known is None:
-            return _login_page("This token is not known: is it a whole one of the learner's token file?", address, 401)
-        if not Visitor(name, frozenset({Role(known.role)})).may_look:
-            return _login_page(
+    def _posted(self, request: Request, form: dict[str, str], visitor: Visitor) -> Response | None:
+        name, address = cleaned_name(form.get("name", "")), _local(form.get("next", ""))
+        if request.url.path == _LOGIN:
+            return self._logged_in(request, name, form.get("token", "").strip(), address)
+        if not visitor.may_look:
+            return None
+        if not hmac.compare_digest(form.get("form", "").encode(), form_token_of(request).encode()):
+            return PlainTextResponse("This form is of another session: load its page again.\n", 403)
+        answer = RedirectResponse(address, 303)
+        self._set_cookie(request, answer, NAME_COOKIE, name, _NAME_LASTS_S)
+        return answer
+
+    def _logged_in(self, request: Request, name: str, token: str, address: str) -> Response:
+        holder = self._sessions.holder(token)
+        if holder is None:
+            whole = "the link's" if self._callers.are_open else "a whole one of the learner's token file"
+            return self._login_page(f"This token is not known: is it {whole}?", address, 401)
+        if not holder.visitor(name).may_look:
+            return self._login_page(
                 "This token is a vehicle's: ask for an operator's, a viewer's or an annotator's.", "/", 403
             )
         answer = RedirectResponse(address, 303)
         answer.delete_cookie(NAME_COOKIE)  # of whoever used this browser before
-        sealed = self._sessions.sealed(name or known.shown, known)
-        answer.set_cookie(SESSION_COOKIE, sealed, LASTS_S, httponly=True, samesite="lax", secure=self._tls)
+        self._set_cookie(request, answer, SESSION_COOKIE, self._sessions.sealed(name, holder), LASTS_S)
         return answer
 
-    def _named(self, name: str, address: str) -> Response:
-        answer = RedirectResponse(address, 303)
-        answer.set_cookie(NAME_COOKIE, name, _NAME_LASTS_S, httponly=True, samesite="lax", secure=self._tls)
-        return answer
+    def _set_cookie(self, request: Request, answer: Response, name: str, value: str, lasts_s: int) -> None:
+        secure = self._origins.is_secure(request)
+        answer.set_cookie(name, value, lasts_s, httponly=True, samesite="strict", secure=secure)
+
+    def _login_page(self, trouble: str, address: str, status: int) -> Response:
+        page = (resources.files("adaptation.console") / "login.html").read_text()
+        page = page.replace("{{hint}}", tag("p", None, _HINT_WITHOUT if self._callers.are_open else _HINT_WITH_TOKENS))
+        page = page.replace("{{trouble}}", tag("p", {"role": "alert"}, trouble) if trouble else "")
+        following = tag("input", {"type": "hidden", "name": "next", "value": _local(address)})
+        return HTMLResponse(page.replace("{{next}}", following), status)
 
 
 def visitor_of(connection: HTTPConnection) -> Visitor:
@@ -130,9 +149,9 @@ def visitor_of(connection: HTTPConnection) -> Visitor:
     return found
 
 
-def _text(form: FormData, field: str) -> str:
-    value = form.get(field)
-    return value if isinstance(value, str) else ""
+def form_token_of(connection: HTTPConnection) -> str:
+    """Return what the visitor's forms must carry in their field `form`."""
+    return str(connection.scope["state"][_FORM_STATE])
 
 
 def _local(address: str) -> str:
@@ -142,21 +161,15 @@ def _local(address: str) -> str:
     return "/" if path == _LOGIN else f"{path}?{parts.query}" if parts.query else path
 
 
-def _login_page(trouble: str, address: str, status: int) -> Response:
-    page = (resources.files("adaptation.console") / "login.html").read_text()
-    page = page.replace("{{trouble}}", f'<p role="alert">{escape(trouble)}</p>' if trouble else "")
-    return HTMLResponse(page.replace("{{next}}", escape(_local(address), quote=True)), status)
-
-
 async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
     else:
-        await PlainTextResponse(f"{why}\n", 403, headers=_HEADERS)(scope, receive, send)
+        await PlainTextResponse(f"{why}\n", 403)(scope, receive, send)
 
 
-def _with_headers(send: Send) -> Send:
-    added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+def _with_headers(send: Send, headers: dict[str, str]) -> Send:
+    added = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

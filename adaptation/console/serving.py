@@ -17,11 +17,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adaptation.console.access import COMMON_NAMES, Access
 from adaptation.console.backstage import Backstage
+from adaptation.console.link import link, link_token
+from adaptation.console.origins import Origins
+from adaptation.console.page_files import page_files
 from adaptation.console.pages import add_pages
 from adaptation.console.picture_routes import picture_routes
+from adaptation.console.policy import mark_template_scripts
 from adaptation.console.sessions import Sessions
 from adaptation.service.learner import Learner
-from exchange.addresses import parse_address
+from exchange.addresses import Address, parse_address
 from exchange.callers import Callers
 from exchange.listening import StartupError
 from exchange.tls_files import TlsFiles
@@ -32,8 +36,8 @@ _RECONNECT_WITHIN_S = 5.0
 
 
 @contextmanager
-def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFiles | None) -> Iterator[int]:
-    """The console's port while it is served. One for a process.
+def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFiles | None) -> Iterator[tuple[int, str]]:
+    """The console's port and the link that opens it, which is empty where tokens or certificates do. One for a process.
 
     Args:
         tls: of the learner's gRPC port, by which this one is served, too.
@@ -44,6 +48,7 @@ def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFil
     backstage = Backstage(learner)
     app = FastAPI(openapi_url=None)
     app.include_router(picture_routes(backstage))
+    app.include_router(page_files())
     add_pages(backstage)
     ui.run_with(
         app,
@@ -55,7 +60,15 @@ def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFil
         reconnect_timeout=_RECONNECT_WITHIN_S,
         show_welcome_message=False,
     )
-    access = Access(app, callers=callers, sessions=Sessions(callers), listen=listen, tls=tls is not None)
+    mark_template_scripts()
+    settings = learner.settings
+    token = link_token(settings.run_dir / "console-token") if callers.are_open else ""
+    access = Access(
+        app,
+        callers=callers,
+        sessions=Sessions(callers, token),
+        origins=Origins(listen, settings.console_origins),
+    )
     server = _Server(_server_config(access, tls))
     # NiceGUI looks at every object there is, and torch warns of each that it would rather not have looked at.
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
@@ -65,7 +78,9 @@ def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFil
     try:
         if not server.is_up.wait(_START_WITHIN_S):
             raise StartupError("the console did not start: the log says why; or leave --console-port out")
-        yield listener.getsockname()[1]
+        port = listener.getsockname()[1]
+        address = Address(parse_address(listen).host, port)
+        yield port, link("https" if tls else "http", address, token) if callers.are_open else ""
     finally:
         server.should_exit = True
         thread.join(_GRACE_S + 5)

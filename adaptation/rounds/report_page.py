@@ -1,8 +1,8 @@
 """A round's report as one HTML page that needs nothing beside itself."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
+from adaptation.markup import Html, tag
 from adaptation.rounds.budget import Budget
 from adaptation.rounds.evaluation import Evaluation
 from adaptation.rounds.prior import PriorRecord
@@ -10,7 +10,7 @@ from adaptation.rounds.record import AdaptationRecord
 from adaptation.rounds.report_pictures import Pictures
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 
-_STYLE = """
+_STYLE = Html("""<style>
 :root { color-scheme: light dark; --ink: #1d2330; --soft: #6b7385; --line: #dfe3ea; --paper: #fff;
   --before: #9aa5b8; --after: #2f6fed; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9f0; --soft: #98a1b3; --line: #333a48; --paper: #161a22;
@@ -31,7 +31,7 @@ th { color: var(--soft); } th:first-child, td:first-child { text-align: left; }
 i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .5em; }
 .bar { width: 34%; } .bar u { display: block; height: .45em; border-radius: 2px; text-decoration: none; }
 svg { width: 100%; height: 11rem; } svg text { fill: var(--soft); font-size: 11px; }
-"""
+</style>""")
 
 
 def report_page(
@@ -45,29 +45,30 @@ def report_page(
 ) -> str:
     """The whole page; `manifest` is the path of the release's from the page's folder."""
     parts = [
-        f"<h1>Adaptation round: {escape(network.recipe)}</h1>",
-        f"<p>The plain outputs follow {escape(network.output_prior_is)}. Seed {network.seed}.</p>",
+        tag("h1", None, f"Adaptation round: {network.recipe}"),
+        tag("p", None, f"The plain outputs follow {network.output_prior_is}. Seed {network.seed}."),
         _release(manifest),
         _facts(network, budget, evaluation),
-        "<h2>Frames: labels before and after</h2>",
+        tag("h2", None, "Frames: labels before and after"),
         *map(_frame_row, pictures),
-        "<h2>Prior: source and target</h2>",
-        _prior_table(prior),
-        "<h2>Classes</h2>",
-        _class_table(evaluation),
-        *(_curve(title, points) for title, points in histories.items()),
+        tag("h2", None, "Prior: source and target"),
+        *_prior_table(prior),
+        tag("h2", None, "Classes"),
+        *_class_table(evaluation),
+        *(part for title, points in histories.items() for part in _curve(title, points)),
     ]
-    head = f'<meta charset="utf-8"><title>Adaptation round</title><style>{_STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+    head = tag("head", None, tag("meta", {"charset": "utf-8"}), tag("title", None, "Adaptation round"), _STYLE)
+    return "<!doctype html>" + tag("html", {"lang": "en"}, head, tag("body", None, *parts)) + "\n"
 
 
-def _release(manifest: str | None) -> str:
+def _release(manifest: str | None) -> Html:
     if manifest is None:
-        return "<p>No release was built of the network.</p>"
-    return f'<p>The release that was built of it: <a href="{escape(manifest)}">{escape(manifest)}</a></p>'
+        return tag("p", None, "No release was built of the network.")
+    beside = {"href": manifest if manifest.startswith((".", "/")) else f"./{manifest}"}
+    return tag("p", None, "The release that was built of it: ", tag("a", beside, manifest))
 
 
-def _facts(network: AdaptationRecord, budget: Budget, evaluation: Evaluation) -> str:
+def _facts(network: AdaptationRecord, budget: Budget, evaluation: Evaluation) -> Html:
     before, after = evaluation.scores_before, evaluation.scores_after
     facts = []
     if before is not None and after is not None:
@@ -80,21 +81,21 @@ def _facts(network: AdaptationRecord, budget: Budget, evaluation: Evaluation) ->
         (str(network.iterations), f"iterations, {budget.rectification_iterations} of them on the head alone"),
         (network.ships, "ships"),
     ]
-    boxes = (f"<div><b>{escape(value)}</b><span>{escape(meaning)}</span></div>" for value, meaning in facts)
-    return f'<div class="facts">{"".join(boxes)}</div>'
+    boxes = (tag("div", None, tag("b", None, value), tag("span", None, meaning)) for value, meaning in facts)
+    return tag("div", {"class": "facts"}, *boxes)
 
 
-def _frame_row(pictures: Pictures) -> str:
+def _frame_row(pictures: Pictures) -> Html:
     shown = [("frame", pictures.frame), ("before", pictures.before), ("after", pictures.after)]
     if pictures.truth is not None:
         shown.append(("truth", pictures.truth))
-    figures = "".join(
-        f'<figure><img src="{url}" alt="{what}"><figcaption>{what}</figcaption></figure>' for what, url in shown
+    figures = (
+        tag("figure", None, tag("img", {"src": url, "alt": what}), tag("figcaption", None, what)) for what, url in shown
     )
-    return f'<div class="frames" title="{escape(pictures.name)}">{figures}</div>'
+    return tag("div", {"class": "frames", "title": pictures.name}, *figures)
 
 
-def _prior_table(prior: PriorRecord) -> str:
+def _prior_table(prior: PriorRecord) -> list[Html]:
     note = (
         f"Estimator: {prior.estimator}, over {prior.frames} frames worth {prior.effective_frames:.0f} independent ones;"
         f" 90 % interval over {prior.resampled}. The log ratio is shrunk by the number of independent frames."
@@ -113,10 +114,10 @@ def _prior_table(prior: PriorRecord) -> str:
         )
     ]
     heads = ["class", "source", "target", "interval", "log ratio", "source above, target below"]
-    return f"<p>{escape(note)}</p>" + _table(heads, rows)
+    return [tag("p", None, note), _table(heads, rows)]
 
 
-def _class_table(evaluation: Evaluation) -> str:
+def _class_table(evaluation: Evaluation) -> list[Html]:
     pairs = list(zip(evaluation.shares_before, evaluation.shares_after, strict=True))
     rows = [
         [_class_cell(k), f"{100 * before:.2f} %", f"{100 * after:.2f} %", _bars(before, after, max(map(max, pairs)))]
@@ -124,11 +125,11 @@ def _class_table(evaluation: Evaluation) -> str:
     ]
     shares = _table(["predicted pixels", "before", "after", "before above, after below"], rows)
     if evaluation.scores_before is None or evaluation.scores_after is None:
-        return "<p>The target has no labels to score against.</p>" + shares
+        return [tag("p", None, "The target has no labels to score against."), shares]
     after_iou, truth = evaluation.scores_after.iou, evaluation.scores_after.true_pixels
     scored = [
         [
-            escape(name),
+            name,
             _percent(before),
             _percent(after_iou[name]),
             _change(before, after_iou[name]),
@@ -137,43 +138,45 @@ def _class_table(evaluation: Evaluation) -> str:
         for name, before in evaluation.scores_before.iou.items()
     ]
     means = (evaluation.scores_before.mean_iou, evaluation.scores_after.mean_iou)
-    scored.append(["<b>mean</b>", *map(_percent, means), _change(*means), f"{sum(truth.values()):,}"])
-    return _table(["IoU", "before", "after", "change", "labelled pixels"], scored) + shares
+    scored.append([tag("b", None, "mean"), *map(_percent, means), _change(*means), f"{sum(truth.values()):,}"])
+    return [_table(["IoU", "before", "after", "change", "labelled pixels"], scored), shares]
 
 
-def _curve(title: str, points: Sequence[Mapping[str, float]]) -> str:
+def _curve(title: str, points: Sequence[Mapping[str, float]]) -> list[Html]:
     """The loss over the iterations, as a line from the left edge to the right."""
     losses = [point["loss"] for point in points]
     last, highest = points[-1]["iteration"], max(max(losses), 1e-9)
     places = " ".join(
         f"{1000 * point['iteration'] / last:.1f},{150 - 140 * point['loss'] / highest:.1f}" for point in points
     )
-    drawing = (
-        '<svg viewBox="0 0 1000 170" preserveAspectRatio="none"><line x1="0" y1="150" x2="1000" y2="150"'
-        ' stroke="var(--line)"/><polyline fill="none" stroke="var(--after)" stroke-width="2"'
-        f' vector-effect="non-scaling-stroke" points="{places}"/></svg>'
+    line = {"fill": "none", "stroke": "var(--after)", "stroke-width": "2", "vector-effect": "non-scaling-stroke"}
+    drawing = tag(
+        "svg",
+        {"viewBox": "0 0 1000 170", "preserveAspectRatio": "none"},
+        tag("line", {"x1": "0", "y1": "150", "x2": "1000", "y2": "150", "stroke": "var(--line)"}),
+        tag("polyline", {**line, "points": places}),
     )
     note = f"From {losses[0]:.3f} to {losses[-1]:.3f} in {last:.0f} iterations; the axis begins at 0."
-    return f"<h2>Loss: {escape(title)}</h2><p>{note}</p>{drawing}"
+    return [tag("h2", None, f"Loss: {title}"), tag("p", None, note), drawing]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    head = tag("tr", None, *(tag("th", None, name) for name in heads))
+    return tag("table", None, head, *(tag("tr", None, *(tag("td", None, cell) for cell in row)) for row in rows))
 
 
-def _class_cell(train_id: int) -> str:
+def _class_cell(train_id: int) -> Html:
     red, green, blue = PALETTE_RGB[train_id]
-    return f'<i style="background:rgb({red},{green},{blue})"></i>{CLASS_NAMES[train_id]}'
+    color = tag("i", {"style": f"background:rgb({red},{green},{blue})"})
+    return tag("span", None, color, CLASS_NAMES[train_id])
 
 
-def _bars(before: float, after: float, longest: float) -> str:
-    bars = "".join(
-        f'<u style="width:{100 * share / max(longest, 1e-9):.1f}%;background:var(--{which})"></u>'
+def _bars(before: float, after: float, longest: float) -> Html:
+    bars = (
+        tag("u", {"style": f"width:{100 * share / max(longest, 1e-9):.1f}%;background:var(--{which})"})
         for share, which in ((before, "before"), (after, "after"))
     )
-    return f'<div class="bar" style="width:100%">{bars}</div>'
+    return tag("div", {"class": "bar", "style": "width:100%"}, *bars)
 
 
 def _percent(share: float | None) -> str:

@@ -36,6 +36,10 @@ def learner(
     console_port: Annotated[
         int | None, _option("Port of the operator's web page, such as 8700; none if absent.")
     ] = None,
+    console_origin: Annotated[
+        list[str] | None,
+        _option("Origin of the page behind a name or a proxy, such as https://console.example.org (none); repeatable."),
+    ] = None,
     metrics: Annotated[str | None, _option("Address of /metrics (127.0.0.1:9600); '' for none.")] = None,
     ask_clicks: Annotated[int | None, _option("Ask people for so many clicks after each promoted round (0).")] = None,
     yield_file: Annotated[Path | None, _option("The --yield-file of a gateway on this machine.")] = None,
@@ -70,6 +74,7 @@ def learner(
     splits = {"split": options.pop("source_split"), "held_out": options.pop("held_out_split")}
     options["sources"] = tuple({"folder": folder, **splits} for folder in options.pop("source"))
     options["recipe_files"] = tuple(options.pop("recipe_file", ()))
+    options["console_origins"] = tuple(options.pop("console_origin", ()))
     options["rollout"] = {name: options.pop(name) for name in _ROLLOUT if name in options}
     try:
         configure_logs(as_json=log_json)
@@ -80,10 +85,11 @@ def learner(
         raise _failure(str(error)) from error
 
 
-def _announce(learner: Learner, port: int, console_port: int | None) -> None:
+def _announce(learner: Learner, port: int, console: tuple[int, str] | None) -> None:
     typer.echo(f"learning for {learner.root.url}, with the lease's epoch {learner.lease.epoch}")
-    if console_port is not None:
-        typer.echo(f"console on port {console_port}")
+    if console is not None:
+        console_port, link = console
+        typer.echo(f"console on port {console_port}: {link}" if link else f"console on port {console_port}")
     typer.echo(f"operations on port {port}")
 
 

@@ -37,8 +37,11 @@ _GRACE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | None], None]) -> None:
+def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, tuple[int, str] | None], None]) -> None:
     """Keeps a root adapted until SIGTERM or SIGINT; a round that is under way goes on with the next learner.
+
+    `on_ready` is given the learner, its port, and the console's port and link; the link is empty where tokens or
+    certificates open the console.
 
     Raises:
         StartupError: one line that says what to change.
@@ -77,9 +80,9 @@ def serve(settings: LearnerSettings, on_ready: Callable[[Learner, int, int | Non
         learner.begin()
         with (
             _port(learner, callers, CallErrors("learner", registry), tls) as port,
-            _console(learner, callers, tls) as console_port,
+            _console(learner, callers, tls) as console,
         ):
-            on_ready(learner, port, console_port)
+            on_ready(learner, port, console)
             learner.run()
 
 
@@ -141,14 +144,14 @@ def _port(learner: Learner, callers: Callers, errors: CallErrors, tls: TlsFiles 
 
 
 @contextmanager
-def _console(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[int | None]:
+def _console(learner: Learner, callers: Callers, tls: TlsFiles | None) -> Iterator[tuple[int, str] | None]:
     if learner.settings.console_listen is None:
         yield None
         return
     from adaptation.console.serving import running_console  # a web server that nobody else needs
 
-    with running_console(learner, callers, learner.settings.console_listen, tls) as port:
-        yield port
+    with running_console(learner, callers, learner.settings.console_listen, tls) as console:
+        yield console
 
 
 def _check_sources(settings: LearnerSettings) -> None:

@@ -1,10 +1,11 @@
 """How a learner is told what to do, checked once at the start."""
 
+import re
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from adaptation.gate.limits import GateLimits
 from adaptation.rounds.recipes import RECIPES, RoundConfig
@@ -15,6 +16,7 @@ from exchange.plain_words import refusal_of, refuse_control_characters
 from exchange.regions import MOST_TASKS
 
 Model = TypeVar("Model", bound=BaseModel)
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{1,5}))?/?")
 
 
 class RolloutSettings(BaseModel):
@@ -55,6 +57,8 @@ class LearnerSettings(BaseModel):
     listen: str = "127.0.0.1:8600"
     console_port: int | None = Field(default=None, ge=0, le=65535)
     """Of the operator's page, at the same address and by the same rules; None for none."""
+    console_origins: tuple[str, ...] = ()
+    """Under which browsers reach the console besides loopback and the listened host: a proxy's, or names of it."""
     metrics: str = "127.0.0.1:9600"
     """Where Prometheus reads; empty for nowhere."""
     tls_certificate: Path | None = None
@@ -84,6 +88,21 @@ class LearnerSettings(BaseModel):
     hours: float = Field(default=12.0, gt=0)
     """Of a worker's work; a round that takes longer fails."""
     rollout: RolloutSettings = RolloutSettings()
+
+    @field_validator("console_origins")
+    @classmethod
+    def _plain_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """As browsers tell them: in small letters, without the scheme's own port."""
+        told = []
+        for origin in origins:
+            found = _ORIGIN.fullmatch(origin.lower())
+            if found is None:
+                raise ValueError(f"{origin!r} is no origin: give one such as https://console.example.org:8443")
+            is_usual = found["port"] == {"http": "80", "https": "443"}[found["scheme"]]
+            told.append(
+                f"{found['scheme']}://{found['host']}{'' if is_usual or not found['port'] else ':' + found['port']}"
+            )
+        return tuple(told)
 
     @property
     def console_listen(self) -> str | None:

@@ -78,5 +78,5 @@ def deployed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def console_of(learner: LearnerProcess, scheme: str = "http") -> str:
-    found = until(lambda: re.search(r"console on port (\d+)\n", learner.said()), "the console")
+    found = until(lambda: re.search(r"console on port (\d+)\b", learner.said()), "the console")
     return f"{scheme}://127.0.0.1:{found[1]}"

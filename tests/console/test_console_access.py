@@ -1,19 +1,29 @@
 """Who gets in: sessions, tokens, names, and pages of other sites."""
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from adaptation.console.access import Access, visitor_of
+from adaptation.console.access import SESSION_COOKIE, Access, form_token_of, visitor_of
+from adaptation.console.forms import LARGEST_BYTES
+from adaptation.console.link import link, link_token
+from adaptation.console.origins import Origins
 from adaptation.console.sessions import LASTS_S, NOBODY, Sessions, Visitor, cleaned_name
+from adaptation.service.settings import LearnerSettings
+from exchange.addresses import parse_address
 from exchange.callers import Callers, NameTaken, Role
+from exchange.listening import StartupError
 from tests.clocks import Clock
+
+LINK = "the-links-token"
 
 Open = Callable[..., httpx.AsyncClient]
 
@@ -35,17 +45,22 @@ def opened(tokens: Path, clock: Clock) -> Open:
     def who(request: Request) -> PlainTextResponse:
         visitor = visitor_of(request)
         roles = ",".join(sorted(role.value for role in visitor.roles))
-        return PlainTextResponse(f"{visitor.name}:{roles}:{request.url.query}")
+        said = f"{visitor.name}:{roles}:{request.url.query}"
+        return PlainTextResponse(said, headers={"x-form": form_token_of(request)})
 
     def build(
-        token_file: Path | None = tokens, listen: str = "127.0.0.1:8700", host: str = "localhost"
+        token_file: Path | None = tokens,
+        listen: str = "127.0.0.1:8700",
+        host: str = "localhost",
+        named: tuple[str, ...] = (),
     ) -> httpx.AsyncClient:
         app = Starlette(routes=[Route("/{rest:path}", who, methods=["GET", "POST"])])
         callers = Callers(client_certificates=False, token_file=token_file, clock=clock)
-        access = Access(app, callers=callers, sessions=Sessions(callers), listen=listen, tls=False)
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(access), base_url=f"http://{host}:8700", follow_redirects=True
-        )
+        sessions, origins = Sessions(callers, LINK), Origins(listen, named)
+        access = Access(app, callers=callers, sessions=sessions, origins=origins)
+        transport, address = httpx.ASGITransport(access), f"http://{host}:8700"
+        headers = {"origin": address}
+        return httpx.AsyncClient(transport=transport, base_url=address, headers=headers, follow_redirects=True)
 
     return build
 
@@ -53,7 +68,7 @@ def opened(tokens: Path, clock: Clock) -> Open:
 def test_a_session_is_what_was_sealed_until_it_is_old(tokens: Path) -> None:
     callers = Callers(client_certificates=False, token_file=tokens)
     sessions = Sessions(callers)
-    token = callers.token("op-token")
+    token = sessions.holder("op-token")
     assert token is not None
     operator = Visitor("ann", frozenset({Role.OPERATOR}), token.shown)
     cookie = sessions.sealed("ann", token, now_s=1000)
@@ -63,7 +78,7 @@ def test_a_session_is_what_was_sealed_until_it_is_old(tokens: Path) -> None:
     assert sessions.opened(cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), now_s=1000) == NOBODY
     assert sessions.opened("", now_s=1000) == sessions.opened("é.ü", now_s=1000) == NOBODY
     _, _, rest = cookie.partition(".")
-    viewer = callers.token("view-token")
+    viewer = sessions.holder("view-token")
     assert viewer is not None
     assert sessions.opened(f"{viewer.digest}.{rest}", now_s=1000) == NOBODY
 
@@ -97,11 +112,48 @@ def test_names_are_fit_for_the_audit() -> None:
     assert len(cleaned_name("a" * 500)) == 64
 
 
-async def test_without_tokens_everybody_on_this_machine_is_an_operator(opened: Open) -> None:
+async def test_without_tokens_the_learners_link_makes_an_operator(opened: Open) -> None:
     client = opened(token_file=None)
-    assert (await client.get("/rounds")).text == "operator:annotator,operator,vehicle,viewer:"
-    named = await client.post("/name", data={"name": "ann", "next": "/rounds?x=1"})
+    refused = await client.get("/rounds")
+    assert (refused.status_code, "the link that the learner prints" in refused.text) == (401, True)
+    assert (await client.get("/?token=another")).status_code == 401
+    entered = await client.get(f"/rounds?token={LINK}")
+    assert entered.text == "operator:annotator,operator,vehicle,viewer:"
+    form = entered.headers["x-form"]
+    named = await client.post("/name", data={"name": "ann", "next": "/rounds?x=1", "form": form})
     assert named.text == "ann:annotator,operator,vehicle,viewer:x=1"
+
+
+async def test_with_tokens_the_link_of_those_without_opens_nothing(opened: Open) -> None:
+    assert (await opened().get(f"/?token={LINK}")).status_code == 401
+
+
+async def test_a_form_is_taken_from_a_page_of_the_same_session(opened: Open) -> None:
+    client, other = opened(), opened()
+    await client.get("/?token=op-token")
+    form = (await other.get("/?token=view-token")).headers["x-form"]
+    for wrong in ({}, {"form": ""}, {"form": form}):
+        refused = await client.post("/name", data={"name": "eve", **wrong})
+        assert (refused.status_code, refused.text) == (403, "This form is of another session: load its page again.\n")
+    assert (await client.get("/")).text.startswith("operator-")
+
+
+@pytest.mark.parametrize("path", ["/login", "/name"])
+async def test_a_large_form_is_refused(opened: Open, path: str) -> None:
+    client = opened()
+    await client.get("/?token=op-token")
+    large = await client.post(path, content=b"token=" + b"a" * LARGEST_BYTES)
+    assert (large.status_code, large.text) == (413, "This form is too large: send at most 4096 bytes.\n")
+    assert large.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_cookies_go_along_from_this_site_alone(opened: Open) -> None:
+    for named, secure in (((), False), (("https://localhost:8700",), True)):
+        client = opened(named=named)
+        client.headers["origin"] = "https://localhost:8700" if secure else "http://localhost:8700"
+        answer = await client.post("/login", data={"token": "op-token"}, follow_redirects=False)
+        cookie = next(value for value in answer.headers.get_list("set-cookie") if value.startswith(SESSION_COOKIE))
+        assert ("HttpOnly" in cookie, "SameSite=strict" in cookie, "Secure" in cookie) == (True, True, secure)
 
 
 async def test_a_token_is_typed_once(opened: Open) -> None:
@@ -125,7 +177,8 @@ async def test_a_link_with_a_token_sets_the_cookie_and_loses_the_token(opened: O
     assert name.startswith(f"{role}-")  # people with other tokens have other names
     assert token not in name
     assert (await client.get("/")).text == f"{name}:{role}:"
-    named = await client.post("/name", data={"name": "ann", "next": "/"})
+    form = (await client.get("/")).headers["x-form"]
+    named = await client.post("/name", data={"name": "ann", "next": "/", "form": form})
     assert named.text == f"ann:{role}:"
     assert (await client.get(f"/?token={token}")).text == f"{name}:{role}:"  # perhaps somebody else by now
 
@@ -150,18 +203,118 @@ async def test_nobody_is_sent_elsewhere(opened: Open) -> None:
         assert not answer.headers["location"].startswith(("//", "/\\"))
 
 
-async def test_other_sites_reach_nothing(opened: Open) -> None:
-    client = opened(token_file=None)
-    assert (await client.post("/", headers={"origin": "http://localhost:8700"})).status_code == 200
-    assert (await client.post("/", headers={"origin": "http://elsewhere.example"})).status_code == 403
-    assert (await opened(token_file=None, host="elsewhere.example").get("/")).status_code == 403, (
-        "a name that points here"
-    )
-    assert (await opened(token_file=None, host="[::1]").get("/")).status_code == 200
-    assert (await opened(token_file=None, listen="10.0.0.1:8700", host="learner.example").get("/")).status_code == 200
+async def test_pages_of_other_sites_reach_nothing(opened: Open) -> None:
+    client = opened()
+    await client.get("/?token=op-token")
+    assert (await client.post("/")).status_code == 200
+    for origin in ("http://elsewhere.example", "https://localhost:8700", "http://localhost:9999", "null", ""):
+        refused = await client.post("/", headers={"origin": origin})
+        assert (refused.status_code, refused.text.count("\n")) == (403, 1), origin
+        assert (await client.get("/", headers={"origin": origin})).status_code == 403, origin
+    del client.headers["origin"]
+    assert (await client.get("/")).status_code == 200
+    assert (await client.post("/")).status_code == 403, "whoever gives an order says from where"
 
 
-async def test_pages_may_ask_this_server_alone(opened: Open) -> None:
-    policy = (await opened(token_file=None).get("/")).headers["content-security-policy"]
-    assert policy.startswith("default-src 'self'")
-    assert "http" not in policy
+@pytest.mark.parametrize(
+    ("listen", "host", "knows"),
+    [
+        ("127.0.0.1:8700", "localhost", True),
+        ("127.0.0.1:8700", "127.0.0.1", True),
+        ("127.0.0.1:8700", "127.9.9.9", True),
+        ("127.0.0.1:8700", "[::1]", True),
+        ("127.0.0.1:8700", "elsewhere.example", False),
+        ("127.0.0.1:8700", "localhost.elsewhere.example", False),
+        ("127.0.0.1:8700", "10.0.0.1", False),
+        ("10.0.0.1:8700", "10.0.0.1", True),
+        ("10.0.0.1:8700", "elsewhere.example", False),
+        ("learner.example:8700", "LEARNER.example", True),
+        ("0.0.0.0:8700", "10.0.0.7", True),
+        ("[::]:8700", "[fd00::7]", True),
+        ("0.0.0.0:8700", "elsewhere.example", False),
+    ],
+)
+async def test_a_name_that_only_points_here_is_refused(opened: Open, listen: str, host: str, knows: bool) -> None:
+    """The token is right; with a session of its own such a page could give orders."""
+    answer = await opened(listen=listen, host=host).get("/?token=op-token")
+    assert answer.status_code == (200 if knows else 403)
+    assert knows or "--console-origin" in answer.text
+
+
+async def test_a_host_that_is_none_is_refused(opened: Open) -> None:
+    for host in ("", "localhost:8700@elsewhere.example", "localhost/x", "a b", "localhost:8700:1", "[::1", "::1"):
+        assert (await opened().get("/?token=op-token", headers={"host": host})).status_code == 403, host
+
+
+async def test_a_proxy_is_named_by_its_origin(opened: Open) -> None:
+    named = ("https://console.example.org",)
+    for host, origin, status in (
+        ("console.example.org", "https://console.example.org", 303),
+        ("127.0.0.1:8700", "https://console.example.org", 303),
+        ("console.example.org", "http://console.example.org", 403),
+        ("console.example.org:81", "https://console.example.org", 403),
+        ("console.example.org", "https://elsewhere.example", 403),
+    ):
+        headers = {"host": host, "origin": origin}
+        client = opened(named=named)
+        client.follow_redirects = False
+        answer = await client.post("/login", data={"token": "op-token"}, headers=headers)
+        assert answer.status_code == status, (host, origin)
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/login", "/?token=no-token"])
+async def test_every_answer_has_the_headers(opened: Open, path: str) -> None:
+    for client in (opened(), opened(host="elsewhere.example")):
+        answer = await client.get(path)
+        policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+        assert "'unsafe-inline'" not in policy["script-src"]
+        assert not any(scheme in " ".join(policy.values()) for scheme in ("http", "*", "blob:"))
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_links_token_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "console-token"
+    token = link_token(path)
+    assert (len(token), stat.S_IMODE(path.stat().st_mode), link_token(path)) == (43, 0o600, token)
+    path.chmod(0o644)
+    another = link_token(path)
+    assert (another != token, stat.S_IMODE(path.stat().st_mode)) == (True, 0o600), "others may have read it"
+    for damaged in ("", "short", "é" * 43):
+        path.write_text(damaged)
+        assert len(link_token(path)) == 43
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(token)
+    elsewhere.chmod(0o600)
+    path.unlink()
+    path.symlink_to(elsewhere)
+    assert link_token(path) != token
+    with pytest.raises(StartupError, match="choose another --run-dir"):
+        link_token(elsewhere / "console-token")
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("127.0.0.1:8700", "127.0.0.1"),
+        ("0.0.0.0:8700", "127.0.0.1"),
+        ("[::]:8700", "[::1]"),
+        ("10.0.0.1:8700", "10.0.0.1"),
+    ],
+)
+def test_the_link_leads_to_this_machine(listen: str, address: str) -> None:
+    assert link("http", parse_address(listen), "abc") == f"http://{address}:8700/?token=abc"
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [("https://Console.example.org:443/", "https://console.example.org"), ("http://[::1]:8080", "http://[::1]:8080")],
+)
+def test_origins_are_written_as_browsers_tell_them(tmp_path: Path, origin: str, told: str) -> None:
+    source = {"folder": tmp_path}
+    settings = LearnerSettings.model_validate({"root": "x", "sources": (source,), "console_origins": (origin,)})
+    assert settings.console_origins == (told,)
+    for wrong in ("console.example.org", "https://a/b", "https://", "ftp://a", "https://a:1:2", "https://*"):
+        with pytest.raises(ValidationError, match="is no origin: give one such as"):
+            LearnerSettings.model_validate({"root": "x", "sources": (source,), "console_origins": (wrong,)})

@@ -90,7 +90,9 @@ def test_every_address_of_a_learner_may_be_of_ipv6(hollow: Path, source: Path, t
     with LearnerProcess(f"file://{tmp_path}/root", source, tmp_path, *options) as learner:
         command = ["status", "--learner", f"[::1]:{learner.port}"]
         assert CliRunner().invoke(cli.app_for(command), command).exit_code == 0
-        for kind, path in (("metrics", "/metrics"), ("console", "/")):
-            (port,) = re.findall(rf"{kind} on port (\d+)", learner.said())
-            with urllib.request.urlopen(f"http://[::1]:{port}{path}", timeout=30) as answer:
+        (port,) = re.findall(r"metrics on port (\d+)", learner.said())
+        (link,) = re.findall(r"console on port \d+: (http://\[::1\]:\d+/\?token=\S+)\n", learner.said())
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        for address in (f"http://[::1]:{port}/metrics", link):
+            with browser.open(address, timeout=30) as answer:
                 assert answer.status == 200

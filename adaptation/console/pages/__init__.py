@@ -1,9 +1,5 @@
 """The pages: how the views look, and which handler of the learner's an order goes to."""
 
-from importlib import resources
-
-from nicegui import ui
-
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.audit_page import add_audit_page
 from adaptation.console.pages.frame_page import add_frame_page
@@ -20,9 +16,6 @@ from adaptation.console.pages.rounds_page import add_rounds_page
 
 
 def add_pages(backstage: Backstage) -> None:
-    files = resources.files("adaptation.console")
-    style, script = ((files / name).read_text() for name in ("style.css", "keys.js"))
-    ui.add_head_html(f"<style>{style}</style><script>{script}</script>", shared=True)
     for add in (
         add_now_page,
         add_frames_page,

@@ -1,15 +1,17 @@
 """Audit: who did what."""
 
-from html import escape
+from urllib.parse import quote
 
 from fastapi import Request
 from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import markup
 from adaptation.console.pages.shell import heading, nothing, page, show_live
 from adaptation.console.pages.words import clock
 from adaptation.console.views.audit import BACK, AuditLine, AuditView
+from adaptation.markup import tag
 
 
 def add_audit_page(backstage: Backstage) -> None:
@@ -61,17 +63,12 @@ def _line(line: AuditLine) -> None:
     chips += [line.domain] if line.domain else []
     told = [("by", line.who)]
     told += [("because" if line.failed else "why", line.why)] if line.why else []
-    head = f'<span class="strong">{escape(line.what)}</span>'
-    head += "".join(f'<span class="badge {kind}">{text}</span>' for kind, text in marks)
-    head += "".join(f'<span class="chip">{escape(text)}</span>' for text in chips)
+    head = [tag("span", {"class": "strong"}, line.what)]
+    head += [tag("span", {"class": f"badge {kind}"}, text) for kind, text in marks]
+    head += [tag("span", {"class": "chip"}, text) for text in chips]
     if line.round_id:
-        name = escape(line.round_id, quote=True)
-        head += f'<a href="/rounds/{name}">round {name}</a>'
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in (*told, *line.details)
-    )
-    ui.html(
-        f'<div class="line"><div class="between wrap"><div class="chips">{head}</div>'
-        f'<span class="soft">{clock(line.at)}</span></div><dl class="told">{facts}</dl></div>',
-        sanitize=False,
-    )
+        head.append(tag("a", {"href": f"/rounds/{quote(line.round_id)}"}, f"round {line.round_id}"))
+    facts = [tag("div", None, tag("dt", None, name), tag("dd", None, value)) for name, value in (*told, *line.details)]
+    at = tag("span", {"class": "soft"}, clock(line.at))
+    between = tag("div", {"class": "between wrap"}, tag("div", {"class": "chips"}, *head), at)
+    markup(tag("div", {"class": "line"}, between, tag("dl", {"class": "told"}, *facts)))

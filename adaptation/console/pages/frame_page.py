@@ -6,15 +6,18 @@ from fastapi import Request
 from nicegui import ui
 
 from adaptation.console.backstage import Backstage
+from adaptation.console.pages.charts import class_color
+from adaptation.console.pages.elements import local_address, markup, show_markup, styled
 from adaptation.console.pages.layers import address, layer_sliders, layers
 from adaptation.console.pages.orders import REFUSALS, in_one_line
 from adaptation.console.pages.shell import PATIENCE_S, choice, heading, not_there, nothing, page, second_heading
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.relabelling import CannotLabel
 from adaptation.console.views.frames import FrameCard, card_of
+from adaptation.markup import Html
 from adaptation.publishing.listing import list_releases
 from exchange.frames import CapturedFrame
-from exchange.label_space import CLASS_NAMES, PALETTE_RGB
+from exchange.label_space import CLASS_NAMES
 from exchange.records import RecordError
 from exchange.storage import StorageError
 
@@ -53,7 +56,7 @@ async def _neighbours(backstage: Backstage, domain: str, card: FrameCard) -> Non
     cards = list(seen.view.frames) if seen.view is not None else []
     place = next((index for index, each in enumerate(cards) if (each.shard, each.key) == (card.shard, card.key)), None)
     with ui.element("div").classes("buttons"):
-        ui.link("all frames", f"/frames?domain={domain}")
+        ui.link("all frames", local_address("/frames", domain=domain))
         if place is not None and place > 0:
             ui.link("newer", address("frame", cards[place - 1])).props('data-key=ArrowLeft title="key ←"')
         if place is not None and place + 1 < len(cards):
@@ -61,7 +64,7 @@ async def _neighbours(backstage: Backstage, domain: str, card: FrameCard) -> Non
 
 
 def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored: list[int]) -> None:
-    def show(version: int | None) -> str:
+    def show(version: int | None) -> Html:
         return layers(
             address("picture/frame", card, width=_WIDTH_PX),
             address("picture/labels", card, width=_WIDTH_PX),
@@ -72,7 +75,7 @@ def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored
 
     async def compare(version: int) -> None:
         if not version:
-            picture.set_content(show(None))
+            show_markup(picture, show(None))
             said.set_text("")
             return
         said.set_text(f"version {version} labels this frame on the learner's machine, when nobody else needs it…")
@@ -82,14 +85,14 @@ def _compare(backstage: Backstage, frame: CapturedFrame, card: FrameCard, stored
             said.set_text(in_one_line(error))
             return
         said.set_text(f"left: version {card.version}, as it answered; right: version {version}, with today's prior")
-        picture.set_content(show(version))
+        show_markup(picture, show(version))
 
     with ui.element("div").classes("controls"):
         versions = {0: "nothing else"} | {version: f"version {version}" for version in stored}
         choice("compare with", versions, 0).on_value_change(lambda event: compare(event.value))
         layer_sliders(compared=True)
     said = ui.label().classes("soft").props("role=status")
-    picture = ui.html(show(None), sanitize=False)
+    picture = markup(show(None))
 
 
 def _facts(card: FrameCard) -> None:
@@ -100,7 +103,7 @@ def _facts(card: FrameCard) -> None:
     with ui.element("div").classes("bars"):
         for train_id, share in card.classes:
             with ui.element("div").classes("bar"):
-                red, green, blue = PALETTE_RGB[train_id]
                 ui.label(CLASS_NAMES[train_id])
-                ui.element("i").style(f"background:rgb({red},{green},{blue});width:{max(100 * share, 0.5):.1f}%")
+                bar = {"background": class_color(train_id), "width": f"{max(100 * share, 0.5):.1f}%"}
+                styled(ui.element("i"), bar)
                 ui.label(percent(share, 1)).classes("soft")

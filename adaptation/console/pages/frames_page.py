@@ -7,6 +7,7 @@ from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import attributed, local_address, markup
 from adaptation.console.pages.layers import address, layer_sliders, layers
 from adaptation.console.pages.shell import choice, heading, nothing, page, say_unknown_domain, show_live
 from adaptation.console.pages.words import clock, percent
@@ -34,7 +35,7 @@ def _controls(domain: str, domains: tuple[str, ...], chosen: FrameFilter) -> Non
 
     def go(**changed: object) -> None:
         asked = {"domain": domain, "train_id": chosen.train_id, "most": chosen.most_confidence} | changed
-        ui.navigate.to("/frames?" + "&".join(f"{name}={value}" for name, value in asked.items() if value is not None))
+        ui.navigate.to(local_address("/frames", **asked))
 
     with ui.element("div").classes("controls"):
         choice("domain", domains, domain).on_value_change(lambda event: go(domain=event.value))
@@ -83,7 +84,7 @@ def _say_left_out(left_out: tuple[str, ...]) -> None:
 
 
 def _card(only: int | None, card: FrameCard) -> None:
-    with ui.element("a").classes("frame-card").props(f'href="{address("frame", card)}"'):
+    with attributed(ui.element("a").classes("frame-card"), {"href": address("frame", card)}):
         described = f"frame of {clock(card.captured_at)}: {', '.join(CLASS_NAMES[k] for k, _ in card.classes[:4])}"
         if card.unreadable:
             ui.label(f"cannot be read: {card.unreadable}").classes("warn-text small")
@@ -95,7 +96,7 @@ def _card(only: int | None, card: FrameCard) -> None:
                 described,
                 lazy=True,
             )
-            ui.html(shown, sanitize=False)
+            markup(shown)
         with ui.element("div").classes("between small"):
             ui.label(clock(card.captured_at))
             ui.label(f"version {card.version} · {percent(card.confidence, 1)}").classes("soft")

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 from fastapi import Request
 from nicegui import ui
@@ -15,10 +14,12 @@ from nicegui.events import KeyEventArguments
 from adaptation.annotation.leased_tasks import BadLabel, LeasedTask
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.charts import class_color
+from adaptation.console.pages.elements import markup, styled
 from adaptation.console.pages.orders import REFUSALS, in_one_line
 from adaptation.console.pages.shell import nothing, page
 from adaptation.console.pictures import region_picture, rgb_jpeg
 from adaptation.console.views.labels import Outlook, outlook, still_leased, why_none
+from adaptation.markup import tag
 from exchange.label_space import CLASS_NAMES
 from exchange.regions import UNSURE
 from exchange.storage import StorageError
@@ -92,7 +93,7 @@ class _Labelling:
 
     def _class_button(self, train_id: int, name: str) -> None:
         with ui.element("button").classes("class").on("click", partial(self._answer, train_id)):
-            ui.element("i").classes("dot").style(f"background:{class_color(train_id)}")
+            styled(ui.element("i").classes("dot"), {"background": class_color(train_id)})
             ui.label(name)
             with ui.element("kbd"):
                 ui.label(KEYS[train_id])
@@ -235,7 +236,7 @@ class _Labelling:
         self._picture.clear()
         with self._picture:
             described = f"a region of {shown.task.domain} that the model takes for {predicted}"
-            ui.html(f'<img src="{shown.picture}" alt="{escape(described, quote=True)}">', sanitize=False)
+            markup(tag("img", {"src": shown.picture, "alt": described}))
         self._can_answer(True)
 
     def _show_none(self, what: str, do: str) -> None:

@@ -8,6 +8,7 @@ from nicegui import ui
 from adaptation.annotation.progress import LabelProgress, TaskSummary
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import attributed, local_address
 from adaptation.console.pages.shell import (
     heading,
     nothing,
@@ -48,10 +49,10 @@ def _say_none(none: bool) -> None:
 
 
 def _progress(visitor: Visitor, progress: LabelProgress) -> None:
-    with ui.element("section").classes("card").props(f'aria-label="labels of {progress.domain}"'):
+    with attributed(ui.element("section").classes("card"), {"aria-label": f"labels of {progress.domain}"}):
         with ui.element("div").classes("between"):
             ui.label(progress.domain).classes("strong")
-            ui.link("the queue", f"/labels?domain={progress.domain}")
+            ui.link("the queue", local_address("/labels", domain=progress.domain))
         ui.label(f"{progress.clicks_used} of {progress.clicks_budget} clicks").classes("big")
         ui.linear_progress(progress.clicks_used / max(progress.clicks_budget, 1), show_value=False, size="8px")
         figures = {
@@ -78,7 +79,7 @@ def _progress(visitor: Visitor, progress: LabelProgress) -> None:
         for why in progress.failed:
             ui.label(f"no regions could be chosen: {why}").classes("warn-text small")
         if visitor.may_label and progress.clicks_left:
-            ui.link("Label regions", f"/label?domain={progress.domain}").classes("call")
+            ui.link("Label regions", local_address("/label", domain=progress.domain)).classes("call")
 
 
 def _queue(domain: str, queue: tuple[TaskSummary, ...], queued: int) -> None:

@@ -7,6 +7,7 @@ from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import attributed, local_address, markup
 from adaptation.console.pages.shell import (
     EVERY_S,
     heading,
@@ -20,6 +21,7 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import clock, gibibytes, lasted, milliseconds, percent, rate
 from adaptation.console.views.now import DomainNow, GatewayNow, NowView, RunningNow, VersionNow
 from adaptation.console.views.troubles import learner_troubles
+from adaptation.markup import tag
 from adaptation.service.learner import Learner
 
 _SPARK_W, _SPARK_H = 240, 36
@@ -77,7 +79,7 @@ def _domains(names: tuple[str, ...], live: Live[NowView]) -> None:
     if not names:
         nothing("Nothing is served yet.", "The learner writes the first serving plan from --release when it starts.")
     for place, name in enumerate(names):
-        with ui.element("section").classes("card").props(f'aria-label="domain {name}"'):
+        with attributed(ui.element("section").classes("card"), {"aria-label": f"domain {name}"}):
             _domain(name, place, live)
 
 
@@ -133,16 +135,19 @@ def _spark(curve: tuple[float | None, ...]) -> None:
         if value is not None
     )
     described = f"confidence over the last half hour, from {percent(low, 1)} to {percent(high, 1)}"
-    ui.html(
-        f'<svg class="spark" viewBox="0 0 {_SPARK_W} {_SPARK_H}" preserveAspectRatio="none" role="img"'
-        f' aria-label="{described}"><title>{described}</title><polyline points="{points}"/></svg>',
-        sanitize=False,
-    )
+    drawing = {
+        "class": "spark",
+        "viewBox": f"0 0 {_SPARK_W} {_SPARK_H}",
+        "preserveAspectRatio": "none",
+        "role": "img",
+        "aria-label": described,
+    }
+    markup(tag("svg", drawing, tag("title", None, described), tag("polyline", {"points": points})))
 
 
 def _prior(domain: str, moved: tuple[tuple[str, float], ...], frozen: bool) -> None:
     with ui.element("div").classes("chips"):
-        ui.link("prior", f"/prior?domain={domain}").classes("soft")
+        ui.link("prior", local_address("/prior", domain=domain)).classes("soft")
         if frozen:
             ui.label("frozen").classes("badge quiet")
         for name, ratio in moved:
@@ -158,7 +163,7 @@ def _gateways(names: tuple[str, ...], live: Live[NowView]) -> None:
             "Start one on any machine that reaches the root: roadshift serve --root URL --domain NAME",
         )
     for place, name in enumerate(names):
-        with ui.element("section").classes("card").props(f'aria-label="gateway {name}"'):
+        with attributed(ui.element("section").classes("card"), {"aria-label": f"gateway {name}"}):
             _gateway(name, place, live)
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from adaptation.annotation.leased_tasks import LabelError
 from adaptation.console.backstage import Backstage
+from adaptation.console.pages.elements import attributed
 from adaptation.console.sessions import Visitor
 from adaptation.service.operations import KeyUsed, TooManyWaiting
 from adaptation.service.round_state import NoSuchRound
@@ -43,7 +44,7 @@ REFUSALS = (
 async def agreed(title: str, effect: str, action: str, *, needs_why: bool = False) -> str | None:
     """Asks for the go-ahead; returns why, which may be empty, or None."""
     with ui.dialog() as dialog, ui.card().classes("ask").props("role=alertdialog") as card:
-        card.props["aria-label"] = title
+        attributed(card, {"aria-label": title})
         with ui.element("h2"):
             ui.label(title)
         ui.label(effect).classes("effect")

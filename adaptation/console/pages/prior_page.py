@@ -9,6 +9,7 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
 from adaptation.console.pages.charts import class_color, prior_options, seen_options
+from adaptation.console.pages.elements import local_address, styled
 from adaptation.console.pages.orders import agreed, given
 from adaptation.console.pages.shell import (
     PATIENCE_S,
@@ -47,7 +48,7 @@ def _render(backstage: Backstage, visitor: Visitor, asked: str, live: Live[Prior
     say_unknown_domain(asked, view.domain)
     with ui.element("div").classes("controls"):
         chosen = choice("domain", view.domains, view.domain)
-        chosen.on_value_change(lambda event: ui.navigate.to(f"/prior?domain={event.value}"))
+        chosen.on_value_change(lambda event: ui.navigate.to(local_address("/prior", domain=event.value)))
         if visitor.may_operate:
             live.part(
                 lambda view: view.frozen, lambda frozen, _: _buttons(backstage, visitor, view.domain, frozen), "buttons"
@@ -103,7 +104,7 @@ def _table(classes: tuple[ClassPrior, ...]) -> None:
             for each in classes:
                 with ui.element("tr"):
                     with ui.element("td"):
-                        ui.element("i").classes("dot").style(f"background:{class_color(each.train_id)}")
+                        styled(ui.element("i").classes("dot"), {"background": class_color(each.train_id)})
                         ui.label(each.name)
                     interval = f"{percent(each.low, 1)} to {percent(each.high, 1)}"
                     cells = percent(each.source, 1), percent(each.estimated, 1), interval

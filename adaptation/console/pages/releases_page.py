@@ -8,6 +8,7 @@ from nicegui import ui
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import attributed, styled
 from adaptation.console.pages.orders import REFUSALS, agreed, given, refused, until_closed
 from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live
 from adaptation.console.pages.words import clock
@@ -65,15 +66,14 @@ class _Releases:
 
     def _release(self, node: ReleaseNode) -> None:
         depth = min(node.depth, _DEEPEST)
-        with ui.element("details").classes("line child" if depth else "line").style(f"--depth:{depth}"):
+        with styled(ui.element("details").classes("line child" if depth else "line"), {"--depth": str(depth)}):
             with ui.element("summary"):
                 with ui.element("div").classes("between wrap"):
                     ui.label(f"version {node.version}").classes("strong")
                     with ui.element("div").classes("chips"):
                         for role in node.roles:
-                            ui.label(role.text).classes("badge good" if role.serves else "badge").props["title"] = (
-                                role.meaning
-                            )
+                            badge = ui.label(role.text).classes("badge good" if role.serves else "badge")
+                            attributed(badge, {"title": role.meaning})
                         if node.pinned:
                             ui.label("pinned").classes("badge quiet")
                         if not node.stored:
@@ -181,7 +181,7 @@ async def _where(node: ReleaseNode, domains: list[str]) -> tuple[str, bool] | No
 def _button(text: str, act: Callable[[], object], described: str, not_now: str = "") -> None:
     """`not_now` says why it cannot be pressed."""
     button = ui.button(text, on_click=act).props("outline dense no-caps").classes("small-button")
-    button.props["aria-label"] = f"{described}: {not_now}" if not_now else described
+    attributed(button, {"aria-label": f"{described}: {not_now}" if not_now else described})
     button.set_enabled(not not_now)
 
 

@@ -9,6 +9,8 @@ from nicegui import ui
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
 from adaptation.console.pages.charts import curve_options
+from adaptation.console.pages.elements import markup
+from adaptation.console.pages.layers import slider
 from adaptation.console.pages.orders import agreed, given, in_one_line
 from adaptation.console.pages.rounds_page import phase_badge
 from adaptation.console.pages.shell import (
@@ -24,6 +26,7 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import clock, lasted
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import PATH, Curve, GateRow, ReportPictures, RoundDetail, pictures_of, read_page
+from adaptation.markup import tag
 from adaptation.service.round_state import NoSuchRound, Phase, RoundId, read_round
 from exchange.records import RecordError
 from exchange.storage import StorageError
@@ -176,18 +179,19 @@ def _before_and_after(pictures: ReportPictures) -> None:
     if before is None or after is None:
         return
     with ui.element("div").classes("sees report-frames"):
-        ui.html(
-            f'<figure><div class="layers compared"><img src="{before}" alt="labels before">'
-            f'<img class="other" src="{after}" alt="labels after"><i class="split"></i></div>'
-            '<input type="range" min="0" max="100" value="50" aria-label="border between before and after"'
-            " oninput=\"this.closest('.sees').style.setProperty('--split', this.value / 100)\">"
-            "<figcaption>before, and after right of the border</figcaption></figure>",
-            sanitize=False,
+        compared = tag(
+            "div",
+            {"class": "layers compared"},
+            tag("img", {"src": before, "alt": "labels before"}),
+            tag("img", {"class": "other", "src": after, "alt": "labels after"}),
+            tag("i", {"class": "split"}),
         )
+        border = slider("split", 50, {"aria-label": "border between before and after"})
+        caption = tag("figcaption", None, "before, and after right of the border")
+        markup(tag("figure", None, compared, border, caption))
         if truth is not None:
-            ui.html(
-                f'<figure><img src="{truth}" alt="true labels"><figcaption>truth</figcaption></figure>', sanitize=False
-            )
+            shown = tag("img", {"src": truth, "alt": "true labels"})
+            markup(tag("figure", None, shown, tag("figcaption", None, "truth")))
 
 
 def _events(events: tuple[tuple[datetime, str], ...]) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
+from adaptation.console.pages.elements import attributed
 from adaptation.console.pages.orders import agreed, given, refused
 from adaptation.console.pages.shell import choice, heading, nothing, page, second_heading, show_live
 from adaptation.console.pages.words import clock
@@ -92,7 +93,7 @@ def _named(captured: dict[str, int]) -> dict[str, str]:
 
 
 def _line(line: RoundLine) -> None:
-    with ui.element("a").classes("line").props(f'href="/rounds/{line.id}"'):
+    with attributed(ui.element("a").classes("line"), {"href": f"/rounds/{line.id}"}):
         with ui.element("div").classes("between"):
             ui.label(line.domain).classes("strong")
             phase_badge(line.phase)

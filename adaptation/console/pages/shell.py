@@ -8,9 +8,10 @@ from typing import TypeVar
 from fastapi import Request
 from nicegui import ui
 
-from adaptation.console.access import visitor_of
+from adaptation.console.access import form_token_of, visitor_of
 from adaptation.console.live import Live
 from adaptation.console.look import Look, Seen
+from adaptation.console.pages.elements import attributed
 from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
 
@@ -43,7 +44,7 @@ def page(request: Request, here: str, title: str) -> Iterator[Visitor]:
         ui.link("roadshift", "/").classes("brand")
         with ui.element("nav").props('aria-label="Pages"'):
             for key, name, target in _PLACES:
-                link = ui.link(name, target).props(f'data-key={key} title="key {key}"')
+                link = attributed(ui.link(name, target), {"data-key": key, "title": f"key {key}"})
                 if target == here:
                     link.props("aria-current=page")
         _who(visitor, request)
@@ -163,7 +164,8 @@ def _who(visitor: Visitor, request: Request) -> None:
                 ui.label(visitor.name)
             ui.label(may).classes("badge" if visitor.may_operate else "badge quiet")
         with ui.element("form").props("method=post action=/name"):
-            ui.element("input").props(f"type=hidden name=next value={request.url.path}")
+            attributed(ui.element("input").props("type=hidden name=next"), {"value": request.url.path})
+            attributed(ui.element("input").props("type=hidden name=form"), {"value": form_token_of(request)})
             ui.label("Your name, for the audit").props("id=who-name")
             ui.element("input").props("name=name maxlength=64 required aria-labelledby=who-name autocomplete=nickname")
             with ui.element("button"):

@@ -8,3 +8,8 @@ addEventListener("keydown", (event) => {
     place.click();
   }
 });
+// Sliders set how much is seen of what lies over a frame, without a word to the server.
+addEventListener("input", (event) => {
+  const { sets } = event.target.dataset;
+  if (sets) event.target.closest(".sees").style.setProperty(`--${sets}`, event.target.value / 100);
+});
