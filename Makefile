@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
-DEBIAN_PACKAGES := libprotobuf-dev protobuf-compiler protobuf-compiler-grpc chromium libatomic1 prometheus prometheus-alertmanager
+DEBIAN_PACKAGES := libprotobuf-dev protobuf-compiler protobuf-compiler-grpc chromium curl libatomic1 libpython3.11 prometheus prometheus-alertmanager
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo demo-short serve setup setup-system check format proto test clean

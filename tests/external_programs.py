@@ -1,5 +1,6 @@
 """External programs and files that tests use, and the Debian packages that `make setup-system` installs for them."""
 
+import ctypes
 import shutil
 from pathlib import Path
 from types import MappingProxyType
@@ -12,22 +13,38 @@ PACKAGES = MappingProxyType(
         "/usr/include/google/protobuf/timestamp.proto": "libprotobuf-dev",  # protoc's includes
         "grpc_cpp_plugin": "protobuf-compiler-grpc",
         "chromium": "chromium",
-        "/usr/lib/x86_64-linux-gnu/libatomic.so.1": "libatomic1",  # the driver that Playwright brings
+        "curl": "curl",  # a line that `serve` says to try
+        "libatomic.so.1": "libatomic1",  # the driver that Playwright brings
+        "libpython3.11.so.1.0": "libpython3.11",  # Triton's stub, where Python itself is linked without it
         "prometheus": "prometheus",
         "promtool": "prometheus",
         "prometheus-alertmanager": "prometheus-alertmanager",
         "amtool": "prometheus-alertmanager",
     }
 )
-"""Package of each program, or of each file by its absolute path."""
+"""Package of each program, of each library, and of each file by its absolute path."""
 
 ESSENTIAL = frozenset({"bash", "sh", "unshare"})
 """Programs of Debian's essential packages, which every system has."""
+FROM_PYTHON = frozenset({"weed"})
+"""Programs that Python packages bring: pyproject.toml names these."""
 
 
 def missing(*names: str) -> list[str]:
-    """Return those of the programs and files that this machine lacks."""
-    return [name for name in names if not (Path(name).exists() if name.startswith("/") else shutil.which(name))]
+    """Return those of the programs, libraries and files that this machine lacks."""
+    return [name for name in names if not _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    if name.startswith("/"):
+        return Path(name).exists()
+    if ".so." in name:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            return False
+        return True
+    return shutil.which(name) is not None
 
 
 def reason(lacking: list[str]) -> str:

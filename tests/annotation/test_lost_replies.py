@@ -7,6 +7,7 @@ from adaptation.annotation.desk import LabelDesk
 from exchange.storage import StorageRoot, open_root
 from exchange.storage.disk import DiskBackend
 from exchange.storage.objects import Condition, StorageUnavailable
+from exchange.storage.root_location import RootLocation
 from tests.annotation.asked_regions import ROAD, asked_frame, leave_batch
 
 
@@ -30,7 +31,7 @@ def test_a_region_whose_lease_was_not_confirmed_is_not_leased_to_nobody(tmp_path
     ben = LabelDesk(open_root(url))
     backend = ReplyLost(tmp_path, 5.0, joined_before=True)
     backend.meanwhile = lambda: ben.lease("ben")
-    desk = LabelDesk(StorageRoot(url, backend, 5.0))
+    desk = LabelDesk(StorageRoot(RootLocation.parse(url), backend, 5.0))
     task = desk.lease("anna")
     assert task is not None
     assert task.id.endswith(".0")

@@ -49,7 +49,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Playwright has a loop of its own while it is there, beside which asynchronous tests cannot run."""
-    require("chromium", "/usr/lib/x86_64-linux-gnu/libatomic.so.1")
+    require("chromium", "libatomic.so.1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser
