@@ -18,45 +18,45 @@ COMMANDS = {
     "fleet": ("clients.cli", "fleet", "Drive simulated vehicles against a gateway."),
     "demo": ("clients.demo_cli", "demo", "The whole story: a simulated fleet is served and adapted to dusk."),
     "simulate": ("clients.cli", "simulate", "Drive through the simulated city and write labelled frames."),
-    "train-source": ("adaptation.cli", "train_source", "Train a network on labelled source data."),
-    "evaluate": ("adaptation.cli", "evaluate", "Score a network on labelled frames, class by class."),
-    "adapt": ("adaptation.cli", "adapt", "Adapt a network to a folder of unlabelled frames."),
+    "train-source": ("adaptation.cli.learning_commands", "train_source", "Train a network on labelled source data."),
+    "evaluate": ("adaptation.cli.learning_commands", "evaluate", "Score a network on labelled frames, class by class."),
+    "adapt": ("adaptation.cli.learning_commands", "adapt", "Adapt a network to a folder of unlabelled frames."),
     "select-regions": (
-        "adaptation.rounds.region_commands",
+        "adaptation.cli.region_commands",
         "select_regions",
         "Ask people for the labels that teach most.",
     ),
-    "import-checkpoint": ("adaptation.cli", "import_checkpoint", "Read an official HRDA checkpoint."),
-    "export": ("adaptation.export.commands", "export", "Build a release: weights, engine and manifest."),
+    "import-checkpoint": ("adaptation.cli.learning_commands", "import_checkpoint", "Read an official HRDA checkpoint."),
+    "export": ("adaptation.cli.export_commands", "export", "Build a release: weights, engine and manifest."),
     "round": ("clients.operations_cli", "round_commands", "Start, watch and cancel rounds of adaptation."),
     "trigger": ("clients.operations_cli", "trigger_commands", "When rounds start by themselves."),
     "labels": ("clients.annotation_cli", "label_commands", "Regions that people label: ask, progress, out and back."),
-    "learner": ("adaptation.service.commands", "learner", "Keep a fleet adapted: priors, rounds, rollouts."),
+    "learner": ("adaptation.cli.learner_commands", "learner", "Keep a fleet adapted: priors, rounds, rollouts."),
     "prior": (
-        "adaptation.live_prior.commands",
+        "adaptation.cli.prior_commands",
         "prior",
         "Show, freeze or reset the domains' live priors.",
     ),
     "release": (
-        "adaptation.publishing.release_commands",
+        "adaptation.cli.release_commands",
         "release",
         "Add, list, promote, pin and collect a root's releases.",
     ),
-    "audit": ("adaptation.publishing.audit_command", "audit", "Show who did what, when and why."),
-    "rollback": ("adaptation.publishing.plan_commands", "rollback", "Serve the previous release again."),
+    "audit": ("adaptation.cli.audit_command", "audit", "Show who did what, when and why."),
+    "rollback": ("adaptation.cli.plan_commands", "rollback", "Serve the previous release again."),
     "reset": (
-        "adaptation.publishing.plan_commands",
+        "adaptation.cli.plan_commands",
         "reset_domain",
         "Go back to the release that adaptation began with.",
     ),
     "repair": (
-        "adaptation.publishing.repairing",
+        "adaptation.cli.repair_command",
         "repair",
         "Write a root's lease, ledger and serving plan anew where they are damaged.",
     ),
-    "erase": ("adaptation.erasure", "erase", "Erase one vehicle's frames from a storage root."),
-    "parity": ("adaptation.export.commands", "parity", "Compare a release's engine with the torch reference."),
-    "gate": ("adaptation.gate.commands", "gate", "Say whether a release may take another one's place."),
+    "erase": ("adaptation.cli.erase_command", "erase", "Erase one vehicle's frames from a storage root."),
+    "parity": ("adaptation.cli.export_commands", "parity", "Compare a release's engine with the torch reference."),
+    "gate": ("adaptation.cli.gate_commands", "gate", "Say whether a release may take another one's place."),
 }
 
 _TRAININGS = ("train-source", "adapt")
@@ -88,7 +88,7 @@ def _load(module_name: str, attribute: str) -> Callable[..., None] | typer.Typer
 
 def main() -> None:
     if set(sys.argv[1:2]) & set(_TRAININGS):
-        from adaptation.kept_memory import keep_freed_memory
+        from adaptation.learning.kept_memory import keep_freed_memory
 
         keep_freed_memory()
     keep_openmp_within_quota()

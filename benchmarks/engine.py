@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import torch
 
-from adaptation.data.normalization import normalize
-from adaptation.export.build_openvino import build_openvino
-from adaptation.export.engines import cpu_has_bf16, open_openvino
-from adaptation.export.graph import FrameGraph, for_inference
-from adaptation.networks.checkpoints import load_network
-from adaptation.networks.hrda import HRDA, build_hrda
-from adaptation.networks.imagenet import load_imagenet_weights
+from adaptation.learning.export.build_openvino import build_openvino
+from adaptation.learning.export.engines import cpu_has_bf16, open_openvino
+from adaptation.learning.export.graph import FrameGraph, for_inference
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.imagenet import load_imagenet_weights
+from adaptation.learning.networks.normalization import normalize
 from benchmarks.engine_figures import (
     EQUAL,
     FRAMES_PER_S,
@@ -39,7 +39,7 @@ from benchmarks.engine_figures import (
 )
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from exchange.networks import WindowConfig, whole_frame_windows
-from exchange.releases import read_manifest
+from exchange.registry.releases import read_manifest
 from exchange.usable_cpus import usable_cpus
 from server.settings import STARTER_RELEASE
 

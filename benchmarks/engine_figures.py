@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from adaptation.export.graph import FrameGraph
-from adaptation.export.loaded_engine import LoadedEngine
-from adaptation.networks.hrda import HRDA
+from adaptation.learning.export.graph import FrameGraph
+from adaptation.learning.export.loaded_engine import LoadedEngine
+from adaptation.learning.networks.hrda import HRDA
 from benchmarks.report import Row
-from clients.simulated_city import SimulatedDrive
+from clients.simulation.city import SimulatedDrive
 from exchange.networks import WindowConfig
 
 SEED = 0

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from adaptation.export.build_tensorrt import PLAN_NAME, build_tensorrt
-from adaptation.export.build_torch import COMPILED_NAME, build_torch
-from adaptation.export.gpu_engines import open_compiled, open_plan, replayed
-from adaptation.export.graph import FrameGraph, for_inference, reference_graph
-from adaptation.export.loaded_engine import Arrays, LoadedEngine
-from adaptation.networks.hrda import HRDA, build_hrda
+from adaptation.learning.export.build_tensorrt import PLAN_NAME, build_tensorrt
+from adaptation.learning.export.build_torch import COMPILED_NAME, build_torch
+from adaptation.learning.export.gpu_engines import open_compiled, open_plan, replayed
+from adaptation.learning.export.graph import FrameGraph, for_inference, reference_graph
+from adaptation.learning.export.loaded_engine import Arrays, LoadedEngine
+from adaptation.learning.networks.hrda import HRDA, build_hrda
 from benchmarks.engine_figures import (
     SEED,
     Absent,

@@ -19,19 +19,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptation.gate.limits import GateLimits
-from adaptation.rounds.recipes import cpu_quick
-from adaptation.service.job import Job, Source
-from adaptation.service.round_files import JOB_FILE, TARGET_FOLDER, write_whole
-from adaptation.service.worker_process import WorkerProcess
+from adaptation.control.rounds.worker_process import WorkerProcess
 from benchmarks.report import RESULTS, Row, print_table, write_report
 from benchmarks.serving.known_frames import KnownFrame, label_frames
 from benchmarks.serving.load import Load, Measurement, measure
 from benchmarks.serving.servers import ServerError, gateway
 from benchmarks.serving.targets import GatewayTarget
-from clients.rendered_frames import render_drives
-from clients.simulated_city.cityscapes_writer import write_cityscapes
-from exchange.releases import read_manifest
+from clients.simulation.city.cityscapes_writer import write_cityscapes
+from clients.simulation.rendered_frames import render_drives
+from exchange.jobs.job import Job, Source
+from exchange.jobs.limits import GateLimits
+from exchange.jobs.recipes import cpu_quick
+from exchange.jobs.round_files import JOB_FILE, TARGET_FOLDER, write_whole
+from exchange.registry.releases import read_manifest
 from server.settings import STARTER_RELEASE
 
 NO_ROUND, AS_THE_LEARNER, PRIORITY_ONLY, ANY_PROCESS = "no round", "frozen and idle", "idle only", "like any process"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from adaptation.region_selection import Selection, region_scores, regions_per_round, select_regions
+from adaptation.learning.methods.ripu import Selection, region_scores, regions_per_round, select_regions
 from benchmarks.report import Row, print_table, write_report
 
 SIZES_HW = ((128, 256), (256, 512), (512, 1024))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks.report import Row, print_table, write_report
-from clients.simulated_city import DOMAINS, SimulatedDrive
+from clients.simulation.city import DOMAINS, SimulatedDrive
 from exchange.label_space import CLASS_NAMES, NUM_CLASSES
 
 SIZE_HW = (512, 1024)

@@ -7,7 +7,7 @@ from roadshift.v1 import annotation_pb2 as pb
 from roadshift.v1 import annotation_pb2_grpc as pb_grpc
 
 from clients.learner_connection import LearnerConnection
-from exchange.calling import Connection
+from exchange.net.calling import Connection
 
 UNSURE = 255
 

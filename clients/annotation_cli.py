@@ -22,14 +22,14 @@ from clients.annotation_files.importing import Form, Meant, moment_of, read_answ
 from clients.annotation_files.refusals import FileRefused, Refusal, some_of
 from clients.client import RequestFailed
 from clients.operations import DEFAULT_LEARNER
-from exchange.audit import AuditEntry, audited, user_at_host
-from exchange.calling import Connection
-from exchange.locations import DomainName
+from exchange.net.calling import Connection
 from exchange.plain_words import counted
-from exchange.records import RecordError
-from exchange.region_batches import NoSuchBatch, drop_batch, read_batches
-from exchange.regions import Annotator
+from exchange.regions.batches import NoSuchBatch, drop_batch, read_batches
+from exchange.regions.tasks import Annotator
+from exchange.registry.audit import AuditEntry, audited, user_at_host
 from exchange.storage import StorageError, open_known_root
+from exchange.storage.locations import DomainName
+from exchange.storage.records import RecordError
 
 label_commands = typer.Typer(no_args_is_help=True, help="Regions that people label: ask, see how far, out and back.")
 

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clients.client import Connection, FrameSettings, RoadshiftClient
-from clients.fleet_plan import FleetPlan, fleet_progress, fleet_table
 from clients.gateway_status import GatewayStatus, ask_gateway
 from clients.operations_cli import learner_status
 from clients.segment_files import segment_files
-from clients.simulated_city import DOMAINS
-from clients.simulated_city.cityscapes_writer import city_name, write_cityscapes
-from clients.simulated_city.drive import check_drive
+from clients.simulation.city import DOMAINS
+from clients.simulation.city.cityscapes_writer import city_name, write_cityscapes
+from clients.simulation.city.drive import check_drive
+from clients.simulation.fleet_plan import FleetPlan, fleet_progress, fleet_table
 from exchange.plain_words import counted
 
 FRAMES_PER_DRIVE = 20

@@ -13,15 +13,15 @@ import typer
 from rich.console import Console
 
 from clients.client import RequestFailed
-from clients.demo import drive_and_show
+from clients.demo.chapters import SMALL, WHOLE, Story
+from clients.demo.journal import SHOWN_IOU, Journal
+from clients.demo.short import drive_and_show
+from clients.demo.tables import class_table, stages, timeline_lines
+from clients.demo.timeline_picture import draw_story
 from clients.own_processes import DemoError
-from clients.story.chapters import SMALL, WHOLE, Story
-from clients.story.journal import SHOWN_IOU, Journal
-from clients.story.tables import class_table, stages, timeline_lines
-from clients.story.timeline_picture import draw_story
-from exchange.ledger import read_ledger
-from exchange.records import RecordError
+from exchange.registry import read_ledger
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 _MARKER = ".roadshift-demo"
 _WINDOW = 36

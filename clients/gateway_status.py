@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clients.client import Connection, RequestFailed, RoadshiftClient
-from exchange.addresses import AddressError, parse_address
-from exchange.proxies import hint_for_url, open_url
+from exchange.net.addresses import AddressError, parse_address
+from exchange.net.proxies import hint_for_url, open_url
 
 _TIMEOUT_S = 5.0
 Labels = Mapping[str, str]

@@ -6,7 +6,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from clients.client import RequestFailed
-from exchange.calling import Connection, call_details
+from exchange.net.calling import Connection, call_details
 
 _TIMEOUT_S = 30.0
 Answer = TypeVar("Answer")

@@ -10,7 +10,7 @@ from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
 from clients.client import RequestFailed
 from clients.learner_connection import LearnerConnection
-from exchange.calling import Connection
+from exchange.net.calling import Connection
 
 DEFAULT_LEARNER = "127.0.0.1:8600"
 FINAL_PHASES = frozenset(

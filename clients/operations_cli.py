@@ -13,7 +13,7 @@ from roadshift.v1 import operations_pb2 as pb
 
 from clients.client import RequestFailed
 from clients.operations import DEFAULT_LEARNER, FINAL_PHASES, OperationsClient, phase_name
-from exchange.calling import Connection
+from exchange.net.calling import Connection
 
 round_commands = typer.Typer(no_args_is_help=True, help="Start, watch and cancel rounds of adaptation.")
 trigger_commands = typer.Typer(no_args_is_help=True, help="When rounds start by themselves.")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from exchange.logs import fatal_in
+from exchange.net.logs import fatal_in
 
 ROADSHIFT = str(Path(sys.executable).with_name("roadshift"))
 GATEWAY_READY = re.compile(r"serving on port (\d+)")

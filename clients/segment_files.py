@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from clients.client import RequestFailed, RoadshiftClient, SegmentResult
-from exchange.file_names import namesakes
+from exchange.images.file_names import namesakes
 from exchange.images.frames import decode_file
 from exchange.images.labels import LabelImageError
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from exchange.addresses import parse_address
-from exchange.listening import StartupError
-from exchange.locations import AUDIT, ERASURES, FRAMES, GATEWAYS, PRESENCE, PRIORS, REGIONS, RELEASES, ROUNDS
-from exchange.unreadable_objects import UnreadableObjects
+from exchange.net.addresses import parse_address
+from exchange.net.listening import StartupError
+from exchange.storage.locations import AUDIT, ERASURES, FRAMES, GATEWAYS, PRESENCE, PRIORS, REGIONS, RELEASES, ROUNDS
+from exchange.storage.unreadable_objects import UnreadableObjects
 
 _FOLDERS = (AUDIT, ERASURES, FRAMES, GATEWAYS, PRESENCE, PRIORS, REGIONS, RELEASES, ROUNDS)
 

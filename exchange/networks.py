@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from exchange.records import Record
+from exchange.storage.records import Record
 
 Encoder = Literal[
     "mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5", "mit_custom", "resnet101_v1c", "efficientnet_lite0"
@@ -16,7 +16,7 @@ class NetworkConfig(Record):
     """One HRDA network (Hoyer et al., ECCV 2022): an encoder, a head and how the detail branch is attached.
 
     `dims` holds what differs from the encoder's and head's published sizes, by the names of
-    `adaptation.networks.hrda.build_hrda`; for `mit_custom` it must name the sizes of every stage.
+    `adaptation.learning.networks.hrda.build_hrda`; for `mit_custom` it must name the sizes of every stage.
     """
 
     encoder: Encoder

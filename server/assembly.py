@@ -15,34 +15,34 @@ from grpc_reflection.v1alpha import reflection
 from roadshift.v1 import segmentation_pb2, segmentation_pb2_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from exchange.call_errors import CallErrors
-from exchange.engine_busy import EngineBusyWriter
-from exchange.gateways import VersionHealth
-from exchange.listening import StartupError, check_free, open_port
+from exchange.fleet.engine_busy import EngineBusyWriter
+from exchange.fleet.gateways import VersionHealth
 from exchange.metrics_port import serve_metrics
+from exchange.net.call_errors import CallErrors
+from exchange.net.listening import StartupError, check_free, open_port
 from exchange.storage import StorageRoot
+from server.admission import Admission
 from server.background_call import in_background
-from server.candidates import Candidates
 from server.capture.heartbeat_writer import Vitals
 from server.capture.root_link import RootLink, RootSettings
 from server.engine_start import StartedEngine, started_engine
 from server.gateway.access import Access
-from server.gateway.admission import Admission
 from server.gateway.frame_handler import FrameHandler
 from server.gateway.health import HealthReport
 from server.gateway.kserve_servicer import KserveServicer
 from server.gateway.listening import new_server
 from server.gateway.open_streams import OpenStreams
 from server.gateway.segmentation_servicer import SegmentationServicer
-from server.local_releases import LocalReleases
 from server.metrics import GatewayMetrics, GatewayState
-from server.plan_follower import PlanFollower, present_plan
-from server.rollout import Rollout
+from server.rollout.candidates import Candidates
+from server.rollout.local_releases import LocalReleases
+from server.rollout.plan_follower import PlanFollower, present_plan
+from server.rollout.rollout import Rollout
+from server.rollout.shadow_copies import ShadowCopies
+from server.rollout.version_counts import VersionCounts
 from server.routing import Router, ServingPlan
 from server.settings import GatewaySettings
-from server.shadow_copies import ShadowCopies
 from server.tracing import Tracing, start_tracing
-from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 _SERVICES = (

@@ -11,8 +11,8 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from exchange.listening import StartupError
-from exchange.logs import LOG_JSON_HELP, configure_logs, logs_json, tell_fatal
+from exchange.net.listening import StartupError
+from exchange.net.logs import LOG_JSON_HELP, configure_logs, logs_json, tell_fatal
 from exchange.plain_words import refusal_of
 from server import assembly
 from server.errors import InvalidRequest

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exchange.addresses import AddressError, grpc_target
-from exchange.listening import StartupError
-from exchange.records import RecordError
-from exchange.releases import Manifest, ReleaseError, read_manifest, verify_release
-from exchange.serving_plan import ServingPlan
+from exchange.net.addresses import AddressError, grpc_target
+from exchange.net.listening import StartupError
+from exchange.plan.serving_plan import ServingPlan
+from exchange.registry.releases import Manifest, ReleaseError, read_manifest, verify_release
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 from server.background_call import in_background
 from server.cannot_load import CannotLoad
-from server.local_releases import LocalReleases
+from server.rollout.local_releases import LocalReleases
 from server.segmenter import FakeSegmenter, Segmenter
 from server.settings import GatewaySettings
 

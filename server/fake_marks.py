@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
-from exchange.releases import MANIFEST_NAME, file_sha256, hash_files
+from exchange.registry.releases import MANIFEST_NAME, file_sha256, hash_files
 
 _TILE, _SQUARE = 32, 4
 

@@ -8,16 +8,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from exchange.call_bounds import Refused
-from exchange.gateways import VersionHealth
+from exchange.fleet.gateways import VersionHealth
 from exchange.images.frames import ImageFormat
 from exchange.label_space import CLASS_NAMES
 from exchange.metrics_port import disk_families, unreadable_family
-from exchange.unreadable_objects import UnreadableObjects
+from exchange.net.call_bounds import Refused
+from exchange.storage.unreadable_objects import UnreadableObjects
+from server.admission import Admission
 from server.capture.heartbeat_writer import Vitals
 from server.errors import ServingError
-from server.gateway.admission import Admission
-from server.gateway.frames import FrameAnswer, StageSeconds
+from server.frames.frames import FrameAnswer, StageSeconds
 from server.routing import DEFAULT_DOMAIN, Route, Router
 from server.segmenter import Segmenter
 

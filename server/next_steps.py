@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from exchange.addresses import Address, parse_address
+from exchange.net.addresses import Address, parse_address
 from server.settings import GatewaySettings
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from exchange.proxies import channel_options
+from exchange.net.proxies import channel_options
 from server.tracing import TRACE_METADATA, FrameTrace
 
 _PREFIX = "roadshift."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
-from exchange.serving_plan import NO_PRIOR_ID
+from exchange.plan.serving_plan import NO_PRIOR_ID
 from server.errors import InvalidRequest
 
 DEFAULT_DOMAIN = "default"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.releases import read_manifest
+from exchange.registry.releases import read_manifest
 from server.cannot_load import CannotLoad
 from server.errors import ServingError, VersionUnavailable
 from server.fake_marks import mark_of, marked

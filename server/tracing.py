@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
-from exchange.listening import StartupError
+from exchange.net.listening import StartupError
 
 TRACE_METADATA: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("trace metadata", default=())
 """For calls that belong to the present stage, so that whoever is called can trace on; empty where nothing is traced."""

@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from exchange.lease import holding
-from exchange.ledger import publish
-from exchange.serving_plan import DomainPlan, PlanContent, change_plan
+from exchange.plan.lease import holding
+from exchange.plan.serving_plan import DomainPlan, PlanContent, change_plan
+from exchange.registry import publish
 from exchange.storage import StorageRoot
 from tests.releases import make_release
 

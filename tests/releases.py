@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.releases import Manifest, hash_files, write_manifest
+from exchange.registry.releases import Manifest, hash_files, write_manifest
 
 
 def make_release(folder: Path, weights: bytes = b"weights") -> Path:

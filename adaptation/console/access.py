@@ -19,8 +19,8 @@ from adaptation.console.forms import LARGEST_BYTES, FormTooLarge, read_form
 from adaptation.console.origins import Origins
 from adaptation.console.policy import NONCE, headers_with, new_nonce
 from adaptation.console.sessions import LASTS_S, Sessions, Visitor, cleaned_name
-from adaptation.markup import tag
-from exchange.callers import Callers
+from exchange.markup import tag
+from exchange.net.callers import Callers
 
 SESSION_COOKIE, NAME_COOKIE = "roadshift_session", "roadshift_name"
 COMMON_NAMES = "common_names"

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from adaptation.annotation.desk import LabelDesk
 from adaptation.console.left_lying import LeftLying
 from adaptation.console.look import Look
 from adaptation.console.relabelling import MOST_WAITING, Relabelling
@@ -19,7 +18,8 @@ from adaptation.console.views.prior import PriorView, prior_view
 from adaptation.console.views.reading import Reading
 from adaptation.console.views.releases import ReleasesView, releases_view
 from adaptation.console.views.rounds import RoundDetail, RoundsView, round_detail, rounds_view
-from adaptation.service.learner import Learner
+from adaptation.control.labeling.desk import LabelDesk
+from adaptation.control.learner.learner import Learner
 from exchange.storage import open_root
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 
-from adaptation.annotation.leased_tasks import LeasedTask
+from adaptation.control.labeling.leased_tasks import LeasedTask
 
 _MOST_KEPT = 256
 

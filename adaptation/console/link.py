@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from urllib.parse import urlencode
 
-from exchange.addresses import Address
-from exchange.listening import StartupError
+from exchange.net.addresses import Address
+from exchange.net.listening import StartupError
 
 _TOKEN_BYTES = 32
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from adaptation.service.round_state import NoSuchRound
-from exchange.records import RecordError
-from exchange.releases import ReleaseError
+from adaptation.control.rounds.round_state import NoSuchRound
+from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 View = TypeVar("View")
 EVERY_S = 0.9

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from starlette.requests import HTTPConnection
 
-from exchange.addresses import Address, parse_address
+from exchange.net.addresses import Address, parse_address
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?")
 _HARMLESS = frozenset({"GET", "HEAD"})

@@ -8,12 +8,12 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from adaptation.console import pictures
 from adaptation.console.backstage import Backstage
 from adaptation.console.relabelling import CannotLabel
-from exchange.frames import CapturedFrame
+from exchange.fleet.frames import CapturedFrame
 from exchange.images.labels import LabelImageError
 from exchange.label_space import NUM_CLASSES
-from exchange.records import RecordError
-from exchange.releases import ReleaseError
+from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 NOT_KEPT = {"cache-control": "no-store"}
 """A vehicle may be erased: no browser keeps its frames."""

@@ -9,9 +9,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from adaptation.annotation.surroundings import Surroundings
-from adaptation.data.captured_images import decode_rgb
-from exchange.frames import CapturedFrame
+from adaptation.control.labeling.surroundings import Surroundings
+from exchange.fleet.captured_images import decode_rgb
+from exchange.fleet.frames import CapturedFrame
 from exchange.images.labels import decode_index_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES, PALETTE_RGB
 

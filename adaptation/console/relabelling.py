@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from adaptation.console.relabel_worker import Message, read_message, write_message
-from adaptation.data.captured_images import decode_rgb
-from exchange.frames import CapturedFrame
+from adaptation.learning.workers.relabel_worker import Message, read_message, write_message
+from exchange.fleet.captured_images import decode_rgb
+from exchange.fleet.frames import CapturedFrame
 from exchange.label_space import NUM_CLASSES
-from exchange.ledger import fetch_release
-from exchange.serving_plan import read_plan
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import fetch_release
 from exchange.storage import StorageRoot
 
 MOST_KEPT = 64
@@ -107,7 +107,7 @@ class _Worker:
     def __init__(self, release: Path, version: int) -> None:
         """Raises CannotLabel where the engine does not load here."""
         self.version = version
-        command = [sys.executable, "-m", "adaptation.console.relabel_worker", str(release), str(os.getpid())]
+        command = [sys.executable, "-m", "adaptation.learning.workers.relabel_worker", str(release), str(os.getpid())]
         self._process = subprocess.Popen(  # noqa: S603 - this program's own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )

@@ -24,11 +24,11 @@ from adaptation.console.pages import add_pages
 from adaptation.console.picture_routes import picture_routes
 from adaptation.console.policy import mark_template_scripts
 from adaptation.console.sessions import Sessions
-from adaptation.service.learner import Learner
-from exchange.addresses import Address, parse_address
-from exchange.callers import Callers
-from exchange.listening import StartupError
-from exchange.tls_files import TlsFiles
+from adaptation.control.learner.learner import Learner
+from exchange.net.addresses import Address, parse_address
+from exchange.net.callers import Callers
+from exchange.net.listening import StartupError
+from exchange.net.tls_files import TlsFiles
 
 _GRACE_S = 1
 _START_WITHIN_S = 30.0

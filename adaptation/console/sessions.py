@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from exchange.callers import Callers, Role, Token, told
+from exchange.net.callers import Callers, Role, Token, told
 
 LASTS_S = 12 * 3600
 LONGEST_NAME = 64

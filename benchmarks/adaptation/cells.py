@@ -12,29 +12,29 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from adaptation.data.class_statistics import count_classes
-from adaptation.data.data_choice import DataChoice
-from adaptation.data.labelled_frames import LabelledFrame, read_labels
-from adaptation.evaluation.evaluate import FrameLabeller, confusion_over, open_labeller, spread
-from adaptation.evaluation.scores import Scores, score
-from adaptation.label_shift import prior_log_ratio
-from adaptation.networks.checkpoints import WEIGHTS_FILE
-from adaptation.rounds.learning import Numbers
-from adaptation.rounds.prior import NamedImage, PriorRecord, measure_prior
-from adaptation.rounds.recipes import RoundConfig
-from adaptation.rounds.region_requests import RegionBudget, answer_from_truth, request_regions
-from adaptation.rounds.run import adapt
-from adaptation.rounds.start import open_start
-from adaptation.rounds.work import Round
-from adaptation.source_training.processes import join_processes
-from adaptation.source_training.recipes import TrainingConfig
-from adaptation.source_training.record import RECORD_NAME
-from adaptation.source_training.source_data import open_source_data
-from adaptation.source_training.start import starting_network
-from adaptation.source_training.train import Run, SourceTraining, train
+from adaptation.learning.data.class_statistics import count_classes
+from adaptation.learning.data.data_choice import DataChoice
+from adaptation.learning.data.labelled_frames import LabelledFrame, read_labels
+from adaptation.learning.evaluation.evaluate import FrameLabeller, confusion_over, open_labeller, spread
+from adaptation.learning.evaluation.scores import Scores, score
+from adaptation.learning.methods.label_shift import prior_log_ratio
+from adaptation.learning.networks.checkpoints import WEIGHTS_FILE
+from adaptation.learning.rounds.learning import Numbers
+from adaptation.learning.rounds.prior import NamedImage, PriorRecord, measure_prior
+from adaptation.learning.rounds.region_requests import RegionBudget, answer_from_truth, request_regions
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.start import open_start
+from adaptation.learning.rounds.work import Round
+from adaptation.learning.training.processes import join_processes
+from adaptation.learning.training.recipes import TrainingConfig
+from adaptation.learning.training.record import RECORD_NAME
+from adaptation.learning.training.source_data import open_source_data
+from adaptation.learning.training.start import starting_network
+from adaptation.learning.training.train import Run, SourceTraining, train
 from benchmarks.adaptation.protocol import Protocol
 from benchmarks.adaptation.rows import ROWS, Adjustment
-from exchange.releases import file_sha256
+from exchange.jobs.recipes import RoundConfig
+from exchange.registry.releases import file_sha256
 
 _CACHE_BYTES = 2 << 30
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptation.data.data_choice import DataChoice, choose_data
-from adaptation.data.labelled_frames import DataError, LabelledFrame
-from adaptation.data.layouts import detect_layout
+from adaptation.learning.data.data_choice import DataChoice, choose_data
+from adaptation.learning.data.labelled_frames import DataError, LabelledFrame
+from adaptation.learning.data.layouts import detect_layout
 
 SOURCE_SEQUENCES = ("0006R0", "0016E5")
 VALIDATION_SEQUENCES = ("Seq05VD",)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from adaptation.data.appearance import Appearance
-from adaptation.rounds.prior import EstimatorName
-from adaptation.rounds.recipes import (
+from adaptation.learning.data.appearance import Appearance
+from adaptation.learning.rounds.prior import EstimatorName
+from adaptation.learning.rounds.region_requests import RegionBudget
+from exchange.jobs.recipes import (
     AlignmentConfig,
     RoundConfig,
     cpu_quick,
@@ -16,7 +17,6 @@ from adaptation.rounds.recipes import (
     rectify_only,
     self_label,
 )
-from adaptation.rounds.region_requests import RegionBudget
 
 SOURCE_ONLY, UPPER_BOUND = "source only", "upper bound"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adaptation.evaluation.scores import Scores
+from adaptation.learning.evaluation.scores import Scores
 from benchmarks.adaptation.cells import Cell
 from benchmarks.adaptation.rows import ROWS, SOURCE_ONLY, UPPER_BOUND
 from benchmarks.report import Row

@@ -13,30 +13,30 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from adaptation.annotation.asking import DOUBLE_SHARE
-from adaptation.annotation.pick_regions import pick
-from adaptation.annotation.picking_order import PickingOrder
-from adaptation.data.captured_images import decode_rgb
-from adaptation.data.labelled_frames import DataError, LabelledFrame, read_frame
-from adaptation.evaluation.evaluate import confusion_over, open_labeller
-from adaptation.evaluation.scores import score
-from adaptation.rounds.recipes import AskedLabelsConfig, RoundConfig, SelfTrainingConfig, full
-from adaptation.rounds.region_requests import full_size_logits
-from adaptation.rounds.run import adapt
-from adaptation.rounds.work import Round
-from adaptation.service.captured_snapshot import copy_captured
-from adaptation.service.laid_out_frames import lay_out
-from adaptation.service.round_files import ASKED_FOLDER, TARGET_FOLDER
+from adaptation.control.labeling.asking import DOUBLE_SHARE
+from adaptation.control.rounds.captured_snapshot import copy_captured
+from adaptation.control.rounds.laid_out_frames import lay_out
+from adaptation.learning.data.labelled_frames import DataError, LabelledFrame, read_frame
+from adaptation.learning.evaluation.evaluate import confusion_over, open_labeller
+from adaptation.learning.evaluation.scores import score
+from adaptation.learning.rounds.region_requests import full_size_logits
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.work import Round
+from adaptation.learning.workers.pick_regions import pick
 from benchmarks.annotation.people import label_all
 from benchmarks.gate.city import TARGET, City, crop_settings
-from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
+from exchange.fleet.captured_images import decode_rgb
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
 from exchange.images.labels import encode_gray_png
+from exchange.jobs.picking_order import PickingOrder
+from exchange.jobs.recipes import AskedLabelsConfig, RoundConfig, SelfTrainingConfig, full
+from exchange.jobs.round_files import ASKED_FOLDER, TARGET_FOLDER
 from exchange.label_space import IGNORE_ID
-from exchange.locations import ShardName
-from exchange.region_batches import create_batch, keep_frame, read_batches
-from exchange.region_labels import region_labels
-from exchange.regions import RegionBatch, RegionTask, new_batch_id, tasks_of
+from exchange.regions.batches import create_batch, keep_frame, read_batches
+from exchange.regions.labels import region_labels
+from exchange.regions.tasks import RegionBatch, RegionTask, new_batch_id, tasks_of
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import ShardName
 
 Choice = Literal["acquisition", "random"]
 """As the learner picks regions, or anywhere."""

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptation.annotation.desk import LabelDesk
+from adaptation.control.labeling.desk import LabelDesk
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.region_batches import read_batches
-from exchange.regions import UNSURE
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import UNSURE
 from exchange.storage import StorageRoot
 
 NAMES = ("anna", "ben", "cleo")

@@ -11,7 +11,7 @@ from benchmarks.faults.fleet import Answer
 from benchmarks.faults.gray_engine import logits_of
 from benchmarks.faults.small_parts import shift_of
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
+from exchange.plan.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
 from server.fake_marks import mark_of
 from server.segmenter import FakeSegmenter
 

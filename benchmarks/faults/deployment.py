@@ -17,14 +17,14 @@ from benchmarks.faults.fleet import Fleet
 from benchmarks.faults.forked import Forked, Supervised
 from benchmarks.faults.small_parts import make_release, make_source
 from benchmarks.local_s3 import BUCKET, S3Server
-from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
-from exchange.lease import LeaseRecord
-from exchange.locations import LEASE, ROUNDS
-from exchange.plan_changes import named_versions
-from exchange.proxies import channel_options
-from exchange.records import RecordError
-from exchange.serving_plan import ServingPlan, read_plan
+from exchange.fleet.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
+from exchange.net.proxies import channel_options
+from exchange.plan.lease import LeaseRecord
+from exchange.plan.plan_changes import named_versions
+from exchange.plan.serving_plan import ServingPlan, read_plan
 from exchange.storage import StorageError, StorageRoot, open_root
+from exchange.storage.locations import LEASE, ROUNDS
+from exchange.storage.records import RecordError
 
 DOMAIN = "sim-dusk"
 _FLEET = (DOMAIN, "", DOMAIN, DOMAIN)

@@ -13,7 +13,7 @@ from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.proxies import channel_options
+from exchange.net.proxies import channel_options
 
 FRAME_HW = (48, 64)
 PAUSE_S = 0.25

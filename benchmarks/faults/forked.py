@@ -126,7 +126,7 @@ class Supervised:
 
 
 def _become(arguments: list[str], log: str, environment: dict[str, str]) -> None:
-    from adaptation.service.round_worker import die_with
+    from adaptation.learning.workers.round_worker import die_with
     from cli import main
 
     die_with(os.getppid())

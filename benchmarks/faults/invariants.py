@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adaptation.service.round_state import RoundBook
+from adaptation.control.rounds.round_state import RoundBook
 from benchmarks.faults.answers import BORN_WITH, fake_labels, gray_labels, wrong_answers
 from benchmarks.faults.story import Told
-from exchange.frames import read_shard
-from exchange.ledger import collected_versions, fetch_release, read_ledger
-from exchange.locations import FRAMES, RELEASES, release_file
-from exchange.plan_changes import named_versions
-from exchange.records import RecordError
-from exchange.releases import ReleaseError
-from exchange.serving_plan import read_plan
+from exchange.fleet.frames import read_shard
+from exchange.plan.plan_changes import named_versions
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import collected_versions, fetch_release, read_ledger
+from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageError, StorageRoot
+from exchange.storage.locations import FRAMES, RELEASES, release_file
+from exchange.storage.records import RecordError
 
 TAKES_OVER_WITHIN_S = 30.0
 _REFUSALS = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")

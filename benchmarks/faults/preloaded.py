@@ -1,8 +1,8 @@
 """What every forked command needs, imported once."""
 
-import adaptation.publishing.release_commands
-import adaptation.service.commands
-import adaptation.service.fake_worker
+import adaptation.cli.learner_commands
+import adaptation.cli.release_commands
+import adaptation.control.rounds.fake_worker
 import cli
 import server.cli
 import server.gateway.kserve_servicer

@@ -10,7 +10,7 @@ from benchmarks.faults.fault_plans import EngineKind
 from benchmarks.faults.gray_engine import save_engine
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, whole_frame_windows
-from exchange.releases import Manifest, hash_files, write_manifest
+from exchange.registry.releases import Manifest, hash_files, write_manifest
 
 FRAME_SIZE = (64, 96)
 _SOURCE_FRAMES = 2

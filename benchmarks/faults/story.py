@@ -10,16 +10,16 @@ from typing import Any
 import grpc
 from roadshift.v1 import operations_pb2 as pb
 
-from adaptation.service.fake_worker import CRASHES, ENDLESS, REFUSED
-from adaptation.service.round_state import Phase, RoundState, read_round
+from adaptation.control.rounds.fake_worker import CRASHES, ENDLESS, REFUSED
+from adaptation.control.rounds.round_state import Phase, RoundState, read_round
 from benchmarks.faults.deployment import DOMAIN, Deployment, held_lease, until
 from benchmarks.faults.fault_plans import FaultPlan
 from benchmarks.faults.strikes import Strike
 from benchmarks.local_s3 import S3Server
-from exchange.ledger import publish
-from exchange.locations import FRAMES, ShardName
-from exchange.records import RecordError
-from exchange.serving_plan import read_plan
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import publish
+from exchange.storage.locations import FRAMES, ShardName
+from exchange.storage.records import RecordError
 
 PATIENCE_S = 60.0
 _FRAMES_FOR_A_ROUND = 10

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from adaptation.data.class_statistics import count_classes
-from adaptation.data.labelled_frames import read_labels
-from adaptation.export.release import SourceStatistics
-from adaptation.gate.limits import GateLimits
+from adaptation.learning.data.class_statistics import count_classes
+from adaptation.learning.data.labelled_frames import read_labels
+from adaptation.learning.export.release import SourceStatistics
 from benchmarks.gate.candidates import PLANS, make_candidates, make_incumbent
 from benchmarks.gate.city import City, render_city
 from benchmarks.gate.outcomes import Outcome, build_release, measure_candidate, write_truth
 from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
+from exchange.jobs.limits import GateLimits
 from server.settings import STARTER_RELEASE
 
 _DECIDING = ("release", "rows", "frames", "held_out", "incumbent_iterations", "seed")

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adaptation.data.crop_stream import CropStream, LabelledCrops
-from adaptation.data.labelled_frames import LabelledFrame
-from adaptation.data.normalization import normalize
-from adaptation.networks.checkpoints import load_network, load_network_config, save_network
-from adaptation.networks.hrda import HRDA, build_network, hrda_loss
-from adaptation.networks.windows import Box
-from adaptation.rounds.crops import RoundCrops, TargetCrops
-from adaptation.rounds.recipes import SelfTrainingConfig, full, naive_mean_teacher
-from adaptation.rounds.self_training import SelfTraining
-from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+from adaptation.learning.data.crop_stream import CropStream, LabelledCrops
+from adaptation.learning.data.labelled_frames import LabelledFrame
+from adaptation.learning.networks.checkpoints import load_network, load_network_config, save_network
+from adaptation.learning.networks.hrda import HRDA, build_network, hrda_loss
+from adaptation.learning.networks.normalization import normalize
+from adaptation.learning.networks.windows import Box
+from adaptation.learning.rounds.crops import RoundCrops, TargetCrops
+from adaptation.learning.rounds.self_training import SelfTraining
+from adaptation.learning.training.optimization import parameter_groups, rate_factor, set_rates
 from benchmarks.gate.city import City, crop_settings, open_crops
+from exchange.jobs.recipes import SelfTrainingConfig, full, naive_mean_teacher
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.networks import NetworkConfig
-from exchange.releases import read_manifest
+from exchange.registry.releases import read_manifest
 
 BATCH_SIZE = 2
 _WARMUP_ITERATIONS = 5

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptation.data.class_statistics import count_classes
-from adaptation.data.crop_stream import CropSettings, CropStream, FrameSource
-from adaptation.data.data_choice import DataChoice, choose_data
-from adaptation.data.frame_cache import FrameCache
-from adaptation.data.labelled_frames import LabelledFrame, read_labels
-from clients.simulated_city.cityscapes_writer import write_cityscapes
+from adaptation.learning.data.class_statistics import count_classes
+from adaptation.learning.data.crop_stream import CropSettings, CropStream, FrameSource
+from adaptation.learning.data.data_choice import DataChoice, choose_data
+from adaptation.learning.data.frame_cache import FrameCache
+from adaptation.learning.data.labelled_frames import LabelledFrame, read_labels
+from clients.simulation.city.cityscapes_writer import write_cityscapes
 
 SOURCE, TARGET = "sim-day", "sim-dusk"
 _FRAMES_PER_DRIVE = 4

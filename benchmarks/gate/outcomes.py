@@ -7,19 +7,19 @@ from typing import Literal
 
 import numpy as np
 
-from adaptation.data.labelled_frames import DataError, read_labels
-from adaptation.evaluation.evaluate import spread
-from adaptation.export.calibration import fit_labelled
-from adaptation.export.release import ExportSettings, SourceStatistics, export_release
-from adaptation.gate.judge import judge
-from adaptation.gate.limits import GateLimits
-from adaptation.gate.measure import OnFrame, TargetFrame, measure
-from adaptation.gate.measurements import GateMeasurements
-from adaptation.gate.verdict import Verdict
+from adaptation.learning.data.labelled_frames import DataError, read_labels
+from adaptation.learning.evaluation.evaluate import spread
+from adaptation.learning.export.calibration import fit_labelled
+from adaptation.learning.export.release import ExportSettings, SourceStatistics, export_release
+from adaptation.learning.gate.judge import judge
+from adaptation.learning.gate.measure import OnFrame, TargetFrame, measure
+from adaptation.learning.gate.measurements import GateMeasurements
 from benchmarks.gate.city import City
 from benchmarks.report import Row
-from exchange.frame_fitting import fit_frame
+from exchange.images.frame_fitting import fit_frame
 from exchange.images.labels import encode_gray_png
+from exchange.jobs.limits import GateLimits
+from exchange.jobs.verdict import Verdict
 from exchange.networks import whole_frame_windows
 
 BETTER, WORSE, SOURCE_LOST = 0.01, 0.01, 0.02

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from adaptation.live_prior.estimate import SourceView
 from benchmarks.live_prior.observed_drives import ObservedDrive, observe_drives
 from benchmarks.live_prior.simulated_shift import Outcome, judge, make_timeline, source_presence, true_shares
 from benchmarks.report import RESULTS, Row, print_table, write_report
-from exchange.releases import Manifest, read_manifest
+from exchange.plan.estimate import SourceView
+from exchange.registry.releases import Manifest, read_manifest
 from server.settings import STARTER_RELEASE
 
 SOURCE, TARGETS = "sim-day", ("sim-dusk", "sim-rain", "sim-fog")

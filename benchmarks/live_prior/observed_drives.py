@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptation.export.build_torch import LOGITS
-from adaptation.export.engines import compile_openvino
-from clients.simulated_city import SimulatedDrive
+from adaptation.learning.export.build_torch import LOGITS
+from adaptation.learning.export.engines import compile_openvino
+from clients.simulation.city import SimulatedDrive
 from exchange.contract import INPUTS
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.releases import ENGINE_FOLDER, ReleaseError, verify_release
+from exchange.registry.releases import ENGINE_FOLDER, ReleaseError, verify_release
 
 SECONDS_APART = 2.0
 _CELLS_APART = 4

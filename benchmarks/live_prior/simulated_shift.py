@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptation.live_prior.estimate import HALF_LIFE_S, SourceView, estimate
 from benchmarks.live_prior.observed_drives import ObservedDrive, count_labels
+from exchange.fleet.presence import PresenceRow, PresenceRows
 from exchange.label_space import NUM_CLASSES
-from exchange.presence import PresenceRow, PresenceRows
+from exchange.plan.estimate import HALF_LIFE_S, SourceView, estimate
 
 UPDATE_EVERY = 32
 """Frames between one estimate and the next."""

@@ -24,7 +24,7 @@ from benchmarks.serving.rounds import Rounds
 from benchmarks.serving.runs import OVERLOAD_FACTOR, OVERLOAD_VEHICLES, Run, serve_every_way
 from benchmarks.serving.servers import ServerError
 from benchmarks.serving.verdicts import verdicts
-from exchange.releases import ReleaseError, read_manifest
+from exchange.registry.releases import ReleaseError, read_manifest
 from server.settings import STARTER_RELEASE
 
 

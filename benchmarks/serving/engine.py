@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from exchange.contract import OPENVINO_PRECISION
 from exchange.label_space import NUM_CLASSES
-from exchange.releases import ENGINE_FOLDER, ReleaseError, verify_release
+from exchange.registry.releases import ENGINE_FOLDER, ReleaseError, verify_release
 
 
 class BareEngine:

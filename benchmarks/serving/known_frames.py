@@ -9,7 +9,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from benchmarks.serving.engine import BareEngine
-from exchange.frame_fitting import fit_frame
+from exchange.images.frame_fitting import fit_frame
 from exchange.images.labels import LabelImageError, decode_index_png
 
 Labels = bytes | NDArray[np.uint8]

@@ -14,7 +14,7 @@ from fastapi import Body, Response
 from numpy.typing import NDArray
 
 from benchmarks.serving.engine import BareEngine
-from exchange.frame_fitting import fit_frame, restore_labels
+from exchange.images.frame_fitting import fit_frame, restore_labels
 from exchange.images.labels import encode_palette_png
 from exchange.usable_cpus import usable_cpus
 

@@ -26,8 +26,8 @@ from benchmarks.serving.verdicts import (
     litserve_overload,
     whole_path,
 )
-from clients.rendered_frames import render_drives
-from exchange.releases import read_manifest
+from clients.simulation.rendered_frames import render_drives
+from exchange.registry.releases import read_manifest
 
 OVERLOAD_FACTOR = 4
 OVERLOAD_VEHICLES = 16

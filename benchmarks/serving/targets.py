@@ -18,7 +18,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from benchmarks.serving.engine import BareEngine
 from benchmarks.serving.known_frames import KnownFrame, Labels
 from exchange.label_space import NUM_CLASSES
-from exchange.proxies import channel_options
+from exchange.net.proxies import channel_options
 from server.triton.assembly import start_embedded
 
 TIMEOUT_S = 10.0

@@ -9,8 +9,8 @@ from clients.annotation_files.asked_frames import AskedRegion
 from clients.annotation_files.cvat import Shape, name_of
 from clients.annotation_files.refusals import Refusal
 from exchange.plain_words import counted
-from exchange.region_batches import NoSuchBatch, change_batch
-from exchange.regions import Opinion, RegionBatch, RegionTask
+from exchange.regions.batches import NoSuchBatch, change_batch
+from exchange.regions.tasks import Opinion, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
 
 LEAST_OVERLAP = 0.5

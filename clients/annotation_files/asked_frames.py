@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frames import CapturedFrame
+from exchange.fleet.frames import CapturedFrame
 from exchange.label_space import IGNORE_ID
-from exchange.locations import region_frame_key
-from exchange.readable_objects import UNREADABLE
-from exchange.records import RecordError
-from exchange.region_batches import read_frame
-from exchange.region_labels import paint
-from exchange.regions import UNSURE, RegionBatch, RegionTask
+from exchange.regions.batches import read_frame
+from exchange.regions.labels import paint
+from exchange.regions.tasks import UNSURE, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
+from exchange.storage.locations import region_frame_key
+from exchange.storage.readable_objects import UNREADABLE
+from exchange.storage.records import RecordError
 
 
 class AskedRegion(NamedTuple):

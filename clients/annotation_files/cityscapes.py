@@ -18,13 +18,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded, some_of
-from exchange.file_names import IMAGE_ENDINGS, namesakes
+from exchange.images.file_names import IMAGE_ENDINGS, namesakes
 from exchange.images.labels import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.locations import DomainName
 from exchange.plain_words import counted, refusal_of
-from exchange.regions import MOST_BATCHES, MOST_TASKS, UNSURE, Box, Sha256, TrainId
-from exchange.segments import MOST_RUNS
+from exchange.regions.segments import MOST_RUNS
+from exchange.regions.tasks import MOST_BATCHES, MOST_TASKS, UNSURE, Box, Sha256, TrainId
+from exchange.storage.locations import DomainName
 
 IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
 _MOST_BYTES = 256 << 20

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from clients.annotation_files.asked_frames import AskedFrame, image_file
 from clients.annotation_files.cvat_shapes import area_of, level_of
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
-from exchange.file_names import namesakes
+from exchange.images.file_names import namesakes
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
-from exchange.regions import UNSURE, RegionTask
+from exchange.regions.tasks import UNSURE, RegionTask
 
 ANNOTATIONS, IMAGES = "annotations.xml", "images"
 UNLABELLED, UNSURE_NAME = "unlabelled", "unsure"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.segments import segment_of
+from exchange.regions.segments import segment_of
 
 _OF_ALL = {"label", "source", "occluded", "z_order", "group_id"}
 _OF_KIND = {

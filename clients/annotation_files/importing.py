@@ -15,10 +15,10 @@ from clients.annotation_files.asked_frames import asked_frames
 from clients.annotation_files.cityscapes import read_cityscapes
 from clients.annotation_files.cvat import Shape, name_of, read_cvat
 from clients.annotation_files.refusals import FileRefused, Refusal
-from exchange.audit import AuditEntry, audited, user_at_host
 from exchange.plain_words import counted
-from exchange.region_batches import NoSuchBatch, change_batch, read_batches
-from exchange.regions import Opinion, RegionBatch
+from exchange.regions.batches import NoSuchBatch, change_batch, read_batches
+from exchange.regions.tasks import Opinion, RegionBatch
+from exchange.registry.audit import AuditEntry, audited, user_at_host
 from exchange.storage import StorageRoot
 
 _MOMENT = "%Y%m%dT%H%M%S.%fZ"

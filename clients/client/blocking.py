@@ -12,7 +12,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from clients.client.connection import HEALTH_REQUEST, Attempts, Connection, RequestFailed, RetryBudget
 from clients.client.frames import FrameSettings, FrameToSend, Image
 from clients.client.results import SegmentResult, StreamOutcome, segment_result, stream_outcome
-from exchange.calling import call_details
+from exchange.net.calling import call_details
 
 
 class RoadshiftClient:

@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.calling import Connection, call_details
+from exchange.net.calling import Connection, call_details
 
 __all__ = ["HEALTH_REQUEST", "Attempts", "Connection", "RequestFailed", "RetryBudget"]
 

@@ -25,7 +25,7 @@ from exchange.storage.objects import (
     is_key,
 )
 from exchange.storage.root_location import RootLocation
-from exchange.unreadable_objects import UnreadableObjects
+from exchange.storage.unreadable_objects import UnreadableObjects
 
 T = TypeVar("T")
 

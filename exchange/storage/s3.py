@@ -21,7 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from exchange.proxies import excluding_s3_proxies, hint_for_url
+from exchange.net.proxies import excluding_s3_proxies, hint_for_url
 from exchange.storage.objects import (
     ABSENT,
     Condition,

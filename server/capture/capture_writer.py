@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frame_fitting import restore_labels
-from exchange.frames import FORMAT_OF_EXTENSION, CapturedFrame, FrameMetadata, KeptFor, encode_members
+from exchange.fleet.frames import FORMAT_OF_EXTENSION, CapturedFrame, FrameMetadata, KeptFor, encode_members
+from exchange.fleet.pseudonyms import Pseudonyms
+from exchange.images.frame_fitting import restore_labels
 from exchange.images.labels import encode_gray_png, encode_palette_png
-from exchange.pseudonyms import Pseudonyms
 from server.capture.sampling import DomainSample
-from server.capture.served_frame import ServedFrame
 from server.capture.spool import Spool
+from server.frames.served_frame import ServedFrame
 
 LOOK_EVERY_S = 0.25
 MAX_WAITING_FRAMES = 64

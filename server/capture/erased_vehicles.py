@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from exchange.erasures import ErasureReader
+from exchange.fleet.erasures import ErasureReader
 from exchange.storage import StorageRoot
 
 READ_EVERY_S = 2.0

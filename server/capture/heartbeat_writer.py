@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
+from exchange.fleet.gateways import Heartbeat, VersionHealth, write_heartbeat
 from exchange.storage import StorageRoot
 
 BEAT_EVERY_S = 1.0

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.locations import presence_key
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.pseudonyms import Pseudonyms, vehicle_of_drive
+from exchange.fleet.presence import PresenceRow, PresenceRows
+from exchange.fleet.pseudonyms import Pseudonyms, vehicle_of_drive
 from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageRoot
-from server.capture.served_frame import ServedFrame
+from exchange.storage.locations import presence_key
+from server.frames.served_frame import ServedFrame
 
 PUBLISH_EVERY_S = 2.0
 ROWS_OF_A_PART = 2048

@@ -10,20 +10,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exchange.listening import StartupError
-from exchange.pseudonyms import PseudonymKeyError, Pseudonyms
-from exchange.retention import Retention
+from exchange.fleet.pseudonyms import PseudonymKeyError, Pseudonyms
+from exchange.net.listening import StartupError
+from exchange.registry.retention import Retention
 from exchange.storage import JoinedRoots, StorageError, open_root
-from exchange.unreadable_objects import UnreadableObjects
+from exchange.storage.unreadable_objects import UnreadableObjects
 from server.capture.background import Background
 from server.capture.capture_writer import LOOK_EVERY_S, CaptureWriter
 from server.capture.drives import DriveTracker
 from server.capture.erased_vehicles import READ_EVERY_S, ErasedVehicles, Stage
 from server.capture.heartbeat_writer import BEAT_EVERY_S, HeartbeatWriter, Vitals
 from server.capture.presence_writer import PUBLISH_EVERY_S, PresenceWriter
-from server.capture.served_frame import ServedFrame
 from server.capture.shard_uploader import UPLOAD_EVERY_S, ShardUploader
 from server.capture.spool import Spool, SpoolTaken
+from server.frames.served_frame import ServedFrame
 
 _log = logging.getLogger(__name__)
 _HASTY_PATIENCE_S = 1.0

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frames import KeptFor
+from exchange.fleet.frames import KeptFor
 from exchange.label_space import NUM_CLASSES
 
 UNIFORM_SLOTS = 24

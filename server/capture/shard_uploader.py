@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 
 from exchange.failpoints import failpoint
-from exchange.retention import Retention, trim_frames, trim_presence
+from exchange.registry.retention import Retention, trim_frames, trim_presence
 from exchange.storage import StorageRefused, StorageRoot
 from server.capture.spool import Spool
 

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from exchange.failpoints import failpoint
-from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.locations import FRAMES, ShardName
-from exchange.records import RecordError
+from exchange.fleet.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.storage.locations import FRAMES, ShardName
+from exchange.storage.records import RecordError
 
 _log = logging.getLogger(__name__)
 

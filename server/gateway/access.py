@@ -1,4 +1,4 @@
-"""Who may call what (`exchange.callers`), and errors on their way out."""
+"""Who may call what (`exchange.net.callers`), and errors on their way out."""
 
 import asyncio
 import re
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import grpc
 
-from exchange.call_bounds import CallKind, Refused
-from exchange.callers import Callers, Role
-from exchange.guarded_calls import RETRY_AFTER_KEY, Context, Gatekeeper
-from exchange.logs import REQUEST_ID_KEY, note_ids, request_id
+from exchange.net.call_bounds import CallKind, Refused
+from exchange.net.callers import Callers, Role
+from exchange.net.guarded_calls import RETRY_AFTER_KEY, Context, Gatekeeper
+from exchange.net.logs import REQUEST_ID_KEY, note_ids, request_id
 from server.errors import ServingError
 from server.gateway.converters import retry_after_ms
 from server.metrics import GatewayMetrics

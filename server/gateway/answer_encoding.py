@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frame_fitting import restore_labels
+from exchange.images.frame_fitting import restore_labels
 from exchange.images.labels import encode_gray_png, encode_palette_png, encode_runs
 from exchange.label_space import NUM_CLASSES
-from server.gateway.frames import AnswerOptions, EncodedMap, MapEncoding
+from server.frames.frames import AnswerOptions, EncodedMap, MapEncoding
 from server.segmenter import SegmenterOutput
 
 

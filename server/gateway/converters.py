@@ -4,9 +4,9 @@ from collections.abc import Hashable
 
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.request_values import BadValue, checked_text
+from exchange.net.request_values import BadValue, checked_text
 from server.errors import InvalidRequest, ServingError
-from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
+from server.frames.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
 from server.gateway.image_formats import parse_image_format
 
 _MAX_ID_BYTES = 128

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.frame_fitting import fit_frame
-from exchange.logs import SeldomLog, current_ids, note_ids
-from server.candidates import Candidates
-from server.capture.served_frame import Recorder, ServedFrame
+from exchange.images.frame_fitting import fit_frame
+from exchange.net.logs import SeldomLog, current_ids, note_ids
+from server.admission import Admission
 from server.errors import (
     DeadlinePassed,
     Defect,
@@ -27,15 +26,16 @@ from server.errors import (
     Unavailable,
     VersionUnavailable,
 )
-from server.gateway.admission import Admission
+from server.frames.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
+from server.frames.image_decoding import decode, read_size
+from server.frames.served_frame import Recorder, ServedFrame
 from server.gateway.answer_encoding import encode_maps, summarize
-from server.gateway.frames import EncodedFrame, FrameAnswer, FrameRequest, StageSeconds
-from server.gateway.image_decoding import decode, read_size
 from server.metrics import GatewayMetrics
+from server.rollout.candidates import Candidates
+from server.rollout.version_counts import VersionCounts
 from server.routing import DEFAULT_DOMAIN, Route, Router
 from server.segmenter import Segmenter, SegmenterOutput
 from server.tracing import FrameTrace, Tracing
-from server.version_counts import VersionCounts
 
 _log = logging.getLogger(__name__)
 _defects = SeldomLog(_log)

@@ -11,8 +11,8 @@ from exchange.images.frames import ImageFormat
 from exchange.label_space import NUM_CLASSES
 from exchange.plain_words import shown
 from server.errors import InvalidRequest, NotFound
+from server.frames.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
 from server.gateway.converters import checked_id
-from server.gateway.frames import AnswerOptions, EncodedFrame, FrameAnswer, FrameRequest, MapEncoding
 
 MODEL_NAME = "segmenter"
 _FRAME, _RATIO = "FRAME", "LOG_PRIOR_RATIO"

@@ -9,7 +9,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as pb_grpc
 
-from exchange.guarded_calls import Context
+from exchange.net.guarded_calls import Context
 from server.errors import NotFound
 from server.gateway import kserve_converters as convert
 from server.gateway.access import Answering, deadline_of, trace_parent

@@ -2,8 +2,8 @@
 
 import grpc
 
-from exchange.call_errors import CallErrors
-from exchange.guarded_calls import Gatekeeper, GuardedCalls
+from exchange.net.call_errors import CallErrors
+from exchange.net.guarded_calls import Gatekeeper, GuardedCalls
 from server.settings import GatewaySettings
 
 _MESSAGE_MARGIN_BYTES = 1 << 20

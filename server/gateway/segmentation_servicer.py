@@ -7,7 +7,7 @@ from contextlib import aclosing
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from exchange.guarded_calls import Context
+from exchange.net.guarded_calls import Context
 from server.errors import Draining, InvalidRequest, Overtaken, ServingError, StreamIdle
 from server.gateway.access import Answering, deadline_of, trace_parent
 from server.gateway.converters import frame_error, frame_request, segment_response, stream_frame_request

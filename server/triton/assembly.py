@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange.proxies import hint_for_channel
-from exchange.releases import read_manifest
+from exchange.net.proxies import hint_for_channel
+from exchange.registry.releases import read_manifest
 from exchange.usable_cpus import threads_within_quota
 from server.triton.client import TritonSegmenter
 from server.triton.connection import Access, TritonConnection
@@ -55,7 +55,7 @@ async def start_embedded(
     """Starts the tritonserver of the `nvidia-pytriton` wheel, and serves one release with it.
 
     Args:
-        release_dir: a complete release (`exchange.releases`).
+        release_dir: a complete release (`exchange.registry.releases`).
         run_dir: a folder of this gateway alone: model repository, socket, backend, triton.log.
         version: the release's number.
         threads: cores for one inference alone; 0 means all that this process may use.

@@ -3,7 +3,7 @@
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from exchange.proxies import channel_options
+from exchange.net.proxies import channel_options
 from server.tracing import TRACE_METADATA
 from server.triton.tensors import MODEL_NAME
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from exchange.releases import Manifest
+from exchange.registry.releases import Manifest
 from exchange.usable_cpus import usable_cpus
 
 OVERDUE_AFTER = 5.0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from exchange.releases import Manifest
+from exchange.registry.releases import Manifest
 from server.triton.engine_turns import Turn
 from server.triton.tensors import Size
 from server.triton.transport import Inference

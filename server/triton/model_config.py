@@ -9,7 +9,7 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
 from exchange.contract import INPUTS, OUTPUTS
-from exchange.releases import Manifest
+from exchange.registry.releases import Manifest
 from server.triton.tensors import CONFIG_TYPE, MODEL_NAME, shape_of
 
 

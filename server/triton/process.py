@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from exchange.releases import ENGINE_FOLDER
+from exchange.registry.releases import ENGINE_FOLDER
 from server.triton.bounded_log import BoundedLog
 from server.triton.connection import Access, TritonConnection
 from server.triton.headroom import check_memory

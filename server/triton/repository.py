@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from exchange.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
+from exchange.registry.releases import ENGINE_FOLDER, Manifest, read_manifest, verify_release
 from server.cannot_load import CannotLoad
 from server.triton.installation import TritonSetupError
 from server.triton.model_config import ModelConfig

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 
 from exchange.label_space import NUM_CLASSES
-from exchange.releases import Manifest
+from exchange.registry.releases import Manifest
 from server.cannot_load import CannotLoad
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, ServingError, Unavailable
 from server.segmenter import SegmenterOutput

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from exchange.frames import CapturedFrame, FrameMetadata
+from exchange.fleet.frames import CapturedFrame, FrameMetadata
 from exchange.images.labels import encode_gray_png, encode_palette_png
-from exchange.region_batches import create_batch, keep_frame
-from exchange.regions import Box, RegionBatch, RegionTask, is_held_out, new_batch_id
+from exchange.regions.batches import create_batch, keep_frame
+from exchange.regions.tasks import Box, RegionBatch, RegionTask, is_held_out, new_batch_id
 from exchange.storage import StorageRoot
 
 SIZE_HW = (64, 96)

@@ -12,11 +12,11 @@ import pytest
 
 from clients.annotation import UNSURE, AnnotationClient
 from clients.client import RequestFailed
-from exchange.audit import read_audit
-from exchange.calling import Connection
 from exchange.images.labels import decode_index_png
-from exchange.region_batches import read_batches
-from exchange.regions import RegionBatch
+from exchange.net.calling import Connection
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import RegionBatch
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import LearnerProcess, leave_frames, make_hollow_release, until
 

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adaptation.annotation.after_rounds import AsksAfterRounds
-from adaptation.annotation.asking import SECONDS_A_CLICK, ask_for_regions, seconds_a_click
-from adaptation.annotation.desk import LabelDesk
-from adaptation.service.round_state import Phase, Request, RoundBook, RoundState, state_key
-from exchange.audit import read_audit
-from exchange.region_batches import TooManyBatches, read_batches
-from exchange.regions import MOST_BATCHES
-from exchange.request_values import BadValue
+from adaptation.control.labeling.after_rounds import AsksAfterRounds
+from adaptation.control.labeling.asking import SECONDS_A_CLICK, ask_for_regions, seconds_a_click
+from adaptation.control.labeling.desk import LabelDesk
+from adaptation.control.rounds.round_state import Phase, Request, RoundBook, RoundState, state_key
+from exchange.net.request_values import BadValue
+from exchange.regions.batches import TooManyBatches, read_batches
+from exchange.regions.tasks import MOST_BATCHES
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import ROAD, Clock, asked_frame, leave_batch
 

@@ -10,9 +10,9 @@ import pytest
 from clients.annotation_files.cvat import Shape
 from clients.annotation_files.refusals import FileRefused
 from exchange.label_space import CLASS_NAMES
-from exchange.region_batches import create_batch, keep_frame, read_batches
-from exchange.regions import Box, RegionBatch, RegionTask
-from exchange.segments import run_lengths
+from exchange.regions.batches import create_batch, keep_frame, read_batches
+from exchange.regions.segments import run_lengths
+from exchange.regions.tasks import Box, RegionBatch, RegionTask
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import BEGIN, SIZE_HW, asked_frame, leave_batch, regions_of, sha256_of
 from tests.annotation.test_cvat_shapes import box, file_of, image_of, read

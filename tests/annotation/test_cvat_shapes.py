@@ -15,7 +15,7 @@ from clients.annotation_files.asked_frames import AskedRegion
 from clients.annotation_files.cvat import Shape, read_cvat
 from clients.annotation_files.refusals import Refusal
 from exchange.label_space import TRAIN_ID
-from exchange.regions import Box, RegionTask
+from exchange.regions.tasks import Box, RegionTask
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import CAR, ROAD, asked_frame, leave_batch, sha256_of
 from tests.annotation.test_label_files import imported, labels

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adaptation.annotation.desk import LEASE_S, MOST_HELD, LabelDesk
-from adaptation.annotation.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
-from exchange.frames import encode_members, join_shard
-from exchange.locations import region_frame_key
-from exchange.records import RecordTooNew
-from exchange.region_batches import read_batches
-from exchange.regions import UNSURE
-from exchange.segments import segment_of
+from adaptation.control.labeling.desk import LEASE_S, MOST_HELD, LabelDesk
+from adaptation.control.labeling.leased_tasks import BadLabel, LeasedTask, LeaseGone, NoSuchTask
+from exchange.fleet.frames import encode_members, join_shard
+from exchange.regions.batches import read_batches
+from exchange.regions.segments import segment_of
+from exchange.regions.tasks import UNSURE
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import region_frame_key
+from exchange.storage.records import RecordTooNew
 from tests.annotation.asked_regions import (
     BUILDING,
     CAR,

@@ -12,11 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import cli
-from exchange.audit import read_audit
 from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import TRAIN_ID
-from exchange.region_batches import read_batches
-from exchange.regions import UNSURE
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import UNSURE
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, asked_frame, leave_batch, sha256_of
 

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from exchange.audit import read_audit
 from exchange.images.labels import encode_gray_png, encode_palette_png
 from exchange.images.whole_png import PALETTE
-from exchange.region_batches import read_batches
+from exchange.regions.batches import read_batches
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import CAR, ROAD, SIZE_HW, Clock, asked_frame, leave_batch, sha256_of
 from tests.annotation.test_label_files import changed_list, changed_xml, exported, imported, labels, run, tree_of
@@ -72,7 +72,7 @@ def test_frames_that_a_cvat_file_does_not_have_are_told(root: StorageRoot, batch
 
 
 def test_an_import_is_taken_back_by_its_id(root: StorageRoot, batch_of_two: str, tmp_path: Path, clock: Clock) -> None:
-    from adaptation.annotation.desk import LabelDesk
+    from adaptation.control.labeling.desk import LabelDesk
 
     desk = LabelDesk(root, clock=clock)
     task = desk.lease("ben")

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.annotation.desk import LabelDesk
-from adaptation.rounds.crops import TargetFrames
-from adaptation.rounds.snapshot import Snapshot, freeze, list_target
-from adaptation.service.captured_snapshot import copy_captured
-from adaptation.service.laid_out_frames import erased_since, lay_out
-from adaptation.service.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
-from exchange.erasures import erase_stored, request_erasure
-from exchange.frames import CapturedFrame, encode_members, join_shard
+from adaptation.control.labeling.desk import LabelDesk
+from adaptation.control.rounds.captured_snapshot import copy_captured
+from adaptation.control.rounds.laid_out_frames import erased_since, lay_out
+from adaptation.learning.rounds.crops import TargetFrames
+from adaptation.learning.rounds.snapshot import Snapshot, freeze, list_target
+from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.fleet.frames import CapturedFrame, encode_members, join_shard
 from exchange.images.labels import decode_index_png
-from exchange.locations import ShardName, region_frame_key
-from exchange.region_batches import read_batches
-from exchange.regions import UNSURE
+from exchange.jobs.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import UNSURE
 from exchange.storage import StorageRoot
+from exchange.storage.locations import ShardName, region_frame_key
 from tests.annotation.asked_regions import BEGIN, BUILDING, CAR, ROAD, SIZE_HW, frame_where, leave_batch, sha256_of
 
 ROUND = "0123456789abcdef"

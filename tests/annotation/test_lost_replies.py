@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from adaptation.annotation.desk import LabelDesk
+from adaptation.control.labeling.desk import LabelDesk
 from exchange.storage import StorageRoot, open_root
 from exchange.storage.disk import DiskBackend
 from exchange.storage.objects import Condition, StorageUnavailable

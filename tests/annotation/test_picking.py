@@ -8,13 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from adaptation.annotation.pick_regions import PickingFailed, pick_regions
-from adaptation.annotation.picking import Candidate, as_tasks, candidates, choose, choose_at_random
-from adaptation.annotation.picking_order import FRAMES_FOLDER, ORDER_FILE, PICKED_FILE, PICKED_FOLDER, Picked
-from adaptation.annotation.picking_order import PickingOrder as Order
-from adaptation.region_selection import AskedRegion
-from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.regions import Box, RegionTask
+from adaptation.learning.methods.ripu import AskedRegion
+from adaptation.learning.workers.pick_regions import PickingFailed, pick_regions
+from adaptation.learning.workers.picking import Candidate, as_tasks, candidates, choose, choose_at_random
+from exchange.fleet.frames import CapturedFrame, encode_members, join_shard, read_shard
+from exchange.jobs.picking_order import FRAMES_FOLDER, ORDER_FILE, PICKED_FILE, PICKED_FOLDER, Picked
+from exchange.jobs.picking_order import PickingOrder as Order
+from exchange.regions.tasks import Box, RegionTask
 from tests.annotation.asked_regions import BUILDING, CAR, ROAD, SIZE_HW, asked_frame, sha256_of
 
 SHA = "ab" * 32

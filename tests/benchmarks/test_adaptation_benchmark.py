@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptation.data.labelled_frames import DataError
-from adaptation.evaluation.scores import Scores, score
+from adaptation.learning.data.labelled_frames import DataError
+from adaptation.learning.evaluation.scores import Scores, score
 from benchmarks.adaptation.__main__ import main
 from benchmarks.adaptation.cells import Cell
 from benchmarks.adaptation.protocol import open_protocol

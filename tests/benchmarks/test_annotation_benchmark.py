@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.annotation.__main__ import main
 from benchmarks.annotation.people import true_label
-from exchange.region_batches import read_batches
-from exchange.regions import UNSURE
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import UNSURE
 from exchange.storage import open_root
 
 OPTIONS = "--rows 64 --frames 4 --held-out 2 --start-iterations 2 --iterations 2 --rounds 2 --clicks 12 --seeds 0"

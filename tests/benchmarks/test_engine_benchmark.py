@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptation.export.engines import cpu_has_bf16
-from adaptation.export.graph import reference_graph
-from adaptation.networks.hrda import build_hrda
+from adaptation.learning.export.engines import cpu_has_bf16
+from adaptation.learning.export.graph import reference_graph
+from adaptation.learning.networks.hrda import build_hrda
 from benchmarks import engine, engine_gpu
 from benchmarks.engine_figures import EQUAL, TIMES, Subject, engine_way, matmul_flops_per_s, measure
 from exchange.networks import WindowConfig

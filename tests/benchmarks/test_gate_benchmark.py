@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.gate.measurements import GateMeasurements, LabelledScores, TargetMeasurements
+from adaptation.learning.gate.measurements import GateMeasurements, LabelledScores, TargetMeasurements
 from benchmarks.gate.__main__ import confusion_table, main, summarize
 from benchmarks.gate.outcomes import Outcome
 from exchange.label_space import NUM_CLASSES

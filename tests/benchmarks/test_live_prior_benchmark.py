@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.live_prior.estimate import SourceView
 from benchmarks.live_prior.__main__ import main, verdicts
 from benchmarks.live_prior.observed_drives import ObservedDrive, count_labels
 from benchmarks.live_prior.simulated_shift import judge, make_timeline, source_presence, true_shares
+from exchange.plan.estimate import SourceView
 
 THRESHOLDS = np.full(19, 0.03)
 

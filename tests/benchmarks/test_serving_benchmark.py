@@ -13,7 +13,7 @@ import simplejpeg
 
 from benchmarks.serving.engine import BareEngine
 from benchmarks.serving.known_frames import KnownFrame
-from clients.rendered_frames import render_drives
+from clients.simulation.rendered_frames import render_drives
 from exchange.images.labels import encode_palette_png
 from server.settings import STARTER_RELEASE
 

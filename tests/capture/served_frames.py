@@ -5,8 +5,7 @@ import time
 import numpy as np
 
 from exchange.images.frames import ImageFormat
-from server.capture.served_frame import ServedFrame
-from server.gateway.frames import (
+from server.frames.frames import (
     EncodedFrame,
     EncodedMap,
     FrameAnswer,
@@ -14,6 +13,7 @@ from server.gateway.frames import (
     MapEncoding,
     StageSeconds,
 )
+from server.frames.served_frame import ServedFrame
 from server.routing import Route
 from server.segmenter import label_by_nearest_color
 

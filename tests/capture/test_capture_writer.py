@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exchange.frames import CapturedFrame, read_shard
+from exchange.fleet.frames import CapturedFrame, read_shard
+from exchange.fleet.pseudonyms import Pseudonyms
 from exchange.images.labels import decode_index_png
-from exchange.locations import ShardName
-from exchange.pseudonyms import Pseudonyms
-from exchange.retention import Retention, trim_frames, trim_presence
+from exchange.registry.retention import Retention, trim_frames, trim_presence
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import ShardName
 from server.capture import capture_writer
 from server.capture.capture_writer import CaptureWriter
 from server.capture.sampling import SLOTS
@@ -187,8 +187,8 @@ def test_whole_shards_go_by_frames_bytes_and_age(root: StorageRoot) -> None:
 CAPTURES = """
 import sys
 from pathlib import Path
-from exchange.pseudonyms import Pseudonyms
-from exchange.retention import Retention
+from exchange.fleet.pseudonyms import Pseudonyms
+from exchange.registry.retention import Retention
 from exchange.storage import open_root
 from server.capture.capture_writer import CaptureWriter
 from server.capture.shard_uploader import ShardUploader

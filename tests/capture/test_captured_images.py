@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.data.captured_images import decode_rgb, write_image
-from adaptation.data.labelled_frames import DataError, read_image
-from exchange.frames import CapturedFrame, FrameMetadata, ImageExtension
+from adaptation.learning.data.labelled_frames import DataError, read_image
+from exchange.fleet.captured_images import decode_rgb, write_image
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, ImageExtension
 from exchange.images.frames import ImageFormat
 from exchange.label_space import NUM_CLASSES
-from exchange.records import RecordError
+from exchange.storage.records import RecordError
 from server.errors import InvalidRequest
-from server.gateway.frames import EncodedFrame
-from server.gateway.image_decoding import decode, read_size
+from server.frames.frames import EncodedFrame
+from server.frames.image_decoding import decode, read_size
 from tests.image_files import BASELINE, PIXELS, PLAIN_PNG, REFUSED, WHOLE, exif, pillow
 
 SIZE_HW = (48, 64)

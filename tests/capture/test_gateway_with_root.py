@@ -18,15 +18,15 @@ import pytest
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from adaptation.erasure import erase_vehicle
-from exchange.frames import read_shard
-from exchange.gateways import Heartbeat, read_heartbeats
-from exchange.lease import holding
-from exchange.locations import erasure_key
-from exchange.presence import PresenceReader, PresenceRows
-from exchange.pseudonyms import Pseudonyms
-from exchange.serving_plan import DomainPlan, PlanContent, change_plan
+from adaptation.cli.erase_command import erase_vehicle
+from exchange.fleet.frames import read_shard
+from exchange.fleet.gateways import Heartbeat, read_heartbeats
+from exchange.fleet.presence import PresenceReader, PresenceRows
+from exchange.fleet.pseudonyms import Pseudonyms
+from exchange.plan.lease import holding
+from exchange.plan.serving_plan import DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import erasure_key
 from server.assembly import join_root, running_gateway
 from server.engine_start import StartedEngine
 from server.errors import EngineFailed

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exchange.presence import PresenceReader, PresenceRows
-from exchange.pseudonyms import Pseudonyms
+from exchange.fleet.presence import PresenceReader, PresenceRows
+from exchange.fleet.pseudonyms import Pseudonyms
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
 from server.capture import presence_writer
 from server.capture.drives import DriveTracker

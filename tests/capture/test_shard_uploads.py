@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange.erasures import erase_stored
-from exchange.pseudonyms import Pseudonyms
-from exchange.retention import Retention
+from exchange.fleet.erasures import erase_stored
+from exchange.fleet.pseudonyms import Pseudonyms
+from exchange.registry.retention import Retention
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
 from server.capture.capture_writer import CaptureWriter
 from server.capture.shard_uploader import ShardUploader

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 
 from cli import app_for
 from clients.client import AsyncRoadshiftClient, Connection
-from clients.fleet import FleetReport, confusion
-from clients.fleet_plan import fleet_table
 from clients.gateway_status import parse_samples
+from clients.simulation.fleet import FleetReport, confusion
+from clients.simulation.fleet_plan import fleet_table
 from tests.gateways import StartGateway
 from tests.ipv6 import needs_ipv6
 

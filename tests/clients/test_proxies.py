@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clients.client import AsyncRoadshiftClient, Connection, RequestFailed, RoadshiftClient
 from clients.gateway_status import ask_gateway
-from exchange.proxies import hint_for_channel, hint_for_url
+from exchange.net.proxies import hint_for_channel, hint_for_url
 from exchange.storage import StorageUnavailable, open_root
 from server.triton.connection import TritonConnection
 from tests.gateways import StartGateway

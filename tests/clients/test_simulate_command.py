@@ -9,8 +9,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import cli
-from clients.simulated_city import SimulatedDrive
-from clients.simulated_city.cityscapes_writer import drive_seeds
+from clients.simulation.city import SimulatedDrive
+from clients.simulation.city.cityscapes_writer import drive_seeds
 from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, lookup_table
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.simulated_city import DOMAINS, SimulatedDrive
+from clients.simulation.city import DOMAINS, SimulatedDrive
 from exchange.label_space import CLASS_NAMES, IGNORE_ID, NUM_CLASSES, TRAIN_ID
 
 SMALL_HW = (128, 256)

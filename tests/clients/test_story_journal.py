@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from clients.story.journal import Answer, Journal, class_iou, confusion_of, mean_iou, timeline
-from clients.story.tables import stages, timeline_lines
-from clients.story.timeline_picture import draw_story
+from clients.demo.journal import Answer, Journal, class_iou, confusion_of, mean_iou, timeline
+from clients.demo.tables import stages, timeline_lines
+from clients.demo.timeline_picture import draw_story
 
 
 def confusion(right: int, wrong: int) -> np.ndarray:

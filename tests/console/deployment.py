@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 
 from clients.client import Connection, FrameSettings, RequestFailed, RoadshiftClient
-from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, encode_members, join_shard
+from exchange.fleet.presence import PresenceRow, PresenceRows
 from exchange.images.labels import decode_index_png, encode_gray_png, encode_palette_png
 from exchange.label_space import NUM_CLASSES
-from exchange.locations import ShardName, presence_key
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.region_batches import create_batch, keep_frame
-from exchange.regions import Box, RegionBatch, RegionTask, new_batch_id
-from exchange.segments import run_lengths
+from exchange.regions.batches import create_batch, keep_frame
+from exchange.regions.segments import run_lengths
+from exchange.regions.tasks import Box, RegionBatch, RegionTask, new_batch_id
 from exchange.storage import StorageRoot
+from exchange.storage.locations import ShardName, presence_key
 from server.segmenter import label_by_nearest_color
 from tests.service.learner_rig import ROOT_FOLDER, until
 

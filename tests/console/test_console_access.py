@@ -17,10 +17,10 @@ from adaptation.console.forms import LARGEST_BYTES
 from adaptation.console.link import link, link_token
 from adaptation.console.origins import Origins
 from adaptation.console.sessions import LASTS_S, NOBODY, Sessions, Visitor, cleaned_name
-from adaptation.service.settings import LearnerSettings
-from exchange.addresses import parse_address
-from exchange.callers import Callers, NameTaken, Role
-from exchange.listening import StartupError
+from adaptation.control.settings import LearnerSettings
+from exchange.net.addresses import parse_address
+from exchange.net.callers import Callers, NameTaken, Role
+from exchange.net.listening import StartupError
 from tests.clocks import Clock
 
 LINK = "the-links-token"

@@ -10,9 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, expect
 
-from adaptation.gate.verdict import Check, Verdict
-from adaptation.service.round_files import PAGE_FILE, VERDICT_FILE
-from adaptation.service.round_state import (
+from adaptation.control.rounds.round_state import (
     CurvePoint,
     Event,
     Phase,
@@ -23,10 +21,12 @@ from adaptation.service.round_state import (
     round_key,
     state_key,
 )
-from exchange.audit import AuditEntry, record
-from exchange.frames import encode_members, join_shard
-from exchange.ledger import publish
-from exchange.locations import ShardName
+from exchange.fleet.frames import encode_members, join_shard
+from exchange.jobs.round_files import PAGE_FILE, VERDICT_FILE
+from exchange.jobs.verdict import Check, Verdict
+from exchange.registry import publish
+from exchange.registry.audit import AuditEntry, record
+from exchange.storage.locations import ShardName
 from tests.console.browsing import Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
 from tests.console.deployment import STARTER, street_frame

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adaptation.annotation.desk import LabelDesk
 from adaptation.console.left_lying import LeftLying
 from adaptation.console.views.labels import labels_view, outlook, still_leased, why_none
-from exchange.region_batches import create_batch
-from exchange.regions import RegionBatch, new_batch_id
+from adaptation.control.labeling.desk import LabelDesk
+from exchange.regions.batches import create_batch
+from exchange.regions.tasks import RegionBatch, new_batch_id
 from exchange.storage import StorageRoot, open_root
 from tests.console.deployment import leave_captured, leave_regions
 

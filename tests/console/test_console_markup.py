@@ -8,7 +8,7 @@ import pytest
 from nicegui import ui
 
 from adaptation.console.pages.elements import attributed, local_address, styled
-from adaptation.markup import Html, tag
+from exchange.markup import Html, tag
 
 ROOT = Path(__file__).parents[2]
 SAFE_WAYS = {ROOT / "adaptation" / "console" / "pages" / "elements.py", ROOT / "adaptation" / "markup.py"}

@@ -8,13 +8,13 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.console.pages.label_page import KEYS, UNSURE_KEY
-from adaptation.service.fake_worker import ENDLESS
-from adaptation.service.round_state import Phase, RoundBook, read_round
-from exchange.audit import read_audit
+from adaptation.control.rounds.fake_worker import ENDLESS
+from adaptation.control.rounds.round_state import Phase, RoundBook, read_round
 from exchange.label_space import CLASS_NAMES
-from exchange.ledger import publish
-from exchange.region_batches import read_batches
-from exchange.serving_plan import DomainPlan, read_plan
+from exchange.plan.serving_plan import DomainPlan, read_plan
+from exchange.regions.batches import read_batches
+from exchange.registry import publish
+from exchange.registry.audit import read_audit
 from tests.console.browsing import PATIENCE_MS, Visit, visiting
 from tests.console.conftest import TOKENS, Deployed
 from tests.console.deployment import STARTER, leave_captured

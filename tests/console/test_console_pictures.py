@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from adaptation.annotation.surroundings import Surroundings
 from adaptation.console.pictures import region_picture
-from exchange.regions import Box
+from adaptation.control.labeling.surroundings import Surroundings
+from exchange.regions.tasks import Box
 
 
 @pytest.mark.parametrize(("level", "shown"), [(20, 60), (115, 230), (240, 240)])

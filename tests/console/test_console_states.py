@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from adaptation.annotation.desk import LabelDesk
-from adaptation.annotation.progress import TaskSummary
 from adaptation.console.access import SESSION_COOKIE
 from adaptation.console.pages.label_page import KEYS
-from exchange.locations import region_batch_key
-from exchange.region_batches import read_batches
-from exchange.regions import new_batch_id
+from adaptation.control.labeling.desk import LabelDesk
+from adaptation.control.labeling.progress import TaskSummary
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import new_batch_id
 from exchange.storage import open_root
+from exchange.storage.locations import region_batch_key
 from exchange.storage.root import PATIENCE_S
 from tests.console.browsing import Visit, visiting
 from tests.console.conftest import FAST, TOKENS, Deployed, console_of

@@ -22,21 +22,21 @@ from adaptation.console.views.releases import (
 )
 from adaptation.console.views.rounds import curves_of, effect_of_start, pictures_of, round_detail, rounds_view
 from adaptation.console.views.troubles import learner_troubles
-from adaptation.gate.verdict import Check, Verdict
-from adaptation.live_prior.follow import LivePrior
-from adaptation.rounds.report_page import _frame_row
-from adaptation.rounds.report_pictures import Pictures
-from adaptation.service.learner import Learner
-from adaptation.service.operations import Operations
-from adaptation.service.round_state import CurvePoint, Phase, Progress, Request, progress_key, round_key
-from adaptation.service.settings import LearnerSettings
-from exchange.audit import AuditEntry, audited, record
-from exchange.erasures import erase_stored, request_erasure
+from adaptation.control.learner.learner import Learner
+from adaptation.control.learner.operations import Operations
+from adaptation.control.prior.follow import LivePrior
+from adaptation.control.rounds.round_state import CurvePoint, Phase, Progress, Request, progress_key, round_key
+from adaptation.control.settings import LearnerSettings
+from adaptation.learning.rounds.report_page import _frame_row
+from adaptation.learning.rounds.report_pictures import Pictures
+from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.jobs.verdict import Check, Verdict
 from exchange.label_space import TRAIN_ID
-from exchange.lease import Lease
-from exchange.ledger import publish
-from exchange.plan_changes import PlanRefused, apply_change, promoted, with_candidate
-from exchange.serving_plan import DomainPlan, ServingPlan, read_plan
+from exchange.plan.lease import Lease
+from exchange.plan.plan_changes import PlanRefused, apply_change, promoted, with_candidate
+from exchange.plan.serving_plan import DomainPlan, ServingPlan, read_plan
+from exchange.registry import publish
+from exchange.registry.audit import AuditEntry, audited, record
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
 from tests.console.deployment import STARTER, leave_captured, leave_presence
 from tests.service.learner_rig import beat, healthy

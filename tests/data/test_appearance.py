@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adaptation.data.appearance import match_lab, match_low_frequencies, transfer_appearance
+from adaptation.learning.data.appearance import match_lab, match_low_frequencies, transfer_appearance
 
 TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = np.array([0.950456, 1.0, 1.088754])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptation.data.data_choice import choose_data
-from adaptation.data.label_pairs import check_pairs
-from adaptation.data.labelled_frames import DataError
-from adaptation.rounds.snapshot import Snapshot, freeze
-from exchange.file_names import namesakes
+from adaptation.learning.data.data_choice import choose_data
+from adaptation.learning.data.label_pairs import check_pairs
+from adaptation.learning.data.labelled_frames import DataError
+from adaptation.learning.rounds.snapshot import Snapshot, freeze
+from exchange.images.file_names import namesakes
 
 
 def write(path: Path, value: int, *, gray: bool = False) -> Path:

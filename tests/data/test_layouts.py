@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from adaptation.data.labelled_frames import DataError, read_frame, read_labels
-from adaptation.data.layouts import Layout, detect_layout, list_frames
+from adaptation.learning.data.labelled_frames import DataError, read_frame, read_labels
+from adaptation.learning.data.layouts import Layout, detect_layout, list_frames
 from exchange.images.whole_png import RGB
 from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, PALETTE_RGB
 from tests.exchange.png_files import optimised_png, png_of

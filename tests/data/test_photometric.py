@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from adaptation.data.normalization import MEAN_RGB, STD_RGB, denormalize, normalize
-from adaptation.data.wide_photometric import vary_widely
+from adaptation.learning.data.wide_photometric import vary_widely
+from adaptation.learning.networks.normalization import MEAN_RGB, STD_RGB, denormalize, normalize
 
 
 def test_wide_changes_are_seeded_and_leave_the_crop_itself_alone() -> None:

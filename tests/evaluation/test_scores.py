@@ -12,12 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cli
-from adaptation.data.labelled_frames import read_labels
-from adaptation.data.layouts import list_frames
-from adaptation.evaluation.scores import Scores, count_confusion, score
-from adaptation.evaluation.table import scores_table
-from adaptation.networks.checkpoints import save_network
-from adaptation.networks.hrda import build_network
+from adaptation.learning.data.labelled_frames import read_labels
+from adaptation.learning.data.layouts import list_frames
+from adaptation.learning.evaluation.scores import Scores, count_confusion, score
+from adaptation.learning.evaluation.table import scores_table
+from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.hrda import build_network
 from exchange.label_space import CITYSCAPES_ID_TO_TRAIN_ID, CLASS_NAMES
 from exchange.networks import NetworkConfig
 

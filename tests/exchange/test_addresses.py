@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from exchange.addresses import Address, AddressError, grpc_target, is_loopback, parse_address
+from exchange.net.addresses import Address, AddressError, grpc_target, is_loopback, parse_address
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from exchange.audit import AuditEntry, audited, read_audit, record, user_at_host
-from exchange.locations import audit_key
-from exchange.pins import read_pins, set_pin
+from exchange.registry.audit import AuditEntry, audited, read_audit, record, user_at_host
+from exchange.registry.pins import read_pins, set_pin
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import audit_key
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

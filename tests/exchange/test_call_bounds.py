@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from exchange.call_bounds import CallKind, Refused
+from exchange.net.call_bounds import CallKind, Refused
 
 
 async def never() -> bytes:

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
-from exchange.call_errors import CallErrors
-from exchange.logs import REQUEST_ID_KEY, JsonFormatter, SeldomLog
+from exchange.net.call_errors import CallErrors
+from exchange.net.logs import REQUEST_ID_KEY, JsonFormatter, SeldomLog
 
 SERVICE = "test.Service"
 KINDS = {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from exchange.engine_busy import LONGEST_S, EngineBusyReader, EngineBusyWriter
+from exchange.fleet.engine_busy import LONGEST_S, EngineBusyReader, EngineBusyWriter
 
 _HANGING_GATEWAY = """
 import pathlib, sys, time
-from exchange.engine_busy import EngineBusyWriter
+from exchange.fleet.engine_busy import EngineBusyWriter
 with EngineBusyWriter(pathlib.Path(sys.argv[1])).inferring():
     print("inferring", flush=True)
     time.sleep(60)

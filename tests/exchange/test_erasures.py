@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from exchange.erasures import Erased, ErasureReader, erase_stored, request_erasure
-from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
-from exchange.locations import ShardName, presence_key
-from exchange.presence import PresenceRow, PresenceRows
+from exchange.fleet.erasures import Erased, ErasureReader, erase_stored, request_erasure
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
+from exchange.fleet.presence import PresenceRow, PresenceRows
 from exchange.storage import StorageRoot
+from exchange.storage.locations import ShardName, presence_key
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 ZEROS = (0.0,) * 19

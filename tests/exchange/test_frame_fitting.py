@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.frame_fitting import fit_frame, fitted_size, restore_labels
+from exchange.images.frame_fitting import fit_frame, fitted_size, restore_labels
 
 
 @pytest.mark.parametrize(

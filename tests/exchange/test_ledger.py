@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.ledger import (
+from exchange.registry import (
     anchor_of,
     collected_versions,
     fetch_release,
@@ -20,10 +20,10 @@ from exchange.ledger import (
     require_present,
     unmark_collected,
 )
-from exchange.locations import LEDGER, ledger_key, release_key
-from exchange.records import RecordError
-from exchange.releases import ReleaseError, hash_files, verify_release
+from exchange.registry.releases import ReleaseError, hash_files, verify_release
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import LEDGER, ledger_key, release_key
+from exchange.storage.records import RecordError
 from tests.releases import make_release
 
 
@@ -153,7 +153,7 @@ def test_a_disk_that_takes_no_more_shows_nothing(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from exchange.ledger import publish\n"
+        "from exchange.registry import publish\n"
         "from exchange.storage import StorageUnavailable, open_root\n"
         "try:\n"
         f"    publish(open_root({str(tmp_path / 'root')!r}, 0.2), Path({str(release)!r}), by='x', origin='added')\n"

@@ -6,10 +6,10 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from exchange.label_space import NUM_CLASSES
-from exchange.locations import DomainName
 from exchange.plain_words import counted, refusal_of
-from exchange.regions import Label
-from exchange.serving_plan import DomainPlan
+from exchange.plan.serving_plan import DomainPlan
+from exchange.regions.tasks import Label
+from exchange.storage.locations import DomainName
 
 
 class Part(BaseModel):

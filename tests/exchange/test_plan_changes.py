@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.lease import Lease
-from exchange.ledger import mark_collected, publish
-from exchange.plan_changes import (
+from exchange.plan.lease import Lease
+from exchange.plan.plan_changes import (
     PlanRefused,
     apply_change,
     candidate_dropped,
@@ -20,7 +19,8 @@ from exchange.plan_changes import (
     served_with,
     with_candidate,
 )
-from exchange.serving_plan import Candidate, DomainPlan, PlanContent, read_plan
+from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, read_plan
+from exchange.registry import mark_collected, publish
 from exchange.storage import StorageRoot
 from tests.releases import make_release
 

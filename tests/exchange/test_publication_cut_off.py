@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exchange.failpoints import VARIABLE
-from exchange.ledger import VoidEntry, fetch_release, publish, read_decided, read_ledger
-from exchange.releases import hash_files
+from exchange.registry import VoidEntry, fetch_release, publish, read_decided, read_ledger
+from exchange.registry.releases import hash_files
 from exchange.storage import StorageRoot
 from tests.releases import make_release
 
@@ -27,7 +27,7 @@ FAILPOINTS = {
 def publish_and_die(root_url: str, release: Path, failpoint: str, round_id: str | None) -> None:
     code = (
         "from pathlib import Path\n"
-        "from exchange.ledger import publish\n"
+        "from exchange.registry import publish\n"
         "from exchange.storage import open_root\n"
         f"publish(open_root({root_url!r}), Path({str(release)!r}), by='a', origin='round', round_id={round_id!r})\n"
     )

@@ -5,11 +5,11 @@ import json
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from adaptation.gate.limits import GateLimits
-from adaptation.rounds.recipes import RoundConfig
-from adaptation.rounds.region_requests import RegionBudget
-from exchange.pins import Pins
-from exchange.serving_plan import DomainPlan, ServingPlan
+from adaptation.learning.rounds.region_requests import RegionBudget
+from exchange.jobs.limits import GateLimits
+from exchange.jobs.recipes import RoundConfig
+from exchange.plan.serving_plan import DomainPlan, ServingPlan
+from exchange.registry.pins import Pins
 from tests.rounds.small_round import CONFIG
 
 PLAN = (

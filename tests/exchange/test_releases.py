@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.releases import MANIFEST_NAME, ReleaseError, read_manifest, verify_release, write_manifest
+from exchange.registry.releases import MANIFEST_NAME, ReleaseError, read_manifest, verify_release, write_manifest
 from tests.releases import make_manifest, make_release
 
 

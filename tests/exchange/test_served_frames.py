@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from exchange.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
-from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
+from exchange.fleet.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
+from exchange.fleet.presence import PresenceReader, PresenceRow, PresenceRows, domains_with_presence
+from exchange.fleet.pseudonyms import PseudonymKeyError, Pseudonyms, vehicle_of_drive
 from exchange.images.labels import encode_gray_png, encode_palette_png
-from exchange.locations import ShardName, presence_hour, presence_key
-from exchange.presence import PresenceReader, PresenceRow, PresenceRows, domains_with_presence
-from exchange.pseudonyms import PseudonymKeyError, Pseudonyms, vehicle_of_drive
-from exchange.records import RecordError
 from exchange.storage import StorageRoot
+from exchange.storage.locations import ShardName, presence_hour, presence_key
+from exchange.storage.records import RecordError
 
 NINE = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 
-from exchange.lease import Lease, LeaseHeld, LeaseLapsed, LeaseLost, holding
-from exchange.locations import LEASE, SERVING_PLAN
-from exchange.records import RecordError
-from exchange.serving_plan import Candidate, DomainPlan, PlanContent, ServingPlan, change_plan, read_plan
+from exchange.plan.lease import Lease, LeaseHeld, LeaseLapsed, LeaseLost, holding
+from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, ServingPlan, change_plan, read_plan
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import LEASE, SERVING_PLAN
+from exchange.storage.records import RecordError
 
 RATIO = tuple(0.1 * k for k in range(19))
 
@@ -88,7 +88,7 @@ def test_a_released_lease_is_taken_at_once(root: StorageRoot) -> None:
 def test_the_lease_of_a_killed_holder_runs_out(root_url: str, root: StorageRoot) -> None:
     code = (
         "import time\n"
-        "from exchange.lease import holding\n"
+        "from exchange.plan.lease import holding\n"
         "from exchange.storage import open_root\n"
         f"with holding(open_root({root_url!r}), 'first', lasts_s=1.0):\n"
         "    print('held', flush=True)\n"

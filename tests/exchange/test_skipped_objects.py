@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exchange.audit import AuditEntry, read_audit, record
-from exchange.erasures import Erased, ErasureReader, erase_stored, request_erasure
-from exchange.locations import ShardName, audit_key, erasure_key, erasure_of, presence_hour, prior_key
-from exchange.presence import PresenceReader, PresenceRow, PresenceRows
-from exchange.priors import change_prior, read_priors
-from exchange.records import RecordError
-from exchange.region_batches import create_batch, drop_batch, read_batches
-from exchange.regions import RegionBatch, new_batch_id
+from exchange.fleet.erasures import Erased, ErasureReader, erase_stored, request_erasure
+from exchange.fleet.presence import PresenceReader, PresenceRow, PresenceRows
+from exchange.plan.priors import change_prior, read_priors
+from exchange.regions.batches import create_batch, drop_batch, read_batches
+from exchange.regions.tasks import RegionBatch, new_batch_id
+from exchange.registry.audit import AuditEntry, read_audit, record
 from exchange.storage import StorageRoot, open_root
-from exchange.unreadable_objects import MOST_KNOWN, UnreadableObjects
+from exchange.storage.locations import ShardName, audit_key, erasure_key, erasure_of, presence_hour, prior_key
+from exchange.storage.records import RecordError
+from exchange.storage.unreadable_objects import MOST_KNOWN, UnreadableObjects
 
 NOW = datetime.now(UTC)
 

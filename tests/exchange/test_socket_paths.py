@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from exchange.calling import Connection
-from exchange.listening import StartupError, check_free, open_port
+from exchange.net.calling import Connection
+from exchange.net.listening import StartupError, check_free, open_port
 
 
 @dataclass

@@ -13,8 +13,8 @@ import pytest
 import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from exchange.startup_error import StartupError
-from exchange.tls_files import TlsFiles as ServedTlsFiles
+from exchange.net.startup_error import StartupError
+from exchange.net.tls_files import TlsFiles as ServedTlsFiles
 from tests.clocks import Clock
 from tests.tls_files import TlsFiles, served_certificate
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange.startup_error import StartupError
-from exchange.watched_files import WatchedFiles
+from exchange.net.startup_error import StartupError
+from exchange.net.watched_files import WatchedFiles
 from tests.clocks import Clock
 
 
@@ -25,7 +25,7 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def logged() -> Iterator[Records]:
-    records, log = Records(), logging.getLogger("exchange.watched_files")
+    records, log = Records(), logging.getLogger("exchange.net.watched_files")
     log.addHandler(records)
     yield records
     log.removeHandler(records)

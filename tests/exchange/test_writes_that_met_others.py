@@ -2,13 +2,13 @@
 
 import pytest
 
-from exchange.erasures import Erased, erase_stored
-from exchange.frames import encode_members, join_shard, read_shard
-from exchange.locations import ShardName, region_batch_key, region_frame_key
-from exchange.records import RecordError
-from exchange.region_batches import create_batch, keep_frame, read_batches, read_frame
-from exchange.regions import RegionBatch
+from exchange.fleet.erasures import Erased, erase_stored
+from exchange.fleet.frames import encode_members, join_shard, read_shard
+from exchange.regions.batches import create_batch, keep_frame, read_batches, read_frame
+from exchange.regions.tasks import RegionBatch
 from exchange.storage import ObjectExists, StorageRoot
+from exchange.storage.locations import ShardName, region_batch_key, region_frame_key
+from exchange.storage.records import RecordError
 from tests.annotation.asked_regions import BEGIN, asked_frame, leave_batch, sha256_of
 from tests.faulty_s3 import FaultyS3
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adaptation.networks.hrda import HRDA, build_network
+from adaptation.learning.networks.hrda import HRDA, build_network
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.export.calibration import CalibrationSample, fit_calibration
-from adaptation.export.engine_logits import FrameLogits
+from adaptation.learning.export.calibration import CalibrationSample, fit_calibration
+from adaptation.learning.export.engine_logits import FrameLogits
 from exchange.label_space import NUM_CLASSES
 
 PIXELS = 20_000

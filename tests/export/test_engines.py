@@ -13,14 +13,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from adaptation.export.build_onnx import IN_FLOAT32, OPSET, build_onnx, keep_in_float32
-from adaptation.export.build_openvino import build_openvino
-from adaptation.export.build_tensorrt import TensorRTError, build_tensorrt
-from adaptation.export.build_torch import LOGITS, build_torch
-from adaptation.export.engines import compile_openvino, open_onnx, open_openvino, open_torch
-from adaptation.export.graph import FrameGraph, for_inference, reference_graph
-from adaptation.export.loaded_engine import FrameOutputs, run_eagerly
-from adaptation.networks.hrda import HRDA
+from adaptation.learning.export.build_onnx import IN_FLOAT32, OPSET, build_onnx, keep_in_float32
+from adaptation.learning.export.build_openvino import build_openvino
+from adaptation.learning.export.build_tensorrt import TensorRTError, build_tensorrt
+from adaptation.learning.export.build_torch import LOGITS, build_torch
+from adaptation.learning.export.engines import compile_openvino, open_onnx, open_openvino, open_torch
+from adaptation.learning.export.graph import FrameGraph, for_inference, reference_graph
+from adaptation.learning.export.loaded_engine import FrameOutputs, run_eagerly
+from adaptation.learning.networks.hrda import HRDA
 from exchange.contract import INPUTS, OUTPUTS
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig, whole_frame_windows

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.data.normalization import normalize
-from adaptation.export.graph import FrameGraph, for_inference, reference_graph
-from adaptation.export.loaded_engine import run_eagerly
-from adaptation.networks.frame_sizes import check_sizes
-from adaptation.networks.hrda import HRDA
+from adaptation.learning.export.graph import FrameGraph, for_inference, reference_graph
+from adaptation.learning.export.loaded_engine import run_eagerly
+from adaptation.learning.networks.frame_sizes import check_sizes
+from adaptation.learning.networks.hrda import HRDA
+from adaptation.learning.networks.normalization import normalize
 from exchange.networks import NetworkConfig, WindowConfig, whole_frame_windows
 
 NESTED = WindowConfig(outer_crop=(64, 64), outer_stride=(32, 32), detail_crop=(32, 32), detail_stride=(16, 16))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from adaptation.export.outputs import PlainOutputs, TiledOutputs
-from adaptation.networks.windows import Box, window_boxes
+from adaptation.learning.export.outputs import PlainOutputs, TiledOutputs
+from adaptation.learning.networks.windows import Box, window_boxes
 from exchange.label_space import NUM_CLASSES
 
 LAYOUTS = {

@@ -11,22 +11,30 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from adaptation.export.build_tensorrt import TensorRTError
-from adaptation.export.engines import load_engine
-from adaptation.export.graph import reference_graph
-from adaptation.export.loaded_engine import FrameOutputs, run_eagerly
-from adaptation.export.outputs import Outputs
-from adaptation.export.parity import Parity, compare_with_reference, measure_parity
-from adaptation.export.release import ExportSettings, ParityError, SourceStatistics, export_release
-from adaptation.export.source_presence import measure_source_presence
-from adaptation.export.street_frames import street_frames
-from adaptation.networks.checkpoints import save_network
-from adaptation.networks.hrda import HRDA, build_network
-from adaptation.whole_folder import FolderTaken
+from adaptation.learning.export.build_tensorrt import TensorRTError
+from adaptation.learning.export.engines import load_engine
+from adaptation.learning.export.graph import reference_graph
+from adaptation.learning.export.loaded_engine import FrameOutputs, run_eagerly
+from adaptation.learning.export.outputs import Outputs
+from adaptation.learning.export.parity import Parity, compare_with_reference, measure_parity
+from adaptation.learning.export.release import ExportSettings, ParityError, SourceStatistics, export_release
+from adaptation.learning.export.source_presence import measure_source_presence
+from adaptation.learning.export.street_frames import street_frames
+from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.hrda import HRDA, build_network
 from cli import app_for
-from exchange.frame_fitting import fit_frame
+from exchange.images.frame_fitting import fit_frame
 from exchange.networks import NetworkConfig, whole_frame_windows
-from exchange.releases import MANIFEST_NAME, Engine, Manifest, Precision, ReleaseError, read_manifest, verify_release
+from exchange.registry.releases import (
+    MANIFEST_NAME,
+    Engine,
+    Manifest,
+    Precision,
+    ReleaseError,
+    read_manifest,
+    verify_release,
+)
+from exchange.storage.whole_folder import FolderTaken
 
 FRAME_SIZE = (64, 128)
 WINDOWS = whole_frame_windows(FRAME_SIZE)

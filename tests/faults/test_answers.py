@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.faults.answers import LAG_S, wrong_answers
 from benchmarks.faults.fleet import Answer
-from exchange.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
+from exchange.plan.serving_plan import NO_PRIOR_ID, DomainPlan, ServingPlan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

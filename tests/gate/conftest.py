@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.data.data_choice import DataChoice, choose_data
-from adaptation.export.release import ExportSettings, SourceStatistics, export_release
-from adaptation.gate.measure import TargetFrame
-from adaptation.networks.checkpoints import save_network
+from adaptation.learning.data.data_choice import DataChoice, choose_data
+from adaptation.learning.export.release import ExportSettings, SourceStatistics, export_release
+from adaptation.learning.gate.measure import TargetFrame
+from adaptation.learning.networks.checkpoints import save_network
 from benchmarks.gate.candidates import State
 from exchange.networks import whole_frame_windows
-from exchange.releases import ENGINE_FOLDER, MANIFEST_NAME, hash_files, read_manifest, write_manifest
+from exchange.registry.releases import ENGINE_FOLDER, MANIFEST_NAME, hash_files, read_manifest, write_manifest
 from tests.gate.toy_city import (
     BUILDING,
     NETWORK,

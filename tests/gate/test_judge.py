@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptation.gate.judge import judge
-from adaptation.gate.limits import GateLimits
-from adaptation.gate.measurements import (
+from adaptation.learning.gate.judge import judge
+from adaptation.learning.gate.measurements import (
     EngineMeasurements,
     GateMeasurements,
     LabelledScores,
     PresenceShares,
     TargetMeasurements,
 )
+from exchange.jobs.limits import GateLimits
 from exchange.label_space import NUM_CLASSES
 
 EVERY = (1 / NUM_CLASSES,) * NUM_CLASSES

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from adaptation.data.data_choice import DataChoice
-from adaptation.gate.judge import judge
-from adaptation.gate.limits import GateLimits
-from adaptation.gate.measure import TargetFrame, measure
-from adaptation.gate.measurements import GateMeasurements
+from adaptation.learning.data.data_choice import DataChoice
+from adaptation.learning.gate.judge import judge
+from adaptation.learning.gate.measure import TargetFrame, measure
+from adaptation.learning.gate.measurements import GateMeasurements
 from cli import app_for
-from exchange.releases import MANIFEST_NAME, read_manifest
+from exchange.jobs.limits import GateLimits
+from exchange.registry.releases import MANIFEST_NAME, read_manifest
 from tests.gate.conftest import DUSK_HELD_OUT, Releases
 
 pytestmark = pytest.mark.timeout(900)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adaptation.data.crop_stream import LabelledCrops
-from adaptation.networks.hrda import HRDA, build_network
+from adaptation.learning.data.crop_stream import LabelledCrops
+from adaptation.learning.networks.hrda import HRDA, build_network
 from benchmarks.gate.candidates import State, learn_labels
 from exchange.networks import NetworkConfig
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from adaptation.live_prior.estimate import CLIP, FEWEST_FRAMES, HALF_LIFE_S, SourceView, estimate
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.priors import LiveEstimate
+from exchange.fleet.presence import PresenceRow, PresenceRows
+from exchange.plan.estimate import CLIP, FEWEST_FRAMES, HALF_LIFE_S, SourceView, estimate
+from exchange.plan.priors import LiveEstimate
 
 THRESHOLDS = np.full(19, 0.05)
 THRESHOLDS[16] = 0.0  # no source pixel: the class was never learnt

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.live_prior.follow import LivePrior
-from exchange.lease import Lease, LeaseLost
-from exchange.locations import presence_key
+from adaptation.control.prior.follow import LivePrior
+from exchange.fleet.presence import PresenceRow, PresenceRows
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.priors import change_prior, read_prior
-from exchange.releases import Manifest, write_manifest
-from exchange.serving_plan import DomainPlan, PlanContent, ServingPlan, change_plan, read_plan
+from exchange.plan.lease import Lease, LeaseLost
+from exchange.plan.priors import change_prior, read_prior
+from exchange.plan.serving_plan import DomainPlan, PlanContent, ServingPlan, change_plan, read_plan
+from exchange.registry.releases import Manifest, write_manifest
 from exchange.storage import StorageRoot
+from exchange.storage.locations import presence_key
 
 RATES = np.linspace(0.1, 0.9, 19)
 SHIFTED = RATES[::-1].copy()

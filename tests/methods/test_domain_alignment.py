@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from adaptation.domain_alignment import (
+from adaptation.learning.methods.fada import (
     ClassDiscriminator,
     adversarial_loss,
     balanced_class_weights,

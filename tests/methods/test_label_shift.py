@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adaptation.label_shift import (
+from adaptation.learning.methods.label_shift import (
     adjust,
     class_distribution,
     image_level_counts,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.label_shift import (
+from adaptation.learning.methods.label_shift import (
     FrameEvidence,
     PosteriorMaximization,
     ThresholdedPresence,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptation.region_selection import boundary_consistency_loss, label_boundary, negative_learning_loss
+from adaptation.learning.methods.ripu import boundary_consistency_loss, label_boundary, negative_learning_loss
 
 
 @pytest.fixture

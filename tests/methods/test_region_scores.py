@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptation.region_selection import point_scores, region_scores
-from adaptation.region_selection.scores import LOG_SCALE
+from adaptation.learning.methods.ripu import point_scores, region_scores
+from adaptation.learning.methods.ripu.scores import LOG_SCALE
 
 
 @pytest.mark.parametrize(

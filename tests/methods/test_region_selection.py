@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adaptation.region_selection import (
+from adaptation.learning.methods.ripu import (
     paint_answer,
     point_scores,
     points_per_round,

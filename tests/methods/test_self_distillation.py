@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from adaptation.self_distillation import self_distillation_loss
+from adaptation.learning.methods.distillation import self_distillation_loss
 
 GENERATOR = torch.Generator().manual_seed(0)
 STUDENT, TEACHER = (torch.randn(2, 19, 6, 8, generator=GENERATOR, dtype=torch.float64) for _ in range(2))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptation.self_labeling import (
+from adaptation.learning.methods.cpsl import (
     FeatureQueue,
     Prototypes,
     WeakView,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from adaptation.self_labeling import self_labeling_loss, self_labels, sinkhorn
+from adaptation.learning.methods.cpsl import self_labeling_loss, self_labels, sinkhorn
 
 anything = hnp.arrays("float32", (5, 3), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
 

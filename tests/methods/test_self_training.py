@@ -6,9 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptation.data.normalization import denormalize, normalize
-from adaptation.networks.hrda import HRDA, build_hrda
-from adaptation.self_training import (
+from adaptation.learning.methods.self_training import (
     ColorJitter,
     MeanTeacher,
     StrongAugmentation,
@@ -27,6 +25,8 @@ from adaptation.self_training import (
     pseudo_labels,
     teacher_alpha,
 )
+from adaptation.learning.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.normalization import denormalize, normalize
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.networks.hrda import HRDA, build_hrda
-from adaptation.networks.windows import Box
-from adaptation.self_training import (
+from adaptation.learning.methods.self_training import (
     MeanTeacher,
     SelfTrainingBatch,
     StepChoices,
@@ -18,7 +16,9 @@ from adaptation.self_training import (
     draw_choices,
     self_training_step,
 )
-from adaptation.source_training.optimization import HEAD_FACTOR, parameter_groups
+from adaptation.learning.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.windows import Box
+from adaptation.learning.training.optimization import HEAD_FACTOR, parameter_groups
 
 LEARNING_RATE = 6e-5
 REFERENCE = Path(__file__).parent.parent / "reference" / "methods" / "self_training_step.npz"

@@ -18,11 +18,11 @@ from roadshift.v1 import operations_pb2 as operations
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from adaptation.service.fake_worker import ENDLESS, REFUSED
-from exchange.gateways import read_heartbeats
-from exchange.ledger import publish
-from exchange.region_batches import create_batch
-from exchange.regions import Box, RegionBatch, RegionTask, new_batch_id
+from adaptation.control.rounds.fake_worker import ENDLESS, REFUSED
+from exchange.fleet.gateways import read_heartbeats
+from exchange.regions.batches import create_batch
+from exchange.regions.tasks import Box, RegionBatch, RegionTask, new_batch_id
+from exchange.registry import publish
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import ROOT_FOLDER, LearnerProcess, leave_frames, phase_reached, until
 

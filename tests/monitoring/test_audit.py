@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from adaptation.erasure import erase_vehicle
-from adaptation.publishing.collecting import collect, find_rubbish
-from adaptation.publishing.listing import audit_table
-from exchange.audit import AuditEntry, read_audit, record, user_at_host
-from exchange.lease import Lease
+from adaptation.cli.erase_command import erase_vehicle
+from adaptation.control.releases.collecting import collect, find_rubbish
+from adaptation.control.releases.listing import audit_table
+from exchange.plan.lease import Lease
+from exchange.registry.audit import AuditEntry, read_audit, record, user_at_host
 from exchange.storage import StorageRoot, open_root
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)

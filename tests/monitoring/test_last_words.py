@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.logs import VARIABLE, fatal_in
+from exchange.net.logs import VARIABLE, fatal_in
 
 ROADSHIFT = Path(sys.executable).with_name("roadshift")
 
@@ -49,7 +49,7 @@ def test_a_learner_that_cannot_start_says_why_in_its_last_line(tmp_path: Path) -
     ],
 )
 def test_a_traceback_is_part_of_an_object(code: str, told: str) -> None:
-    begin = "import threading, warnings, exchange.logs as l; l.configure_logs(as_json=True); warnings.warn('old')"
+    begin = "import threading, warnings, exchange.net.logs as l; l.configure_logs(as_json=True); warnings.warn('old')"
     ended = run(sys.executable, "-c", f"{begin}\n{code}")
     (last,) = critical(ended.stderr)
     assert last["message"] == told

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from adaptation.data.left_out import LeftOutFrames
-from adaptation.gate.verdict import Check, Verdict
-from adaptation.service.gateway_watch import GatewayWatch
-from adaptation.service.metrics import LearnerMetrics, lease_gauge
-from adaptation.service.promoted_watch import PromotedWatch
-from adaptation.service.rollouts import Rollouts
-from adaptation.service.round_state import (
+from adaptation.control.learner.metrics import LearnerMetrics, lease_gauge
+from adaptation.control.learner.triggers import Triggers
+from adaptation.control.rollout.gateway_watch import GatewayWatch
+from adaptation.control.rollout.promoted_watch import PromotedWatch
+from adaptation.control.rollout.rollouts import Rollouts
+from adaptation.control.rounds.left_out import LeftOutFrames
+from adaptation.control.rounds.round_state import (
     Phase,
     Progress,
     Request,
@@ -25,14 +25,14 @@ from adaptation.service.round_state import (
     round_key,
     state_key,
 )
-from adaptation.service.settings import RolloutSettings
-from adaptation.service.triggers import Triggers
+from adaptation.control.settings import RolloutSettings
+from exchange.jobs.verdict import Check, Verdict
 from exchange.label_space import CLASS_NAMES
-from exchange.lease import Lease
-from exchange.priors import LiveEstimate, change_prior
-from exchange.region_batches import create_batch
-from exchange.regions import Box, Opinion, RegionBatch, RegionTask, new_batch_id
-from exchange.serving_plan import Candidate, DomainPlan, PlanContent, change_plan
+from exchange.plan.lease import Lease
+from exchange.plan.priors import LiveEstimate, change_prior
+from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, change_plan
+from exchange.regions.batches import create_batch
+from exchange.regions.tasks import Box, Opinion, RegionBatch, RegionTask, new_batch_id
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import leave_frames
 

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.logs import VARIABLE, JsonFormatter, current_ids, note_ids, working_on
+from exchange.net.logs import VARIABLE, JsonFormatter, current_ids, note_ids, working_on
 from server.errors import EngineFailed
 from tests.gateways import StartGateway, eventually
 
@@ -79,7 +79,7 @@ def test_a_block_may_end_in_another_thread() -> None:
     ("form", "option", "is_json"), [("", False, False), ("json", False, True), ("text", True, True)]
 )
 def test_option_and_environment_choose_the_format(form: str, option: bool, is_json: bool) -> None:
-    code = f"import logging, exchange.logs as l; l.configure_logs(as_json={option}); logging.warning('hello')"
+    code = f"import logging, exchange.net.logs as l; l.configure_logs(as_json={option}); logging.warning('hello')"
     ended = subprocess.run(
         [sys.executable, "-c", code + "; import os; print(os.environ[l.VARIABLE])"],
         env=os.environ | {VARIABLE: form}, capture_output=True, text=True, check=True,

@@ -146,7 +146,7 @@ def _answers(url: str) -> bool:
 
 def test_a_learners_log_names_the_round(deployment: Deployment) -> None:
     lines = [json.loads(line) for line in deployment.learner.said().splitlines() if line.startswith("{")]
-    ids = {line["round_id"] for line in lines if line["logger"] == "adaptation.service.round_runner"}
+    ids = {line["round_id"] for line in lines if line["logger"] == "adaptation.control.rounds.round_runner"}
     assert len(ids) == 2, "the one that was refused, and the one that learns"
     assert all(line["round_id"] in line["message"] for line in lines if "round_id" in line)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.data.normalization import normalize
-from adaptation.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.normalization import normalize
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "hrda"
 TINY = {

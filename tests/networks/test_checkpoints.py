@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.networks.checkpoints import CheckpointError, load_network, save_network
-from adaptation.networks.hrda import HRDA, build_hrda, build_network
-from adaptation.networks.official_checkpoints import import_checkpoint
-from adaptation.whole_folder import FolderTaken
+from adaptation.learning.networks.checkpoints import CheckpointError, load_network, save_network
+from adaptation.learning.networks.hrda import HRDA, build_hrda, build_network
+from adaptation.learning.networks.official_checkpoints import import_checkpoint
 from exchange.label_space import CLASS_NAMES
 from exchange.networks import NetworkConfig
+from exchange.storage.whole_folder import FolderTaken
 
 META = {"iter": 40000, "CLASSES": CLASS_NAMES, "PALETTE": [[0, 0, 0]] * 19, "config": "model = dict()"}
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import cli
-from adaptation.networks.checkpoints import CheckpointError, load_network
-from adaptation.networks.class_names import reordered
-from adaptation.networks.hrda import HRDA, build_hrda, build_network
-from adaptation.networks.official_checkpoints import ImportedCheckpoint, import_checkpoint
+from adaptation.learning.networks.checkpoints import CheckpointError, load_network
+from adaptation.learning.networks.class_names import reordered
+from adaptation.learning.networks.hrda import HRDA, build_hrda, build_network
+from adaptation.learning.networks.official_checkpoints import ImportedCheckpoint, import_checkpoint
 from exchange.label_space import CLASS_NAMES
 from exchange.networks import Head, NetworkConfig
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.networks.hrda import HRDA
-from adaptation.networks.layers import resized
-from adaptation.networks.windows import Box, average_windows, nested_windows, window_boxes
+from adaptation.learning.networks.hrda import HRDA
+from adaptation.learning.networks.layers import resized
+from adaptation.learning.networks.windows import Box, average_windows, nested_windows, window_boxes
 from exchange.networks import WindowConfig
 
 Arrays = Mapping[str, np.ndarray]

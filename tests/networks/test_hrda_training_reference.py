@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptation.networks.hrda import HRDA, hrda_loss
-from adaptation.networks.windows import Box
+from adaptation.learning.networks.hrda import HRDA, hrda_loss
+from adaptation.learning.networks.windows import Box
 
 MODES = {"bneval": 3e-5, "bntrain": 2e-4}
 

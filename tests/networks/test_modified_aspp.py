@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.networks.modified_aspp import ModifiedASPPHead
+from adaptation.learning.networks.modified_aspp import ModifiedASPPHead
 
 
 @torch.no_grad()

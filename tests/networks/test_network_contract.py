@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from adaptation.networks.hrda import HRDA, build_hrda, build_network, hrda_loss
-from adaptation.networks.windows import Box
+from adaptation.learning.networks.hrda import HRDA, build_hrda, build_network, hrda_loss
+from adaptation.learning.networks.windows import Box
 from exchange.networks import Encoder, Head, NetworkConfig, WindowConfig
 
 SMALL: dict[str, dict[str, Any]] = {

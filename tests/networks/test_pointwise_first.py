@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adaptation.networks.hrda import HRDA, build_hrda
-from adaptation.networks.pointwise_before_upsampling import with_pointwise_first
+from adaptation.learning.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.pointwise_before_upsampling import with_pointwise_first
 from exchange.networks import WindowConfig
 
 WINDOWS = WindowConfig(outer_crop=(128, 128), outer_stride=(64, 64), detail_crop=(64, 64), detail_stride=(32, 32))

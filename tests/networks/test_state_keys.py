@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from adaptation.networks.hrda import HRDA, build_hrda
+from adaptation.learning.networks.hrda import HRDA, build_hrda
 
 FOLDER = Path(__file__).parents[1] / "reference" / "hrda"
 KEYS = json.loads((FOLDER / "keys.json").read_text())

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptation.networks.windows import Box, average_windows, nested_windows, window_boxes
+from adaptation.learning.networks.windows import Box, average_windows, nested_windows, window_boxes
 
 CASES = json.loads((Path(__file__).parents[1] / "reference" / "hrda" / "windows.json").read_text())
 

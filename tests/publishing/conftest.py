@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange.lease import holding
-from exchange.ledger import publish
-from exchange.plan_changes import apply_change, served_with
+from exchange.plan.lease import holding
+from exchange.plan.plan_changes import apply_change, served_with
+from exchange.registry import publish
 from exchange.storage import StorageRoot
 from tests.releases import make_release
 from tests.storage_roots import root, root_url, s3_server

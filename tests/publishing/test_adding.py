@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from cli import app_for
-from exchange.audit import read_audit
-from exchange.ledger import fetch_release, publish, read_ledger
-from exchange.releases import MANIFEST_NAME, hash_files, read_manifest, write_manifest
-from exchange.serving_plan import read_plan
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import fetch_release, publish, read_ledger
+from exchange.registry.audit import read_audit
+from exchange.registry.releases import MANIFEST_NAME, hash_files, read_manifest, write_manifest
 from exchange.storage import StorageRoot, open_root
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import make_release

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from adaptation.publishing.collecting import ROUNDS_AGE, UNFINISHED_AGE, collect, find_rubbish
-from exchange.audit import read_audit
+from adaptation.control.releases.collecting import ROUNDS_AGE, UNFINISHED_AGE, collect, find_rubbish
 from exchange.failpoints import VARIABLE
-from exchange.lease import Lease, LeaseLost, holding
-from exchange.ledger import (
+from exchange.fleet.presence import PresenceRows
+from exchange.plan.lease import Lease, LeaseLost, holding
+from exchange.plan.plan_changes import apply_change, named_versions, promoted, with_candidate
+from exchange.plan.serving_plan import PlanContent, read_plan
+from exchange.registry import (
     VoidEntry,
     collected_versions,
     fetch_release,
@@ -24,13 +26,11 @@ from exchange.ledger import (
     read_ledger,
     read_published_manifest,
 )
-from exchange.locations import presence_key, release_key
-from exchange.pins import set_pin
-from exchange.plan_changes import apply_change, named_versions, promoted, with_candidate
-from exchange.presence import PresenceRows
-from exchange.releases import ReleaseError
-from exchange.serving_plan import PlanContent, read_plan
+from exchange.registry.audit import read_audit
+from exchange.registry.pins import set_pin
+from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageRoot
+from exchange.storage.locations import presence_key, release_key
 
 NOW = datetime.now(UTC)
 
@@ -86,7 +86,7 @@ def test_the_anchor_of_what_is_served_stays(served_root: StorageRoot, tmp_path: 
 def test_rounds_presence_and_publications_go_by_age(served_root: StorageRoot, tmp_path: Path, root_url: str) -> None:
     code = (
         "from pathlib import Path\n"
-        "from exchange.ledger import publish\n"
+        "from exchange.registry import publish\n"
         "from exchange.storage import open_root\n"
         f"publish(open_root({root_url!r}), Path({str(tmp_path / 'release')!r}), by='a', origin='added')\n"
     )
@@ -116,8 +116,8 @@ def test_a_collection_that_was_killed_is_completed_by_the_next(
     served_root: StorageRoot, root_url: str, tmp_path: Path, failpoint: str
 ) -> None:
     code = (
-        "from adaptation.publishing.collecting import collect\n"
-        "from exchange.lease import holding\n"
+        "from adaptation.control.releases.collecting import collect\n"
+        "from exchange.plan.lease import holding\n"
         "from exchange.storage import open_root\n"
         f"root = open_root({root_url!r})\n"
         "with holding(root, 'first', lasts_s=0.5) as lease:\n"

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli import app_for
-from exchange.audit import read_audit
-from exchange.ledger import publish
-from exchange.serving_plan import ServingPlan, read_plan
+from exchange.plan.serving_plan import ServingPlan, read_plan
+from exchange.registry import publish
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot, open_root
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import LearnerProcess, make_hollow_release

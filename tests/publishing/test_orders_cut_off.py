@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app_for
-from exchange.audit import read_audit
 from exchange.failpoints import VARIABLE
-from exchange.lease import holding
-from exchange.ledger import fetch_release, publish
-from exchange.plan_changes import apply_change, named_versions, promoted, served_with
-from exchange.serving_plan import read_plan
+from exchange.plan.lease import holding
+from exchange.plan.plan_changes import apply_change, named_versions, promoted, served_with
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import fetch_release, publish
+from exchange.registry.audit import read_audit
 from exchange.storage import open_root
 
 ORDERS = {

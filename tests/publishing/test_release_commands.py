@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from adaptation.gate.verdict import Check, Verdict
 from cli import app_for
-from exchange.audit import AuditEntry, read_audit, user_at_host
-from exchange.lease import LeaseLost, holding
-from exchange.ledger import collected_versions, publish
-from exchange.pins import read_pins
-from exchange.plan_changes import apply_change, promoted
-from exchange.serving_plan import ServingPlan, read_plan
+from exchange.jobs.verdict import Check, Verdict
+from exchange.plan.lease import LeaseLost, holding
+from exchange.plan.plan_changes import apply_change, promoted
+from exchange.plan.serving_plan import ServingPlan, read_plan
+from exchange.registry import collected_versions, publish
+from exchange.registry.audit import AuditEntry, read_audit, user_at_host
+from exchange.registry.pins import read_pins
 from exchange.storage import StorageRoot
 
 Run = Callable[..., Result]

@@ -4,13 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app_for
-from exchange.audit import read_audit
-from exchange.lease import LeaseRecord, holding
-from exchange.ledger import read_decided, read_ledger
-from exchange.locations import LEASE, SERVING_PLAN, ledger_key
-from exchange.records import RecordError
-from exchange.serving_plan import PlanContent, change_plan, read_plan
+from exchange.plan.lease import LeaseRecord, holding
+from exchange.plan.serving_plan import PlanContent, change_plan, read_plan
+from exchange.registry import read_decided, read_ledger
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot
+from exchange.storage.locations import LEASE, SERVING_PLAN, ledger_key
+from exchange.storage.records import RecordError
 
 
 def repaired(root: StorageRoot, *options: str) -> tuple[int, str]:

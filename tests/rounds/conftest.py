@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from adaptation.networks.checkpoints import save_network
-from adaptation.networks.hrda import build_network
+from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.hrda import build_network
 from exchange.networks import NetworkConfig
 
 NETWORK = NetworkConfig(

@@ -16,14 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from adaptation.data.crop_stream import LabelledCrops
-from adaptation.networks.checkpoints import load_network
-from adaptation.networks.hrda import HRDA
-from adaptation.networks.layers import DropPath
-from adaptation.rounds.crops import RoundCrops, TargetCrops
-from adaptation.rounds.label_training import LabelTraining
-from adaptation.rounds.learning import Learner
-from adaptation.rounds.recipes import (
+from adaptation.learning.data.crop_stream import LabelledCrops
+from adaptation.learning.methods.cpsl import Prototypes
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.hrda import HRDA
+from adaptation.learning.networks.layers import DropPath
+from adaptation.learning.rounds.crops import RoundCrops, TargetCrops
+from adaptation.learning.rounds.label_training import LabelTraining
+from adaptation.learning.rounds.learning import Learner
+from adaptation.learning.rounds.rectification import HeadRectification
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.self_labeler import SelfLabeler
+from adaptation.learning.rounds.self_training import SelfTraining
+from adaptation.learning.training.processes import Processes, join_processes, leave_processes
+from exchange.jobs.recipes import (
     AlignmentConfig,
     AskedLabelsConfig,
     PseudoLabelConfig,
@@ -31,12 +37,6 @@ from adaptation.rounds.recipes import (
     SelfLabelingConfig,
     SelfTrainingConfig,
 )
-from adaptation.rounds.rectification import HeadRectification
-from adaptation.rounds.run import adapt
-from adaptation.rounds.self_labeler import SelfLabeler
-from adaptation.rounds.self_training import SelfTraining
-from adaptation.self_labeling import Prototypes
-from adaptation.source_training.processes import Processes, join_processes, leave_processes
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from tests.rounds.small_round import CONFIG, ignore, small_round
 

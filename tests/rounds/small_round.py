@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from adaptation.data.crop_stream import CropSettings
-from adaptation.data.data_choice import choose_data
-from adaptation.rounds.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingConfig, SelfTrainingConfig
-from adaptation.rounds.run import adapt
-from adaptation.rounds.work import Round
+from adaptation.learning.data.crop_stream import CropSettings
+from adaptation.learning.data.data_choice import choose_data
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.work import Round
+from exchange.jobs.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingConfig, SelfTrainingConfig
 
 CONFIG = RoundConfig(
     recipe="small",

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from adaptation.domain_alignment import ClassDiscriminator, adversarial_loss, discriminator_loss, soften
-from adaptation.networks.checkpoints import load_network
-from adaptation.rounds.alignment import Alignment, DomainView
-from adaptation.rounds.recipes import AlignmentConfig, SelfTrainingConfig
-from adaptation.rounds.self_training import SelfTraining
+from adaptation.learning.methods.fada import ClassDiscriminator, adversarial_loss, discriminator_loss, soften
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.rounds.alignment import Alignment, DomainView
+from adaptation.learning.rounds.self_training import SelfTraining
+from exchange.jobs.recipes import AlignmentConfig, SelfTrainingConfig
 from tests.rounds.small_round import CONFIG
 from tests.rounds.test_round_trainings import crops
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from adaptation.networks.checkpoints import load_network
-from adaptation.networks.layers import resized
-from adaptation.region_selection import boundary_consistency_loss, negative_learning_loss
-from adaptation.rounds.asked_losses import source_boundary_loss, target_losses
-from adaptation.rounds.recipes import AskedLabelsConfig, SelfTrainingConfig
-from adaptation.rounds.self_training import SelfTraining
+from adaptation.learning.methods.ripu import boundary_consistency_loss, negative_learning_loss
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.layers import resized
+from adaptation.learning.rounds.asked_losses import source_boundary_loss, target_losses
+from adaptation.learning.rounds.self_training import SelfTraining
+from exchange.jobs.recipes import AskedLabelsConfig, SelfTrainingConfig
 from exchange.label_space import IGNORE_ID
 from tests.rounds.small_round import CONFIG
 from tests.rounds.test_round_trainings import crops, mean_probability

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from adaptation.data.normalization import normalize
-from adaptation.networks.checkpoints import load_network, load_network_config
-from adaptation.networks.hrda import HRDA
-from adaptation.rounds.distillation import Distillation
-from adaptation.rounds.recipes import DistillationConfig
-from adaptation.rounds.report import Report
-from adaptation.rounds.run import adapt
+from adaptation.learning.networks.checkpoints import load_network, load_network_config
+from adaptation.learning.networks.hrda import HRDA
+from adaptation.learning.networks.normalization import normalize
+from adaptation.learning.rounds.distillation import Distillation
+from adaptation.learning.rounds.report import Report
+from adaptation.learning.rounds.run import adapt
+from exchange.jobs.recipes import DistillationConfig
 from tests.rounds import small_round as small
 from tests.rounds.test_round_trainings import crops
 

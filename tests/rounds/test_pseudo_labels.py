@@ -8,14 +8,19 @@ import torch
 from PIL import Image
 from torch import nn
 
-from adaptation.evaluation.evaluate import FrameLabeller, open_labeller
-from adaptation.networks.checkpoints import save_network
-from adaptation.networks.hrda import build_network
-from adaptation.rounds.pseudo_labels import PseudoLabels, make_pseudo_labels, measure_statistics, pseudo_labelled
-from adaptation.rounds.recipes import PseudoLabelConfig, cpu_quick, paper_hrda
-from adaptation.rounds.record import AdaptationRecord
-from adaptation.rounds.run import adapt
-from adaptation.rounds.snapshot import Snapshot, freeze
+from adaptation.learning.evaluation.evaluate import FrameLabeller, open_labeller
+from adaptation.learning.export.adaptation_record import AdaptationRecord
+from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.hrda import build_network
+from adaptation.learning.rounds.pseudo_labels import (
+    PseudoLabels,
+    make_pseudo_labels,
+    measure_statistics,
+    pseudo_labelled,
+)
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.snapshot import Snapshot, freeze
+from exchange.jobs.recipes import PseudoLabelConfig, cpu_quick, paper_hrda
 from exchange.label_space import IGNORE_ID
 from exchange.networks import NetworkConfig
 from tests.rounds.small_round import PSEUDO_LABELS, ignore, small_round

@@ -11,13 +11,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cli
-from adaptation.data.data_choice import choose_data
-from adaptation.data.labelled_frames import DataError, read_labels
-from adaptation.evaluation.evaluate import FrameLabeller, open_labeller
-from adaptation.region_selection import regions_per_round
-from adaptation.rounds.region_requests import RegionBudget, RegionRequests, answer_from_truth, request_regions
-from adaptation.rounds.run import adapt
-from adaptation.rounds.snapshot import Snapshot, list_target, read_asked
+from adaptation.learning.data.data_choice import choose_data
+from adaptation.learning.data.labelled_frames import DataError, read_labels
+from adaptation.learning.evaluation.evaluate import FrameLabeller, open_labeller
+from adaptation.learning.methods.ripu import regions_per_round
+from adaptation.learning.rounds.region_requests import RegionBudget, RegionRequests, answer_from_truth, request_regions
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.snapshot import Snapshot, list_target, read_asked
 from exchange.images.labels import decode_index_png
 from exchange.label_space import IGNORE_ID
 from tests.rounds import small_round as small

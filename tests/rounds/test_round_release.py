@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.export.release import SourceStatistics
-from adaptation.rounds.record import AdaptationRecord
-from adaptation.rounds.report import Report
-from adaptation.rounds.run import adapt
-from exchange.releases import file_sha256, read_manifest, verify_release
+from adaptation.learning.export.adaptation_record import AdaptationRecord
+from adaptation.learning.export.release import SourceStatistics
+from adaptation.learning.rounds.report import Report
+from adaptation.learning.rounds.run import adapt
+from exchange.registry.releases import file_sha256, read_manifest, verify_release
 from tests.rounds import small_round as small
 
 CONFIG = small.CONFIG.model_copy(update={"rectified_share": 1.0, "self_training": None, "budget": 1})

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaptation.data.crop_stream import LabelledCrops
-from adaptation.data.normalization import normalize
-from adaptation.networks.checkpoints import load_network
-from adaptation.networks.hrda import HRDA
-from adaptation.rounds.crops import RoundCrops, TargetCrops
-from adaptation.rounds.learning import seed_of
-from adaptation.rounds.recipes import SelfTrainingConfig
-from adaptation.rounds.rectification import HeadRectification
-from adaptation.rounds.self_training import CHOICES, DROPOUT, SelfTraining
-from adaptation.self_training import MeanTeacher, SelfTrainingBatch, draw_choices, self_training_step
-from adaptation.source_training.optimization import parameter_groups, rate_factor, set_rates
+from adaptation.learning.data.crop_stream import LabelledCrops
+from adaptation.learning.methods.self_training import MeanTeacher, SelfTrainingBatch, draw_choices, self_training_step
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.hrda import HRDA
+from adaptation.learning.networks.normalization import normalize
+from adaptation.learning.rounds.crops import RoundCrops, TargetCrops
+from adaptation.learning.rounds.learning import seed_of
+from adaptation.learning.rounds.rectification import HeadRectification
+from adaptation.learning.rounds.self_training import CHOICES, DROPOUT, SelfTraining
+from adaptation.learning.training.optimization import parameter_groups, rate_factor, set_rates
+from exchange.jobs.recipes import SelfTrainingConfig
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from tests.rounds.small_round import CONFIG
 

@@ -16,13 +16,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cli
-from adaptation.data.labelled_frames import DataError
-from adaptation.rounds.recipes import RECIPES, RoundConfig
-from adaptation.rounds.record import AdaptationRecord
-from adaptation.rounds.report import Report
-from adaptation.rounds.run import adapt
-from adaptation.rounds.snapshot import Snapshot, read_asked
-from adaptation.rounds.steps import RoundError
+from adaptation.learning.data.labelled_frames import DataError
+from adaptation.learning.export.adaptation_record import AdaptationRecord
+from adaptation.learning.rounds.report import Report
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.snapshot import Snapshot, read_asked
+from adaptation.learning.rounds.steps import RoundError
+from exchange.jobs.recipes import RECIPES, RoundConfig
 from exchange.label_space import IGNORE_ID
 from tests.rounds import small_round as small
 

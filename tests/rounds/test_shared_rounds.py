@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from adaptation.rounds.report import Report
-from adaptation.rounds.run import adapt
-from adaptation.rounds.shared_batch_norm import SharedBatchNorm2d, share_batch_norm
-from adaptation.source_training.processes import ALONE, Processes
+from adaptation.learning.rounds.report import Report
+from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.shared_batch_norm import SharedBatchNorm2d, share_batch_norm
+from adaptation.learning.training.processes import ALONE, Processes
 from exchange.label_space import IGNORE_ID
 from tests.rounds import shared_round as shared
 from tests.rounds.small_round import ignore, small_round

@@ -10,8 +10,8 @@ import pytest
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from exchange.callers import Callers
-from exchange.listening import StartupError
+from exchange.net.callers import Callers
+from exchange.net.listening import StartupError
 from server.assembly import Gateway
 from server.engine_start import StartedEngine
 from server.gateway.access import Access

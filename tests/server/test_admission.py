@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.admission import Admission
 from server.errors import (
     DeadlinePassed,
     DeadlineTooNear,
@@ -17,7 +18,6 @@ from server.errors import (
     ServingError,
     VehicleShareUsed,
 )
-from server.gateway.admission import Admission
 
 
 class Engine:

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import generate_latest
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.engine_busy import EngineBusyReader
-from exchange.gateways import VersionHealth, read_heartbeats
-from exchange.serving_plan import Candidate, DomainPlan
+from exchange.fleet.engine_busy import EngineBusyReader
+from exchange.fleet.gateways import VersionHealth, read_heartbeats
+from exchange.plan.serving_plan import Candidate, DomainPlan
 from exchange.storage import StorageRoot, open_root
-from server.candidates import ERRORS_IN_A_ROW, JUDGED_FROM_FRAMES
 from server.errors import EngineFailed
+from server.rollout.candidates import ERRORS_IN_A_ROW, JUDGED_FROM_FRAMES
 from server.routing import CandidatePlan
 from server.segmenter import FakeBehavior
 from tests.gateways import Served, StartGateway, eventually

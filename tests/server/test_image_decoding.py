@@ -15,8 +15,8 @@ from PIL import Image
 
 from exchange.images.frames import ImageFormat
 from server.errors import InvalidRequest
-from server.gateway.frames import EncodedFrame
-from server.gateway.image_decoding import decode, read_size
+from server.frames.frames import EncodedFrame
+from server.frames.image_decoding import decode, read_size
 
 MAX_PIXELS = 1 << 20
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)

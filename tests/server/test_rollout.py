@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exchange.locations import SERVING_PLAN
-from exchange.releases import read_manifest
-from exchange.serving_plan import Candidate, DomainPlan
+from exchange.plan.serving_plan import Candidate, DomainPlan
+from exchange.registry.releases import read_manifest
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import SERVING_PLAN
 from server import rollout as rollout_module
-from server.candidates import Candidates
-from server.local_releases import LocalReleases
-from server.plan_follower import PlanFollower, present_plan
-from server.rollout import Rollout
+from server.rollout.candidates import Candidates
+from server.rollout.local_releases import LocalReleases
+from server.rollout.plan_follower import PlanFollower, present_plan
+from server.rollout.rollout import Rollout
+from server.rollout.version_counts import VersionCounts
 from server.routing import Router, ServingPlan
 from server.segmenter import FakeBehavior, FakeSegmenter
-from server.version_counts import VersionCounts
 from tests.gateways import eventually
 from tests.plans import publish_releases, write_plan
 from tests.releases import make_release

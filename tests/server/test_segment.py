@@ -13,7 +13,7 @@ from PIL import Image
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from exchange.frame_fitting import fit_frame, restore_labels
+from exchange.images.frame_fitting import fit_frame, restore_labels
 from exchange.images.labels import decode_index_png, decode_runs
 from exchange.label_space import colorize
 from server.errors import EngineFailed, EngineUnavailable, Overloaded, VersionUnavailable

@@ -17,24 +17,24 @@ import numpy as np
 import torch
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
-from adaptation.data.class_statistics import count_classes
-from adaptation.data.data_choice import choose_data
-from adaptation.data.labelled_frames import read_labels
-from adaptation.export.release import ExportSettings, SourceStatistics, export_release
-from adaptation.export.street_frames import street_frames
-from adaptation.networks.checkpoints import save_network
-from adaptation.networks.hrda import build_network
-from adaptation.service.round_state import read_round
+from adaptation.control.rounds.round_state import read_round
+from adaptation.learning.data.class_statistics import count_classes
+from adaptation.learning.data.data_choice import choose_data
+from adaptation.learning.data.labelled_frames import read_labels
+from adaptation.learning.export.release import ExportSettings, SourceStatistics, export_release
+from adaptation.learning.export.street_frames import street_frames
+from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.hrda import build_network
 from exchange.failpoints import VARIABLE
-from exchange.frames import CapturedFrame, FrameMetadata, KeptFor, encode_members, join_shard
-from exchange.gateways import Heartbeat, VersionHealth, write_heartbeat
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, KeptFor, encode_members, join_shard
+from exchange.fleet.gateways import Heartbeat, VersionHealth, write_heartbeat
 from exchange.images.labels import encode_gray_png, encode_palette_png
-from exchange.locations import ShardName
 from exchange.networks import whole_frame_windows
-from exchange.plan_changes import named_versions
-from exchange.releases import Manifest, hash_files, write_manifest
-from exchange.serving_plan import read_plan
+from exchange.plan.plan_changes import named_versions
+from exchange.plan.serving_plan import read_plan
+from exchange.registry.releases import Manifest, hash_files, write_manifest
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import ShardName
 from tests.rounds.conftest import PLAIN_NETWORK
 from tests.rounds.small_round import CONFIG
 

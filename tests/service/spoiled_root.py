@@ -5,7 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exchange.locations import (
+from exchange.storage import StorageRoot
+from exchange.storage.locations import (
     ShardName,
     audit_key,
     erasure_key,
@@ -15,7 +16,6 @@ from exchange.locations import (
     region_batch_key,
     region_frame_key,
 )
-from exchange.storage import StorageRoot
 
 Spoil = Callable[[Path], object]
 DOMAIN = "sim-dusk"

@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from roadshift.v1 import annotation_pb2 as annotation
 from roadshift.v1 import operations_pb2 as pb
 
-from adaptation.service.fake_worker import ENDLESS
-from adaptation.service.operations import MOST_WAITING
-from adaptation.service.round_state import RoundBook
+from adaptation.control.learner.operations import MOST_WAITING
+from adaptation.control.rounds.fake_worker import ENDLESS
+from adaptation.control.rounds.round_state import RoundBook
 from exchange.storage import open_root
 from tests.service.learner_rig import LearnerProcess, leave_frames
 

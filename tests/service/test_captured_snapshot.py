@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptation.rounds.snapshot import list_target
-from adaptation.service import captured_snapshot
-from adaptation.service.captured_snapshot import copy_captured
-from adaptation.service.laid_out_frames import erased_since, lay_out
-from adaptation.service.round_files import TARGET_FOLDER
-from adaptation.service.round_state import round_key
-from exchange.erasures import erase_stored, request_erasure
+from adaptation.control.rounds import captured_snapshot
+from adaptation.control.rounds.captured_snapshot import copy_captured
+from adaptation.control.rounds.laid_out_frames import erased_since, lay_out
+from adaptation.control.rounds.round_state import round_key
+from adaptation.learning.rounds.snapshot import list_target
+from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.jobs.round_files import TARGET_FOLDER
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import FRAME_SIZE, leave_frames
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from adaptation.publishing.deciding import GateRefused
-from adaptation.publishing.gating import find_verdict
-from exchange.lease import holding
-from exchange.ledger import publish
-from exchange.plan_changes import apply_change, served_with
+from adaptation.cli.release_gating import find_verdict
+from adaptation.control.releases.deciding import GateRefused
+from exchange.plan.lease import holding
+from exchange.plan.plan_changes import apply_change, served_with
+from exchange.registry import publish
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import leave_frames
 

@@ -9,10 +9,10 @@ from roadshift.v1 import operations_pb2 as operations
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from adaptation.service.round_state import read_round
-from exchange.gateways import VersionHealth, read_heartbeats
+from adaptation.control.rounds.round_state import read_round
+from exchange.fleet.gateways import VersionHealth, read_heartbeats
 from exchange.label_space import NUM_CLASSES, PALETTE_RGB
-from exchange.ledger import fetch_release
+from exchange.registry import fetch_release
 from exchange.storage import StorageRoot
 from server.fake_marks import mark_of
 from tests.monitoring.deployment import running_gateway

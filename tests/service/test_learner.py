@@ -11,11 +11,11 @@ import pytest
 from roadshift.v1 import operations_pb2 as pb
 from roadshift.v1 import operations_pb2_grpc as pb_grpc
 
-from adaptation.service.fake_worker import COLLAPSED, CRASHES, ENDLESS, REFUSED
-from adaptation.service.round_state import progress_key, read_round, round_key
-from exchange.audit import read_audit
-from exchange.ledger import read_ledger
-from exchange.serving_plan import read_plan
+from adaptation.control.rounds.fake_worker import COLLAPSED, CRASHES, ENDLESS, REFUSED
+from adaptation.control.rounds.round_state import progress_key, read_round, round_key
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import read_ledger
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot, open_root
 from tests.service.learner_rig import BeatingGateway, LearnerProcess, leave_frames, phase_reached, until
 

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from roadshift.v1 import operations_pb2 as pb
 
-from adaptation.service.call_access import MOST_WATCHERS
-from adaptation.service.fake_worker import ENDLESS
+from adaptation.control.api.call_access import MOST_WATCHERS
+from adaptation.control.rounds.fake_worker import ENDLESS
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import LearnerProcess
 from tests.stalled_calls import StalledCalls, message_head

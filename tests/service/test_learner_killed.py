@@ -7,10 +7,10 @@ import grpc
 import pytest
 from roadshift.v1 import operations_pb2 as pb
 
-from adaptation.service.round_state import read_round
-from exchange.ledger import read_ledger, read_published_manifest
-from exchange.plan_changes import named_versions
-from exchange.serving_plan import read_plan
+from adaptation.control.rounds.round_state import read_round
+from exchange.plan.plan_changes import named_versions
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import read_ledger, read_published_manifest
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import BeatingGateway, LearnerProcess, phase_reached, until
 

@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import cli
-from adaptation.service.fake_worker import ENDLESS, REFUSED
+from adaptation.control.rounds.fake_worker import ENDLESS, REFUSED
 from exchange.storage import open_root
 from tests.ipv6 import needs_ipv6
 from tests.service.learner_rig import BeatingGateway, LearnerProcess, leave_frames

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from adaptation.publishing.deciding import Order, promote, roll_back
-from adaptation.service.promoted_watch import PromotedWatch
-from adaptation.service.settings import RolloutSettings
-from exchange.audit import read_audit
-from exchange.gateways import Heartbeat, VersionHealth
-from exchange.lease import Lease, holding
-from exchange.ledger import publish
-from exchange.plan_changes import apply_change, served_with
-from exchange.priors import LiveEstimate, change_prior
-from exchange.serving_plan import read_plan
+from adaptation.control.releases.deciding import Order, promote, roll_back
+from adaptation.control.rollout.promoted_watch import PromotedWatch
+from adaptation.control.settings import RolloutSettings
+from exchange.fleet.gateways import Heartbeat, VersionHealth
+from exchange.plan.lease import Lease, holding
+from exchange.plan.plan_changes import apply_change, served_with
+from exchange.plan.priors import LiveEstimate, change_prior
+from exchange.plan.serving_plan import read_plan
+from exchange.registry import publish
+from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import healthy
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from roadshift.v1 import operations_pb2 as pb
 
-from adaptation.annotation.desk import LabelDesk
-from adaptation.service.round_state import read_progress
-from exchange.ledger import fetch_release, read_published_manifest
-from exchange.releases import verify_release
+from adaptation.control.labeling.desk import LabelDesk
+from adaptation.control.rounds.round_state import read_progress
+from exchange.registry import fetch_release, read_published_manifest
+from exchange.registry.releases import verify_release
 from exchange.storage import StorageRoot
 from tests.annotation.asked_regions import ROAD, frame_where, leave_batch
 from tests.service.learner_rig import LearnerProcess, phase_reached, until

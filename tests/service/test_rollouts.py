@@ -2,10 +2,10 @@
 
 import pytest
 
-from adaptation.service.rollouts import Judgement, judge
-from adaptation.service.settings import RolloutSettings
-from exchange.gateways import Heartbeat, VersionHealth, read_heartbeats
-from exchange.serving_plan import Candidate
+from adaptation.control.rollout.rollouts import Judgement, judge
+from adaptation.control.settings import RolloutSettings
+from exchange.fleet.gateways import Heartbeat, VersionHealth, read_heartbeats
+from exchange.plan.serving_plan import Candidate
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import beat, healthy
 

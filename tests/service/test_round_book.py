@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from adaptation.service.round_state import Request, RoundBook, RoundState, new_round_id, state_key
+from adaptation.control.rounds.round_state import Request, RoundBook, RoundState, new_round_id, state_key
 from exchange.storage import open_root
 
 

@@ -11,20 +11,20 @@ from prometheus_client import CollectorRegistry
 
 from adaptation.console.views.audit import AuditReader
 from adaptation.console.views.frames import FrameShelf
-from adaptation.publishing.collecting import collect, find_rubbish
-from adaptation.service.gateway_watch import GatewayWatch
-from adaptation.service.learner import Learner
-from adaptation.service.rollouts import judge
-from adaptation.service.round_state import Phase, RoundBook
-from adaptation.service.settings import RolloutSettings
-from adaptation.service.triggers import TriggerRule, set_trigger
-from exchange.erasures import request_erasure
-from exchange.lease import holding
-from exchange.locations import heartbeat_key, presence_key
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.priors import read_prior
-from exchange.serving_plan import Candidate
+from adaptation.control.learner.learner import Learner
+from adaptation.control.learner.triggers import TriggerRule, set_trigger
+from adaptation.control.releases.collecting import collect, find_rubbish
+from adaptation.control.rollout.gateway_watch import GatewayWatch
+from adaptation.control.rollout.rollouts import judge
+from adaptation.control.rounds.round_state import Phase, RoundBook
+from adaptation.control.settings import RolloutSettings
+from exchange.fleet.erasures import request_erasure
+from exchange.fleet.presence import PresenceRow, PresenceRows
+from exchange.plan.lease import holding
+from exchange.plan.priors import read_prior
+from exchange.plan.serving_plan import Candidate
 from exchange.storage import StorageRoot
+from exchange.storage.locations import heartbeat_key, presence_key
 from tests.service.learner_rig import BeatingGateway, beat, healthy, until
 from tests.service.spoiled_root import DOMAIN, SPOILS, Spoil, frame_keys, keys, leave_foreign_files, path_of
 from tests.service.test_unreadable_frames import Lines, ended, running
@@ -35,7 +35,7 @@ each_spoil = pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS.keys()
 @pytest.fixture
 def told() -> Iterator[list[str]]:
     """What is logged of objects that are skipped."""
-    logger, handler = logging.getLogger("exchange.unreadable_objects"), Lines()
+    logger, handler = logging.getLogger("exchange.storage.unreadable_objects"), Lines()
     logger.addHandler(handler)
     yield handler.lines
     logger.removeHandler(handler)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from adaptation.service.captured_snapshot import captured_since
-from adaptation.service.domain_sight import DomainSights, drift
-from adaptation.service.round_start import reason_for_anchor
-from adaptation.service.round_state import Phase, Request, RoundBook, RoundState, Sight, new_round_id, state_key
-from adaptation.service.triggers import TriggerRule, Triggers, read_triggers, set_trigger
-from exchange.lease import Lease
-from exchange.locations import TRIGGERS, presence_key
-from exchange.presence import PresenceRow, PresenceRows
-from exchange.request_values import BadValue
-from exchange.serving_plan import DomainPlan, PlanContent, change_plan
+from adaptation.control.learner.triggers import TriggerRule, Triggers, read_triggers, set_trigger
+from adaptation.control.rounds.captured_snapshot import captured_since
+from adaptation.control.rounds.domain_sight import DomainSights, drift
+from adaptation.control.rounds.round_start import reason_for_anchor
+from adaptation.control.rounds.round_state import Phase, Request, RoundBook, RoundState, Sight, new_round_id, state_key
+from exchange.fleet.presence import PresenceRow, PresenceRows
+from exchange.net.request_values import BadValue
+from exchange.plan.lease import Lease
+from exchange.plan.serving_plan import DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot
+from exchange.storage.locations import TRIGGERS, presence_key
 from tests.service.learner_rig import leave_frames
 
 NONE = (0.0,) * 19

@@ -10,26 +10,26 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from adaptation.cli.release_gating import find_verdict
 from adaptation.console.views.frames import FrameShelf
-from adaptation.data.captured_frames import newest_of_each_drive
-from adaptation.data.left_out import LeftOutFrames
-from adaptation.publishing.deciding import GateRefused
-from adaptation.publishing.gating import find_verdict
-from adaptation.rounds.snapshot import list_target
-from adaptation.service.captured_snapshot import copy_captured
-from adaptation.service.job import Source
-from adaptation.service.laid_out_frames import lay_out
-from adaptation.service.learner import Learner
-from adaptation.service.round_files import TARGET_FOLDER
-from adaptation.service.round_state import Phase, Request, read_round, round_key
-from adaptation.service.settings import LearnerSettings, RolloutSettings
-from exchange.lease import holding
-from exchange.ledger import publish
-from exchange.locations import FRAMES
-from exchange.plan_changes import apply_change, served_with
-from exchange.region_batches import read_batches
-from exchange.regions import RegionBatch
+from adaptation.control.learner.learner import Learner
+from adaptation.control.releases.deciding import GateRefused
+from adaptation.control.rounds.captured_frames import newest_of_each_drive
+from adaptation.control.rounds.captured_snapshot import copy_captured
+from adaptation.control.rounds.laid_out_frames import lay_out
+from adaptation.control.rounds.left_out import LeftOutFrames
+from adaptation.control.rounds.round_state import Phase, Request, read_round, round_key
+from adaptation.control.settings import LearnerSettings, RolloutSettings
+from adaptation.learning.rounds.snapshot import list_target
+from exchange.jobs.job import Source
+from exchange.jobs.round_files import TARGET_FOLDER
+from exchange.plan.lease import holding
+from exchange.plan.plan_changes import apply_change, served_with
+from exchange.regions.batches import read_batches
+from exchange.regions.tasks import RegionBatch
+from exchange.registry import publish
 from exchange.storage import StorageRoot
+from exchange.storage.locations import FRAMES
 from tests.service.learner_rig import BeatingGateway, leave_frames, phase_reached, until
 from tests.service.unreadable_frames import DAMAGES, Damage, damage
 
@@ -91,7 +91,7 @@ class Lines(logging.Handler):
 @pytest.fixture
 def told() -> Iterator[list[str]]:
     """What is logged of frames and shards that are left out."""
-    logger, handler = logging.getLogger("adaptation.data.left_out"), Lines()
+    logger, handler = logging.getLogger("adaptation.control.rounds.left_out"), Lines()
     logger.addHandler(handler)
     yield handler.lines
     logger.removeHandler(handler)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from exchange.frames import CapturedFrame, encode_members, join_shard, read_shard
-from exchange.locations import FRAMES
+from exchange.fleet.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.storage import StorageRoot
+from exchange.storage.locations import FRAMES
 from tests.service.learner_rig import FRAME_SIZE
 
 Damage = Callable[[CapturedFrame], CapturedFrame]

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from adaptation.networks.checkpoints import CheckpointError, save_network
-from adaptation.networks.hrda import build_hrda, build_network
-from adaptation.source_training.errors import TrainingError
-from adaptation.source_training.optimization import WeightAverage, parameter_groups, rate_factor
-from adaptation.source_training.recipes import RECIPES, starter
-from adaptation.source_training.start import freeze_first_stages, start_sha256, starting_network
-from exchange.releases import file_sha256
+from adaptation.learning.networks.checkpoints import CheckpointError, save_network
+from adaptation.learning.networks.hrda import build_hrda, build_network
+from adaptation.learning.training.errors import TrainingError
+from adaptation.learning.training.optimization import WeightAverage, parameter_groups, rate_factor
+from adaptation.learning.training.recipes import RECIPES, starter
+from adaptation.learning.training.start import freeze_first_stages, start_sha256, starting_network
+from exchange.registry.releases import file_sha256
 
 
 def test_groups_of_mit_b0_are_the_authors() -> None:

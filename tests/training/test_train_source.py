@@ -19,11 +19,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cli
-from adaptation.networks.checkpoints import load_network, load_network_config
-from adaptation.source_training.checkpoint import CHECKPOINT_NAME
-from adaptation.source_training.errors import TrainingError
-from adaptation.source_training.record import TrainingRecord
-from adaptation.source_training.train import check_out, train
+from adaptation.learning.networks.checkpoints import load_network, load_network_config
+from adaptation.learning.training.checkpoint import CHECKPOINT_NAME
+from adaptation.learning.training.errors import TrainingError
+from adaptation.learning.training.record import TrainingRecord
+from adaptation.learning.training.train import check_out, train
 from tests.exchange.png_files import optimised_png
 
 PROGRAM = Path(__file__).with_name("small_training.py")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.releases import ENGINE_FOLDER, Engine, Manifest, hash_files, write_manifest
+from exchange.registry.releases import ENGINE_FOLDER, Engine, Manifest, hash_files, write_manifest
 from server.errors import ServingError
 from server.triton.assembly import Triton
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exchange.releases import read_manifest
+from exchange.registry.releases import read_manifest
 from server.triton.engine_turns import SHORTEST_OVERDUE_S, EngineTurns, Turn, best_at_once
 
 ALONE, BESIDE = True, False

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from clients.client import Connection, RoadshiftClient
-from exchange.frame_fitting import fit_frame, restore_labels
+from exchange.images.frame_fitting import fit_frame, restore_labels
 from exchange.label_space import NUM_CLASSES
 from server.triton.shared_memory import FAMILY, SHM_DIR
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from exchange.gateways import VersionHealth, read_heartbeats
+from exchange.fleet.gateways import VersionHealth, read_heartbeats
 from exchange.label_space import NUM_CLASSES
-from exchange.ledger import publish
-from exchange.releases import read_manifest
-from exchange.serving_plan import Candidate, DomainPlan
+from exchange.plan.serving_plan import Candidate, DomainPlan
+from exchange.registry import publish
+from exchange.registry.releases import read_manifest
 from exchange.storage import StorageRoot, open_root
 from server.assembly import Gateway, join_root, running_gateway
 from server.engine_start import started_engine
-from server.plan_follower import present_plan
+from server.rollout.plan_follower import present_plan
 from server.settings import STARTER_RELEASE, GatewaySettings
 from server.triton.stubs import find_stubs
 from tests.plans import write_plan

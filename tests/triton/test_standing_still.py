@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.releases import read_manifest
+from exchange.registry.releases import read_manifest
 from server.triton.engine_turns import EngineTurns
 from server.triton.loaded_versions import LoadedVersion
 from tests.releases import make_release

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.releases import ReleaseError
+from exchange.registry.releases import ReleaseError
 from server.triton.model_config import ModelConfig
 from server.triton.repository import RepositoryError, TritonRepository
 

@@ -8,22 +8,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from adaptation.gate.verdict import Verdict
-from adaptation.service.captured_snapshot import CapturedSnapshot
-from adaptation.service.round_state import Progress, RoundState
-from adaptation.service.triggers import TriggerBook
-from exchange.audit import AuditEntry
-from exchange.erasures import Erasure
-from exchange.gateways import Heartbeat
-from exchange.lease import LeaseRecord
-from exchange.ledger.entries import Collected, LedgerEntry, VoidEntry
-from exchange.ledger.publishing import Claim
-from exchange.pins import Pins
-from exchange.priors import PriorRecord
-from exchange.records import Record
-from exchange.regions import RegionBatch
-from exchange.releases import Manifest
-from exchange.serving_plan import ServingPlan
+from adaptation.control.learner.triggers import TriggerBook
+from adaptation.control.rounds.captured_snapshot import CapturedSnapshot
+from adaptation.control.rounds.round_state import Progress, RoundState
+from exchange.fleet.erasures import Erasure
+from exchange.fleet.gateways import Heartbeat
+from exchange.jobs.verdict import Verdict
+from exchange.plan.lease import LeaseRecord
+from exchange.plan.priors import PriorRecord
+from exchange.plan.serving_plan import ServingPlan
+from exchange.regions.tasks import RegionBatch
+from exchange.registry.audit import AuditEntry
+from exchange.registry.entries import Collected, LedgerEntry, VoidEntry
+from exchange.registry.pins import Pins
+from exchange.registry.publishing import Claim
+from exchange.registry.releases import Manifest
+from exchange.storage.records import Record
 
 KINDS: Mapping[str, type[Record]] = {
     "serving_plan.json": ServingPlan,

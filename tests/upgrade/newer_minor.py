@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from exchange.frames import FrameMetadata
-from exchange.ledger import LedgerEntry
-from exchange.records import Record
+from exchange.fleet.frames import FrameMetadata
+from exchange.registry import LedgerEntry
+from exchange.storage.records import Record
 from tests.upgrade.kinds import objects_of, records_of
 
 ADDED = "added_later"

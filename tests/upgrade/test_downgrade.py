@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from adaptation.service.captured_snapshot import CapturedSnapshot
-from exchange.frames import FrameMetadata
+from adaptation.control.rounds.captured_snapshot import CapturedSnapshot
+from exchange.fleet.frames import FrameMetadata
 from tests.upgrade.fields_of_0_1 import FIELDS
 from tests.upgrade.kinds import KINDS, OTHER_KINDS
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from roadshift.v1 import operations_pb2 as operations
 
-from adaptation.service.round_state import Phase, new_round_id, read_round, round_key
-from exchange.frames import read_shard
-from exchange.ledger import read_decided, read_ledger, read_published_manifest
-from exchange.ledger.entries import LedgerEntry
-from exchange.presence import PresenceRows
-from exchange.records import Record, RecordError, RecordTooNew
-from exchange.releases import ReleaseError, read_manifest
+from adaptation.control.rounds.round_state import Phase, new_round_id, read_round, round_key
+from exchange.fleet.frames import read_shard
+from exchange.fleet.presence import PresenceRows
+from exchange.registry import read_decided, read_ledger, read_published_manifest
+from exchange.registry.entries import LedgerEntry
+from exchange.registry.releases import ReleaseError, read_manifest
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.records import Record, RecordError, RecordTooNew
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import LearnerProcess, leave_frames, make_hollow_release, phase_reached, until
 from tests.upgrade.kinds import KINDS, OTHER_KINDS, records_of

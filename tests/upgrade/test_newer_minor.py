@@ -15,22 +15,22 @@ from roadshift.v1 import annotation_pb2_grpc as annotation_grpc
 from roadshift.v1 import operations_pb2 as operations
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 
-from adaptation.live_prior.deciding import freeze_prior, reset_prior
-from adaptation.service.round_state import RoundState, change_round
-from adaptation.service.triggers import TriggerBook, TriggerRule, set_trigger
-from exchange.erasures import erase_stored
-from exchange.frames import encode_members, join_shard, read_shard
-from exchange.lease import holding
-from exchange.ledger import fetch_release
-from exchange.pins import Pins, set_pin
-from exchange.plan_changes import PlanContent, apply_change, rolled_back, with_candidate
-from exchange.presence import PresenceRows
-from exchange.priors import PriorRecord
-from exchange.records import Record
-from exchange.region_batches import change_batch, read_batches
-from exchange.regions import Opinion, RegionBatch
-from exchange.serving_plan import ServingPlan, read_plan
+from adaptation.control.learner.triggers import TriggerBook, TriggerRule, set_trigger
+from adaptation.control.prior.deciding import freeze_prior, reset_prior
+from adaptation.control.rounds.round_state import RoundState, change_round
+from exchange.fleet.erasures import erase_stored
+from exchange.fleet.frames import encode_members, join_shard, read_shard
+from exchange.fleet.presence import PresenceRows
+from exchange.plan.lease import holding
+from exchange.plan.plan_changes import PlanContent, apply_change, rolled_back, with_candidate
+from exchange.plan.priors import PriorRecord
+from exchange.plan.serving_plan import ServingPlan, read_plan
+from exchange.regions.batches import change_batch, read_batches
+from exchange.regions.tasks import Opinion, RegionBatch
+from exchange.registry import fetch_release
+from exchange.registry.pins import Pins, set_pin
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.records import Record
 from tests.monitoring.deployment import running_gateway
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import LearnerProcess, leave_frames, make_hollow_release, phase_reached, until

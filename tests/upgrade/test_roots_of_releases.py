@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from adaptation.service.round_state import Phase, read_progress, read_round
-from adaptation.service.triggers import read_triggers
-from exchange.audit import read_audit
-from exchange.erasures import ErasureReader
-from exchange.frames import read_shard
-from exchange.gateways import read_heartbeats
-from exchange.ledger import fetch_release, read_ledger
-from exchange.pins import read_pins
-from exchange.presence import PresenceReader
-from exchange.priors import read_priors
-from exchange.region_batches import read_batches, read_frame
-from exchange.serving_plan import read_plan
+from adaptation.control.learner.triggers import read_triggers
+from adaptation.control.rounds.round_state import Phase, read_progress, read_round
+from exchange.fleet.erasures import ErasureReader
+from exchange.fleet.frames import read_shard
+from exchange.fleet.gateways import read_heartbeats
+from exchange.fleet.presence import PresenceReader
+from exchange.plan.priors import read_priors
+from exchange.plan.serving_plan import read_plan
+from exchange.regions.batches import read_batches, read_frame
+from exchange.registry import fetch_release, read_ledger
+from exchange.registry.audit import read_audit
+from exchange.registry.pins import read_pins
 from exchange.storage import StorageRoot, open_root
 from tests.upgrade.newer_minor import add_newer_fields
 from tests.upgrade.write_root import DOMAIN

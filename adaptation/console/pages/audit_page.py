@@ -11,7 +11,7 @@ from adaptation.console.pages.elements import markup
 from adaptation.console.pages.shell import heading, nothing, page, show_live
 from adaptation.console.pages.words import clock
 from adaptation.console.views.audit import BACK, AuditLine, AuditView
-from adaptation.markup import tag
+from exchange.markup import tag
 
 
 def add_audit_page(backstage: Backstage) -> None:

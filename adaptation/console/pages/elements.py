@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from adaptation.markup import HERE, Html, is_style
+from exchange.markup import HERE, Html, is_style
 
 Element = TypeVar("Element", bound=ui.element)
 _ATTRIBUTE = re.compile(r"aria-[a-z]+|action|data-[a-z]+|href|id|name|title|value")

@@ -14,12 +14,12 @@ from adaptation.console.pages.shell import PATIENCE_S, choice, heading, not_ther
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.relabelling import CannotLabel
 from adaptation.console.views.frames import FrameCard, card_of
-from adaptation.markup import Html
-from adaptation.publishing.listing import list_releases
-from exchange.frames import CapturedFrame
+from adaptation.control.releases.listing import list_releases
+from exchange.fleet.frames import CapturedFrame
 from exchange.label_space import CLASS_NAMES
-from exchange.records import RecordError
+from exchange.markup import Html
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 _WIDTH_PX = 1280
 

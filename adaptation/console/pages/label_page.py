@@ -11,7 +11,6 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.events import KeyEventArguments
 
-from adaptation.annotation.leased_tasks import BadLabel, LeasedTask
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.charts import class_color
 from adaptation.console.pages.elements import markup, styled
@@ -19,9 +18,10 @@ from adaptation.console.pages.orders import REFUSALS, in_one_line
 from adaptation.console.pages.shell import nothing, page
 from adaptation.console.pictures import region_picture, rgb_jpeg
 from adaptation.console.views.labels import Outlook, outlook, still_leased, why_none
-from adaptation.markup import tag
+from adaptation.control.labeling.leased_tasks import BadLabel, LeasedTask
 from exchange.label_space import CLASS_NAMES
-from exchange.regions import UNSURE
+from exchange.markup import tag
+from exchange.regions.tasks import UNSURE
 from exchange.storage import StorageError
 
 KEYS = "1234567890qwertyuio"

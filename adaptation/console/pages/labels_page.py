@@ -5,7 +5,6 @@ from functools import partial
 from fastapi import Request
 from nicegui import ui
 
-from adaptation.annotation.progress import LabelProgress, TaskSummary
 from adaptation.console.backstage import Backstage
 from adaptation.console.live import Live
 from adaptation.console.pages.elements import attributed, local_address
@@ -22,8 +21,9 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import percent
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.labels import HOW_TO_ASK, LabelsView
+from adaptation.control.labeling.progress import LabelProgress, TaskSummary
 from exchange.label_space import CLASS_NAMES
-from exchange.regions import UNSURE
+from exchange.regions.tasks import UNSURE
 
 _SHOWN = 40
 

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from adaptation.console.pages.elements import local_address, markup
 from adaptation.console.views.frames import FrameCard
-from adaptation.markup import Html, tag
+from exchange.markup import Html, tag
 
 
 def address(what: str, card: FrameCard, **more: object) -> str:

@@ -21,8 +21,8 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import clock, gibibytes, lasted, milliseconds, percent, rate
 from adaptation.console.views.now import DomainNow, GatewayNow, NowView, RunningNow, VersionNow
 from adaptation.console.views.troubles import learner_troubles
-from adaptation.markup import tag
-from adaptation.service.learner import Learner
+from adaptation.control.learner.learner import Learner
+from exchange.markup import tag
 
 _SPARK_W, _SPARK_H = 240, 36
 

@@ -7,20 +7,20 @@ from typing import TypeVar
 from nicegui import ui
 from pydantic import ValidationError
 
-from adaptation.annotation.leased_tasks import LabelError
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.elements import attributed
 from adaptation.console.sessions import Visitor
-from adaptation.service.operations import KeyUsed, TooManyWaiting
-from adaptation.service.round_state import NoSuchRound
-from exchange.callers import NameTaken
-from exchange.lease import LeaseLost
+from adaptation.control.labeling.leased_tasks import LabelError
+from adaptation.control.learner.operations import KeyUsed, TooManyWaiting
+from adaptation.control.rounds.round_state import NoSuchRound
+from exchange.net.callers import NameTaken
+from exchange.net.request_values import BadValue
 from exchange.plain_words import refusal_of
-from exchange.plan_changes import PlanRefused
-from exchange.records import RecordError
-from exchange.releases import ReleaseError
-from exchange.request_values import BadValue
+from exchange.plan.lease import LeaseLost
+from exchange.plan.plan_changes import PlanRefused
+from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 T = TypeVar("T")
 _READ_FOR_S = 10.0

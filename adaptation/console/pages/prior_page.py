@@ -25,8 +25,8 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import clock, percent
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.prior import ClassPrior, PriorView, newest_estimated_domain
-from exchange.records import RecordError
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 _MOST_LINES = 6
 

@@ -21,9 +21,9 @@ from adaptation.console.views.releases import (
     effect_of_reset,
     effect_of_rollback,
 )
-from adaptation.publishing.deciding import Order
-from exchange.plan_changes import DEFAULT
-from exchange.serving_plan import ServingPlan, read_plan
+from adaptation.control.releases.deciding import Order
+from exchange.plan.plan_changes import DEFAULT
+from exchange.plan.serving_plan import ServingPlan, read_plan
 
 _DEEPEST = 8
 """That is still shown by its indentation."""

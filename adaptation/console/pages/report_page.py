@@ -10,7 +10,7 @@ from adaptation.console.pages.orders import in_one_line
 from adaptation.console.pages.shell import PATIENCE_S, not_there, page
 from adaptation.console.picture_routes import NOT_KEPT
 from adaptation.console.views.rounds import read_page
-from adaptation.service.round_state import RoundId
+from adaptation.control.rounds.round_state import RoundId
 from exchange.storage import StorageError
 
 _HEADERS = {

@@ -26,10 +26,10 @@ from adaptation.console.pages.shell import (
 from adaptation.console.pages.words import clock, lasted
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import PATH, Curve, GateRow, ReportPictures, RoundDetail, pictures_of, read_page
-from adaptation.markup import tag
-from adaptation.service.round_state import NoSuchRound, Phase, RoundId, read_round
-from exchange.records import RecordError
+from adaptation.control.rounds.round_state import NoSuchRound, Phase, RoundId, read_round
+from exchange.markup import tag
 from exchange.storage import StorageError
+from exchange.storage.records import RecordError
 
 
 def add_round_page(backstage: Backstage) -> None:

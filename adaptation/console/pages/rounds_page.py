@@ -14,9 +14,9 @@ from adaptation.console.pages.shell import choice, heading, nothing, page, secon
 from adaptation.console.pages.words import clock
 from adaptation.console.sessions import Visitor
 from adaptation.console.views.rounds import RoundLine, RoundsView, effect_of_start
-from adaptation.service.round_runner import FEWEST_FRAMES
-from adaptation.service.round_state import Phase
-from adaptation.service.round_state import Request as Asked
+from adaptation.control.rounds.round_runner import FEWEST_FRAMES
+from adaptation.control.rounds.round_state import Phase
+from adaptation.control.rounds.round_state import Request as Asked
 
 _BADGES = {Phase.PROMOTED: "good", Phase.REJECTED: "warn", Phase.FAILED: "bad", Phase.CANCELLED: "quiet"}
 

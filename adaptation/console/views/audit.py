@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from exchange.audit import FAILED, AuditEntry, read_audit
-from exchange.plan_changes import DEFAULT
+from exchange.plan.plan_changes import DEFAULT
+from exchange.registry.audit import FAILED, AuditEntry, read_audit
 from exchange.storage import StorageRoot
 
 BACK = timedelta(days=30)

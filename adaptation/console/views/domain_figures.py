@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import numpy as np
 
-from exchange.gateways import Heartbeat
+from exchange.fleet.gateways import Heartbeat
+from exchange.fleet.presence import PresenceRows
 from exchange.label_space import CLASS_NAMES
-from exchange.presence import PresenceRows
-from exchange.serving_plan import Candidate, DomainPlan
+from exchange.plan.serving_plan import Candidate, DomainPlan
 
 CURVE_OVER = timedelta(minutes=30)
 CURVE_POINTS = 60

@@ -4,13 +4,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
-from adaptation.data.left_out import LeftOutFrames
-from exchange.erasures import ErasureReader
-from exchange.frames import CapturedFrame, FrameMetadata, read_shard
+from adaptation.control.rounds.left_out import LeftOutFrames
+from exchange.fleet.erasures import ErasureReader
+from exchange.fleet.frames import CapturedFrame, FrameMetadata, read_shard
 from exchange.label_space import CLASS_NAMES, NUM_CLASSES
-from exchange.locations import FRAMES, ShardName
-from exchange.readable_objects import UNREADABLE, domain_folders
 from exchange.storage import ObjectMissing, StorageRoot
+from exchange.storage.locations import FRAMES, ShardName
+from exchange.storage.readable_objects import UNREADABLE, domain_folders
 
 MOST_FRAMES = 48
 """Of a domain, on one page."""

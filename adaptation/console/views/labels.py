@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adaptation.annotation.desk import LEASE_S, LabelDesk
-from adaptation.annotation.progress import LabelProgress, TaskSummary
+from adaptation.control.labeling.desk import LEASE_S, LabelDesk
+from adaptation.control.labeling.progress import LabelProgress, TaskSummary
 from exchange.plain_words import counted
 
 MOST_SHOWN = 200

@@ -14,14 +14,14 @@ from adaptation.console.views.domain_figures import (
     p99_of_domain,
 )
 from adaptation.console.views.reading import Reading
-from adaptation.service.domain_sight import DomainSights, drift
-from adaptation.service.round_state import Phase, Progress, RoundState, progress_key
-from adaptation.service.triggers import read_triggers
-from exchange.gateways import Heartbeat, VersionHealth
-from exchange.plan_changes import DEFAULT, follows_default
-from exchange.priors import read_priors
-from exchange.readable_objects import read_readable
-from exchange.serving_plan import ServingPlan
+from adaptation.control.learner.triggers import read_triggers
+from adaptation.control.rounds.domain_sight import DomainSights, drift
+from adaptation.control.rounds.round_state import Phase, Progress, RoundState, progress_key
+from exchange.fleet.gateways import Heartbeat, VersionHealth
+from exchange.plan.plan_changes import DEFAULT, follows_default
+from exchange.plan.priors import read_priors
+from exchange.plan.serving_plan import ServingPlan
+from exchange.storage.readable_objects import read_readable
 
 RATE_OVER_S = 20.0
 _SIGHTS_EVERY = 5

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from adaptation.console.views.reading import WINDOW, Reading
-from adaptation.live_prior.estimate import WINDOW_S
+from exchange.fleet.presence import PresenceRows
 from exchange.label_space import CLASS_NAMES
-from exchange.plan_changes import DEFAULT
-from exchange.presence import PresenceRows
-from exchange.priors import LiveEstimate, read_prior, read_priors
-from exchange.releases import Manifest
-from exchange.serving_plan import DomainPlan
+from exchange.plan.estimate import WINDOW_S
+from exchange.plan.plan_changes import DEFAULT
+from exchange.plan.priors import LiveEstimate, read_prior, read_priors
+from exchange.plan.serving_plan import DomainPlan
+from exchange.registry.releases import Manifest
 from exchange.storage import StorageRoot
 
 BINS = 36

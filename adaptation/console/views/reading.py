@@ -4,16 +4,16 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from adaptation.live_prior.estimate import WINDOW_S
-from adaptation.service.learner import Learner
-from adaptation.service.round_state import RoundBook
-from exchange.ledger import read_published_manifest
-from exchange.locations import MAX_DOMAINS
-from exchange.plan_changes import DEFAULT
-from exchange.presence import PresenceReader, PresenceRows, domains_with_presence
-from exchange.releases import Manifest
-from exchange.serving_plan import ServingPlan, read_plan
+from adaptation.control.learner.learner import Learner
+from adaptation.control.rounds.round_state import RoundBook
+from exchange.fleet.presence import PresenceReader, PresenceRows, domains_with_presence
+from exchange.plan.estimate import WINDOW_S
+from exchange.plan.plan_changes import DEFAULT
+from exchange.plan.serving_plan import ServingPlan, read_plan
+from exchange.registry import read_published_manifest
+from exchange.registry.releases import Manifest
 from exchange.storage import StorageRoot
+from exchange.storage.locations import MAX_DOMAINS
 
 _ROWS_EVERY_S = 3.0
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from adaptation.console.views.domain_figures import candidate_in_words
 from adaptation.console.views.reading import Reading
-from adaptation.publishing.listing import ReleaseRow, list_releases, release_facts
-from exchange.ledger import LedgerEntry, read_ledger
-from exchange.plan_changes import DEFAULT, PlanRefused, follows_default, promoted, rolled_back, served_with
-from exchange.releases import Manifest
-from exchange.serving_plan import PlanContent, ServingPlan
+from adaptation.control.releases.listing import ReleaseRow, list_releases, release_facts
+from exchange.plan.plan_changes import DEFAULT, PlanRefused, follows_default, promoted, rolled_back, served_with
+from exchange.plan.serving_plan import PlanContent, ServingPlan
+from exchange.registry import LedgerEntry, read_ledger
+from exchange.registry.releases import Manifest
 
 
 class Role(NamedTuple):

@@ -5,11 +5,9 @@ from datetime import datetime
 from html.parser import HTMLParser
 
 from adaptation.console.views.reading import Reading
-from adaptation.gate.verdict import Check, Verdict
-from adaptation.service.captured_snapshot import captured_since
-from adaptation.service.round_files import PAGE_FILE, VERDICT_FILE
-from adaptation.service.round_runner import FEWEST_FRAMES
-from adaptation.service.round_state import (
+from adaptation.control.rounds.captured_snapshot import captured_since
+from adaptation.control.rounds.round_runner import FEWEST_FRAMES
+from adaptation.control.rounds.round_state import (
     Phase,
     Progress,
     Request,
@@ -18,9 +16,11 @@ from adaptation.service.round_state import (
     read_round,
     round_key,
 )
-from exchange.locations import ROUNDS
+from exchange.jobs.round_files import PAGE_FILE, VERDICT_FILE
+from exchange.jobs.verdict import Check, Verdict
 from exchange.plain_words import counted
 from exchange.storage import StorageRoot
+from exchange.storage.locations import ROUNDS
 
 MOST_SHOWN = 40
 PATH = (Phase.QUEUED, Phase.SNAPSHOT, Phase.LEARNING, Phase.PUBLISHING, Phase.ROLLOUT, Phase.PROMOTED)
@@ -191,7 +191,7 @@ def pictures_of(page: bytes) -> tuple[ReportPictures, ...]:
 
 
 class _PictureFinder(HTMLParser):
-    """Rows of figures as `adaptation.rounds.report_page` writes them."""
+    """Rows of figures as `adaptation.learning.rounds.report_page` writes them."""
 
     def __init__(self) -> None:
         super().__init__()

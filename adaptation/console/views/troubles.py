@@ -1,6 +1,6 @@
 """What the learner says does not work, from its memory alone: it is told while the root is away, too."""
 
-from adaptation.service.learner import Learner
+from adaptation.control.learner.learner import Learner
 
 
 def learner_troubles(learner: Learner) -> tuple[str, ...]:
