@@ -18,8 +18,8 @@ from adaptation.control.api.operations_servicer import OperationsServicer
 from adaptation.control.learner.learner import Learner
 from adaptation.control.learner.metrics import lease_gauge
 from adaptation.control.settings import LearnerSettings
+from adaptation.learning.data.job_sources import chosen_sources, held_out_sources
 from adaptation.learning.data.labelled_frames import DataError
-from exchange.jobs.job import chosen_sources, held_out_sources
 from exchange.metrics_port import serve_metrics
 from exchange.net.call_errors import CallErrors
 from exchange.net.callers import Callers

@@ -54,8 +54,8 @@ class GatewaySettings(BaseSettings):
     run_dir: Path = Path("runs/gateway")
     """Where an embedded Triton keeps its model repository and its log; one gateway each."""
     yield_file: Path | None = None
-    """Says when a frame is being inferred, for whoever trains on this machine (`exchange.fleet.engine_busy`); `engine_busy`
-    in `run_dir` where there is a root and nothing else is given."""
+    """Says when a frame is being inferred, for whoever trains on this machine (`exchange.fleet.engine_busy`);
+    `engine_busy` in `run_dir` where there is a root and nothing else is given."""
     fake: bool = False
     """Label by nearest colour instead of an engine."""
     fake_latency_s: float = Field(default=0.0, ge=0)

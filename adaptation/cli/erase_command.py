@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from exchange.fleet.erasures import Erased, erase_stored, request_erasure
+from exchange.erasing import Erased, erase_stored
+from exchange.fleet.erasures import request_erasure
 from exchange.fleet.gateways import read_heartbeats
 from exchange.fleet.pseudonyms import PseudonymKeyError, Pseudonyms
 from exchange.plain_words import counted

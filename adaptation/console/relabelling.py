@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from adaptation.learning.workers.relabel_worker import Message, read_message, write_message
 from exchange.fleet.captured_images import decode_rgb
 from exchange.fleet.frames import CapturedFrame
+from exchange.jobs.messages import Message, read_message, write_message
 from exchange.label_space import NUM_CLASSES
 from exchange.plan.serving_plan import read_plan
 from exchange.registry import fetch_release
@@ -107,7 +107,7 @@ class _Worker:
     def __init__(self, release: Path, version: int) -> None:
         """Raises CannotLabel where the engine does not load here."""
         self.version = version
-        command = [sys.executable, "-m", "adaptation.learning.workers.relabel_worker", str(release), str(os.getpid())]
+        command = [sys.executable, "-m", "adaptation.learning.workers", "relabel", str(release), str(os.getpid())]
         self._process = subprocess.Popen(  # noqa: S603 - this program's own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )

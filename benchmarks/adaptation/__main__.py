@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from adaptation.learning.data.crop_stream import CropSettings
 from adaptation.learning.training.recipes import TrainingConfig, starter
 from benchmarks.adaptation.cells import Bench, Cell, run_cell
 from benchmarks.adaptation.protocol import Protocol, open_protocol
@@ -19,6 +18,7 @@ from benchmarks.adaptation.rows import ROWS
 from benchmarks.adaptation.summary import class_table, mean_percent, summarize, verdicts
 from benchmarks.kept_settings import keep_settings
 from benchmarks.report import RESULTS, Row, print_table, write_report
+from exchange.jobs.crops import CropSettings
 from exchange.jobs.recipes import RoundConfig, full
 from exchange.networks import NetworkConfig
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from adaptation.learning.data.appearance import Appearance
-from adaptation.learning.rounds.prior import EstimatorName
 from adaptation.learning.rounds.region_requests import RegionBudget
+from exchange.jobs.crops import Appearance
 from exchange.jobs.recipes import (
     AlignmentConfig,
+    EstimatorName,
     RoundConfig,
     cpu_quick,
     full,

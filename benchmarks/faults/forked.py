@@ -126,8 +126,8 @@ class Supervised:
 
 
 def _become(arguments: list[str], log: str, environment: dict[str, str]) -> None:
-    from adaptation.learning.workers.round_worker import die_with
     from cli import main
+    from exchange.jobs.worker_life import die_with
 
     die_with(os.getppid())
     os.setsid()

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from adaptation.learning.data.class_statistics import count_classes
-from adaptation.learning.data.crop_stream import CropSettings, CropStream, FrameSource
+from adaptation.learning.data.crop_stream import CropStream, FrameSource
 from adaptation.learning.data.data_choice import DataChoice, choose_data
 from adaptation.learning.data.frame_cache import FrameCache
 from adaptation.learning.data.labelled_frames import LabelledFrame, read_labels
 from clients.simulation.city.cityscapes_writer import write_cityscapes
+from exchange.jobs.crops import CropSettings
 
 SOURCE, TARGET = "sim-day", "sim-dusk"
 _FRAMES_PER_DRIVE = 4

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Literal
 
-from adaptation.learning.data.data_choice import DataChoice, choose_data
 from exchange.jobs.limits import GateLimits
 from exchange.jobs.recipes import RoundConfig
 from exchange.plan.priors import LiveEstimate
@@ -36,13 +35,3 @@ class Job(Record):
     limits: GateLimits
     sources: tuple[Source, ...]
     seed: int
-
-
-def chosen_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
-    """What is learnt from. Raises DataError where a folder is no data set."""
-    return [choice for source in sources for choice in choose_data([source.folder], source.split)]
-
-
-def held_out_sources(sources: tuple[Source, ...]) -> list[DataChoice]:
-    """What the gate scores on. Raises DataError where a folder is no data set."""
-    return [choice for source in sources for choice in choose_data([source.folder], source.held_out)]

@@ -10,8 +10,8 @@ FOLDER/failure.txt        why it cannot be done, in one line; then the exit stat
 from pathlib import Path
 from typing import Literal
 
-from exchange.plan.serving_plan import Version
 from exchange.regions.tasks import RegionTask
+from exchange.storage.locations import Version
 from exchange.storage.records import Record
 
 ORDER_FILE, FRAMES_FOLDER, PICKED_FOLDER, PICKED_FILE = "order.json", "frames", "picked", "picked.json"

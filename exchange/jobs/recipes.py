@@ -6,9 +6,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adaptation.learning.data.appearance import Appearance
-from adaptation.learning.data.crop_stream import CropSettings
-from adaptation.learning.rounds.prior import EstimatorName
+from exchange.jobs.crops import Appearance, CropSettings
+
+EstimatorName = Literal["presence", "presence against labels", "posterior maximization"]
+"""Estimators of the target's class distribution, as a recipe names them."""
 
 
 class SelfLabelingConfig(BaseModel):

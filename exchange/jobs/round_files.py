@@ -7,6 +7,8 @@ LAID_OUT_FILE = "laid_out.json"
 TARGET_FOLDER, OUT_FOLDER, RELEASE_FOLDER, REPORT_FOLDER = "target", "out", "release", "report"
 ASKED_FOLDER, HELD_OUT_FOLDER = "asked", "held_out"
 """What people labelled, of frames to learn from and of others; neither is there where nobody did."""
+CHOSEN_DRIVES = "chosen"
+"""Folder of drives, in the target's folder, with frames that were chosen for people and not by chance."""
 REPORT_FILE, PAGE_FILE = "report.json", "report.html"
 """As `adaptation.learning.rounds` names them."""
 COLLAPSE_CHECKS = ("effective classes kept", "worst sure class kept")

@@ -18,8 +18,9 @@ import grpc
 
 from exchange.net.startup_error import StartupError
 from exchange.net.watched_files import WatchedFiles
-from exchange.registry.audit import LEARNER
 
+LEARNER = "learner"
+"""Name of the learner in the audit, for what it decides by itself."""
 _LONGEST_CLAIM = 128
 _NAME = re.compile(r"[\w@.+-]{1,64}")
 _SEND = "send a client certificate, or a bearer token in the metadata key 'authorization'"

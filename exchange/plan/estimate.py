@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from adaptation.learning.methods.label_shift import bootstrap_weights, class_distribution, group_frames
-from adaptation.learning.methods.label_shift.adjustment import PRIOR_FRAMES
-from adaptation.learning.methods.label_shift.resampling import Blocks
 from exchange.fleet.presence import PresenceRows
-from exchange.plan.priors import LiveEstimate
+from exchange.plan.priors import PRIOR_FRAMES, LiveEstimate
+from exchange.plan.resampling import Blocks, bootstrap_weights, group_frames
 from exchange.registry.releases import Manifest
 
 Array = NDArray[np.float64]
@@ -83,10 +80,9 @@ class _Sample:
 
     def __init__(self, weights_N: Array, blocks: Blocks, seed: int) -> None:
         self._weights_N = weights_N
-        self._block_of_frame_N = blocks.block_of_frame_N.numpy()
+        self._block_of_frame_N = blocks.block_of_frame_N
         self._blocks = blocks.count
-        generator = torch.Generator().manual_seed(seed)
-        self._resampled_RN = bootstrap_weights(blocks, _RESAMPLES, generator).numpy() * weights_N
+        self._resampled_RN = bootstrap_weights(blocks, _RESAMPLES, np.random.default_rng(seed)) * weights_N
 
     def share(self, seen_NK: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
         """The weighted share of frames, and its 90 % interval: the wider of bootstrap and Wilson on either side.
@@ -150,7 +146,7 @@ def _log_ratio(share_K: Array, low_K: Array, high_K: Array, effective: float, so
     """
     known_K = source.thresholds_K > 0
     smoothed_K = (effective * share_K + 0.5) / (effective + 1)
-    seen_K = np.asarray(class_distribution(np.where(known_K, smoothed_K, 0), smoothing=0))
+    seen_K = np.where(known_K, smoothed_K, 0) / smoothed_K[known_K].sum()
     scale = seen_K[known_K].sum() / smoothed_K[known_K].sum()
     source_K = np.where(known_K, np.maximum(source.distribution_K, 1e-6), 1)
     lowest_K, highest_K = (

@@ -10,12 +10,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from exchange.plan.serving_plan import LogRatio, Version
+from exchange.plan.serving_plan import LogRatio
 from exchange.storage import StorageRoot
-from exchange.storage.locations import PRIORS, DomainName, prior_key
+from exchange.storage.locations import PRIORS, DomainName, Version, prior_key
 from exchange.storage.readable_objects import at_its_key, read_each
 from exchange.storage.record_changes import change_record
 from exchange.storage.records import PerClass, Record
+
+PRIOR_FRAMES = 256
+"""A target estimated from this many independent frames is believed half. With GTA5's class frequencies the worst
+class's log ratio is then off by 0.4 in the median draw, and with a quarter of the frames by 0.8."""
 
 
 class LiveEstimate(Record):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from exchange.plan.lease import Lease, LeaseLost
 from exchange.storage import ObjectChanged, ObjectExists, StorageRoot
-from exchange.storage.locations import MAX_DOMAINS, SERVING_PLAN, DomainName
+from exchange.storage.locations import MAX_DOMAINS, SERVING_PLAN, DomainName, Version
 from exchange.storage.records import PerClass, Record
 
 NO_PRIOR_ID = "none"
@@ -27,7 +27,6 @@ def _bounded(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 LogRatio = Annotated[PerClass, AfterValidator(_bounded)]
-Version = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

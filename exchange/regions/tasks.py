@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field, StringConstraints, model_validator
 
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
-from exchange.plan.serving_plan import Version
 from exchange.regions.segments import MOST_RUNS, segment_of
 from exchange.storage.locations import (
     DomainName,
+    Version,
 )
 from exchange.storage.records import Record
 

@@ -23,15 +23,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from exchange.plan.serving_plan import Version
 from exchange.storage import StorageError, StorageRoot
-from exchange.storage.locations import AUDIT, DomainName, audit_key, before_audit
+from exchange.storage.locations import AUDIT, DomainName, Version, audit_key, before_audit
 from exchange.storage.readable_objects import read_each
 from exchange.storage.records import Record
 
 FAILED = "-failed"
-LEARNER = "learner"
-"""Who did what the learner decided by itself."""
 _LONGEST_WHY = 2000
 _MOST_DETAILS, _LONGEST_DETAIL = 32, 256
 

@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from exchange.plan.serving_plan import Version
 from exchange.registry.releases import MANIFEST_NAME, Manifest, ReleaseError, decode_manifest
 from exchange.storage import StorageRoot
 from exchange.storage.locations import (
     COLLECTED_NAME,
     LEDGER,
     RELEASES,
+    Version,
     ledger_key,
     ledger_version,
     release_file,

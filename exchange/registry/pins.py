@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from exchange.plan.serving_plan import Version
 from exchange.storage import StorageRoot
-from exchange.storage.locations import PINS
+from exchange.storage.locations import PINS, Version
 from exchange.storage.record_changes import change_record
 from exchange.storage.records import Record
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from exchange.failpoints import failpoint
-from exchange.plan.serving_plan import Version
 from exchange.registry.collecting import KEPT_WHEN_COLLECTED, make_void
 from exchange.registry.entries import (
     LedgerEntry,
@@ -21,7 +20,7 @@ from exchange.registry.entries import (
 )
 from exchange.registry.releases import MANIFEST_NAME, Manifest, ReleaseError, decode_manifest, verify_release
 from exchange.storage import ObjectExists, StorageRoot
-from exchange.storage.locations import CLAIM_NAME, RELEASES, ledger_key, release_file, release_key
+from exchange.storage.locations import CLAIM_NAME, RELEASES, Version, ledger_key, release_file, release_key
 from exchange.storage.objects import check_key
 from exchange.storage.records import Record, RecordError, RecordTooNew
 

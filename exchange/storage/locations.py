@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 SERVING_PLAN = "serving_plan.json"
 LEASE = "lease.json"
@@ -38,6 +38,7 @@ RELEASES, LEDGER, AUDIT, ROUNDS, REGIONS = "releases", "releases/ledger", "audit
 ROUND_PAGE = "report.html"
 MAX_DOMAINS = 64
 
+Version = Annotated[int, Field(ge=1)]
 DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 GatewayName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
 

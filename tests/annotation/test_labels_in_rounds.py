@@ -12,7 +12,8 @@ from adaptation.control.rounds.captured_snapshot import copy_captured
 from adaptation.control.rounds.laid_out_frames import erased_since, lay_out
 from adaptation.learning.rounds.crops import TargetFrames
 from adaptation.learning.rounds.snapshot import Snapshot, freeze, list_target
-from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.erasing import erase_stored
+from exchange.fleet.erasures import request_erasure
 from exchange.fleet.frames import CapturedFrame, encode_members, join_shard
 from exchange.images.labels import decode_index_png
 from exchange.jobs.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange.fleet.erasures import erase_stored
+from exchange.erasing import erase_stored
 from exchange.fleet.pseudonyms import Pseudonyms
 from exchange.registry.retention import Retention
 from exchange.storage import StorageRoot, StorageUnavailable, open_root

@@ -25,11 +25,13 @@ from adaptation.console.views.troubles import learner_troubles
 from adaptation.control.learner.learner import Learner
 from adaptation.control.learner.operations import Operations
 from adaptation.control.prior.follow import LivePrior
-from adaptation.control.rounds.round_state import CurvePoint, Phase, Progress, Request, progress_key, round_key
+from adaptation.control.rounds.round_state import Phase, Request, progress_key, round_key
 from adaptation.control.settings import LearnerSettings
 from adaptation.learning.rounds.report_page import _frame_row
 from adaptation.learning.rounds.report_pictures import Pictures
-from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.erasing import erase_stored
+from exchange.fleet.erasures import request_erasure
+from exchange.jobs.progress import CurvePoint, Progress
 from exchange.jobs.verdict import Check, Verdict
 from exchange.label_space import TRAIN_ID
 from exchange.plan.lease import Lease

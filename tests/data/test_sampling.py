@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from adaptation.learning.data.class_statistics import count_classes, is_present, pixel_frequency
-from adaptation.learning.data.crop_stream import CropSettings, CropStream, FrameSource, prefetch
+from adaptation.learning.data.crop_stream import CropStream, FrameSource, prefetch
 from adaptation.learning.data.cropping import CropBox, draw_crop
 from adaptation.learning.data.detail_boxes import draw_detail_box
 from adaptation.learning.data.frame_cache import FrameCache
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame
 from adaptation.learning.data.rare_class_sampling import RareClassSampler, class_probabilities
+from exchange.jobs.crops import CropSettings
 
 # The authors' reference numbers: pixels by class, and the probabilities of classes in ascending order of pixels.
 PIXELS = [4120e6, 1020e6, 2210e6, 240e6, 77e6, 135e6, 17.3e6, 11e6, 950e6, 278e6, 1730e6, 46e6, 3.8e6, 320e6, 140e6,

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from exchange.fleet.erasures import Erased, ErasureReader, erase_stored, request_erasure
+from exchange.erasing import Erased, erase_stored
+from exchange.fleet.erasures import ErasureReader, request_erasure
 from exchange.fleet.frames import CapturedFrame, FrameMetadata, encode_members, join_shard, read_shard
 from exchange.fleet.presence import PresenceRow, PresenceRows
 from exchange.storage import StorageRoot

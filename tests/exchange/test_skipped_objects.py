@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exchange.fleet.erasures import Erased, ErasureReader, erase_stored, request_erasure
+from exchange.erasing import Erased, erase_stored
+from exchange.fleet.erasures import ErasureReader, request_erasure
 from exchange.fleet.presence import PresenceReader, PresenceRow, PresenceRows
 from exchange.plan.priors import change_prior, read_priors
 from exchange.regions.batches import create_batch, drop_batch, read_batches

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchange.fleet.erasures import Erased, erase_stored
+from exchange.erasing import Erased, erase_stored
 from exchange.fleet.frames import encode_members, join_shard, read_shard
 from exchange.regions.batches import create_batch, keep_frame, read_batches, read_frame
 from exchange.regions.tasks import RegionBatch

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from adaptation.learning.data.crop_stream import CropSettings
 from adaptation.learning.data.data_choice import choose_data
 from adaptation.learning.rounds.run import adapt
 from adaptation.learning.rounds.work import Round
+from exchange.jobs.crops import CropSettings
 from exchange.jobs.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingConfig, SelfTrainingConfig
 
 CONFIG = RoundConfig(

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adaptation.learning.data.appearance import Appearance
 from adaptation.learning.data.data_choice import choose_data
 from adaptation.learning.rounds.crops import open_source_stream
 from adaptation.learning.rounds.snapshot import freeze
+from exchange.jobs.crops import Appearance
 from tests.rounds.small_round import CONFIG
 
 PLAIN = CONFIG.crops.model_copy(update={"photometric": "none"})

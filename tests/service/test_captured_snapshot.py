@@ -11,7 +11,8 @@ from adaptation.control.rounds.captured_snapshot import copy_captured
 from adaptation.control.rounds.laid_out_frames import erased_since, lay_out
 from adaptation.control.rounds.round_state import round_key
 from adaptation.learning.rounds.snapshot import list_target
-from exchange.fleet.erasures import erase_stored, request_erasure
+from exchange.erasing import erase_stored
+from exchange.fleet.erasures import request_erasure
 from exchange.jobs.round_files import TARGET_FOLDER
 from exchange.storage import StorageRoot
 from tests.service.learner_rig import FRAME_SIZE, leave_frames

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from adaptation.learning.data.crop_stream import CropSettings
 from adaptation.learning.data.data_choice import choose_data
 from adaptation.learning.training.processes import join_processes, leave_processes
 from adaptation.learning.training.recipes import TrainingConfig
 from adaptation.learning.training.source_data import open_source_data
 from adaptation.learning.training.start import starting_network
 from adaptation.learning.training.train import Run, SourceTraining, train
+from exchange.jobs.crops import CropSettings
 from exchange.networks import NetworkConfig
 
 CONFIG = TrainingConfig(

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from adaptation.control.learner.triggers import TriggerBook
 from adaptation.control.rounds.captured_snapshot import CapturedSnapshot
-from adaptation.control.rounds.round_state import Progress, RoundState
+from adaptation.control.rounds.round_state import RoundState
 from exchange.fleet.erasures import Erasure
 from exchange.fleet.gateways import Heartbeat
+from exchange.jobs.progress import Progress
 from exchange.jobs.verdict import Verdict
 from exchange.plan.lease import LeaseRecord
 from exchange.plan.priors import PriorRecord

@@ -18,7 +18,7 @@ from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from adaptation.control.learner.triggers import TriggerBook, TriggerRule, set_trigger
 from adaptation.control.prior.deciding import freeze_prior, reset_prior
 from adaptation.control.rounds.round_state import RoundState, change_round
-from exchange.fleet.erasures import erase_stored
+from exchange.erasing import erase_stored
 from exchange.fleet.frames import encode_members, join_shard, read_shard
 from exchange.fleet.presence import PresenceRows
 from exchange.plan.lease import holding

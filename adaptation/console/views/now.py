@@ -16,8 +16,9 @@ from adaptation.console.views.domain_figures import (
 from adaptation.console.views.reading import Reading
 from adaptation.control.learner.triggers import read_triggers
 from adaptation.control.rounds.domain_sight import DomainSights, drift
-from adaptation.control.rounds.round_state import Phase, Progress, RoundState, progress_key
+from adaptation.control.rounds.round_state import Phase, RoundState, progress_key
 from exchange.fleet.gateways import Heartbeat, VersionHealth
+from exchange.jobs.progress import Progress
 from exchange.plan.plan_changes import DEFAULT, follows_default
 from exchange.plan.priors import read_priors
 from exchange.plan.serving_plan import ServingPlan

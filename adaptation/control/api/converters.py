@@ -7,8 +7,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from roadshift.v1 import operations_pb2 as pb
 
 from adaptation.control.learner.triggers import DEFAULT_MIN_FRAMES, TriggerRule
-from adaptation.control.rounds.round_state import Progress, Request, RoundState
+from adaptation.control.rounds.round_state import Request, RoundState
 from exchange.fleet.gateways import Heartbeat
+from exchange.jobs.progress import Progress
 from exchange.jobs.verdict import Verdict
 from exchange.plan.plan_changes import DEFAULT
 from exchange.plan.priors import PriorRecord

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from adaptation.control.labeling.asking import ask_for_regions
 from adaptation.control.rounds.round_state import Phase, RoundBook, RoundState
+from exchange.net.callers import LEARNER
 from exchange.regions.batches import TooManyBatches
 from exchange.regions.tasks import new_batch_id
-from exchange.registry.audit import LEARNER
 from exchange.storage import StorageRoot
 from exchange.storage.locations import region_batch_key
 

@@ -26,6 +26,7 @@ from adaptation.control.labeling.progress import LabelProgress, TaskSummary, pro
 from adaptation.control.labeling.surroundings import Surroundings, SurroundingsReader
 from adaptation.control.rounds.left_out import LeftOutFrames
 from exchange.label_space import NUM_CLASSES
+from exchange.net.callers import LEARNER
 from exchange.plain_words import refusal_of, shown
 from exchange.regions.batches import NoSuchBatch, change_batch, labelled_domains
 from exchange.regions.segments import segment_of
@@ -39,7 +40,6 @@ from exchange.regions.tasks import (
     Skip,
     TaskLease,
 )
-from exchange.registry.audit import LEARNER
 from exchange.storage import StorageRoot
 from exchange.storage.locations import DomainName, region_frame_key
 from exchange.storage.records import RecordError, RecordTooNew

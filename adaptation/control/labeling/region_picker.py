@@ -14,8 +14,8 @@ from adaptation.control.rounds.captured_frames import is_erased, newest_of_each_
 from adaptation.control.rounds.left_out import LeftOutFrames
 from adaptation.control.rounds.worker_process import WorkerProcess
 from adaptation.control.settings import LearnerSettings
+from exchange.erasing import erase_regions
 from exchange.failpoints import failpoint
-from exchange.fleet.erasures import erase_regions
 from exchange.fleet.frames import CapturedFrame, encode_members, join_shard, read_shard
 from exchange.jobs.picking_order import (
     FRAMES_FOLDER,

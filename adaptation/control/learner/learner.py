@@ -24,13 +24,14 @@ from adaptation.control.rounds.round_runner import RoundRunner
 from adaptation.control.rounds.round_state import Request, RoundBook, Trigger
 from adaptation.control.settings import LearnerSettings
 from exchange.failpoints import failpoint
+from exchange.net.callers import LEARNER
 from exchange.net.listening import StartupError
 from exchange.plan.lease import Lease, LeaseLapsed, LeaseLost
 from exchange.plan.plan_changes import PlanRefused, apply_change, served_with
 from exchange.plan.serving_plan import read_plan
 from exchange.regions.tasks import RegionBatch
 from exchange.registry import publish, read_ledger
-from exchange.registry.audit import LEARNER, AuditEntry, audited
+from exchange.registry.audit import AuditEntry, audited
 from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageError, StorageRoot
 from exchange.storage.records import RecordError

@@ -13,9 +13,9 @@ from adaptation.control.rounds.round_state import Phase, RoundBook, RoundState, 
 from exchange.fleet.presence import domains_with_presence
 from exchange.net.request_values import MOST_MINUTES, BadValue
 from exchange.plain_words import refusal_of
-from exchange.plan.serving_plan import ServingPlan, Version, read_plan
+from exchange.plan.serving_plan import ServingPlan, read_plan
 from exchange.storage import StorageRoot
-from exchange.storage.locations import MAX_DOMAINS, TRIGGERS, DomainName
+from exchange.storage.locations import MAX_DOMAINS, TRIGGERS, DomainName, Version
 from exchange.storage.record_changes import change_record
 from exchange.storage.records import Record
 

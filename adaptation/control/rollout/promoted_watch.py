@@ -16,11 +16,12 @@ from adaptation.control.releases.deciding import Order, roll_back
 from adaptation.control.rollout.rollouts import engine_trouble
 from adaptation.control.settings import RolloutSettings
 from exchange.fleet.gateways import Heartbeat
+from exchange.net.callers import LEARNER
 from exchange.plan.lease import Lease
 from exchange.plan.plan_changes import DEFAULT, follows_default
 from exchange.plan.priors import read_priors
 from exchange.plan.serving_plan import DomainPlan, ServingPlan, read_plan
-from exchange.registry.audit import FAILED, LEARNER, read_audit
+from exchange.registry.audit import FAILED, read_audit
 from exchange.storage import StorageRoot
 
 PROMOTE = "promote"

@@ -16,6 +16,7 @@ import numpy as np
 from adaptation.control.settings import RolloutSettings
 from exchange.failpoints import failpoint
 from exchange.fleet.gateways import Heartbeat, VersionHealth
+from exchange.net.callers import LEARNER
 from exchange.plan.lease import Lease
 from exchange.plan.plan_changes import (
     DEFAULT,
@@ -26,7 +27,7 @@ from exchange.plan.plan_changes import (
     with_candidate,
 )
 from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, ServingPlan, read_plan
-from exchange.registry.audit import LEARNER, AuditEntry, audited
+from exchange.registry.audit import AuditEntry, audited
 from exchange.storage import StorageRoot
 
 PROMOTE, TRY, DROP = "promote", "try", "drop-candidate"

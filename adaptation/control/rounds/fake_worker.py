@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from adaptation.learning.workers.round_worker import ProgressFile, die_with
+from exchange.jobs.progress import ProgressFile
 from exchange.jobs.round_files import (
     COLLAPSE_CHECKS,
     JOB_FILE,
@@ -30,6 +30,7 @@ from exchange.jobs.round_files import (
     write_whole,
 )
 from exchange.jobs.verdict import Check, Verdict
+from exchange.jobs.worker_life import die_with
 
 REFUSED, COLLAPSED, CRASHES, ENDLESS = 1001, 1002, 1003, 1004
 STEPS = 10

@@ -8,11 +8,10 @@ from typing import Literal
 from adaptation.control.rounds.captured_frames import is_erased, when_erased
 from adaptation.control.rounds.captured_snapshot import CapturedSnapshot, Copied
 from adaptation.control.rounds.round_state import round_key
-from adaptation.learning.rounds.snapshot import CHOSEN_DRIVES
 from exchange.fleet.captured_images import write_image
 from exchange.fleet.erasures import erasure_keys, read_erasures
 from exchange.fleet.frames import CapturedFrame, read_shard
-from exchange.jobs.round_files import ASKED_FOLDER, HELD_OUT_FOLDER, TARGET_FOLDER
+from exchange.jobs.round_files import ASKED_FOLDER, CHOSEN_DRIVES, HELD_OUT_FOLDER, TARGET_FOLDER
 from exchange.storage import StorageRoot
 from exchange.storage.records import Record
 

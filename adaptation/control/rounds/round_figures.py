@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from adaptation.control.rounds.round_state import Phase, Progress, RoundState, progress_key, round_key
+from adaptation.control.rounds.round_state import Phase, RoundState, progress_key, round_key
+from exchange.jobs.progress import Progress
 from exchange.jobs.round_files import VERDICT_FILE
 from exchange.jobs.verdict import Verdict
 from exchange.metrics_port import gauge

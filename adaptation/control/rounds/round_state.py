@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from exchange.failpoints import failpoint
+from exchange.jobs.progress import Progress
 from exchange.net.request_values import MOST_MINUTES
-from exchange.plan.serving_plan import Version
 from exchange.storage import ObjectMissing, StorageRoot
-from exchange.storage.locations import ROUNDS, DomainName
+from exchange.storage.locations import ROUNDS, DomainName, Version
 from exchange.storage.readable_objects import UNREADABLE, at_its_key
 from exchange.storage.record_changes import change_record
 from exchange.storage.records import PerClass, Record
@@ -113,28 +113,6 @@ class RoundState(Record):
         now = datetime.now(UTC)
         event = Event(at=now, text=text[:_LONGEST_TEXT])
         return self.model_copy(update={"changed_at": now, "events": (*self.events, event)[-_EVENTS_KEPT:]})
-
-
-class CurvePoint(Record):
-    step: str
-    done: int
-    numbers: dict[str, float]
-
-
-class Progress(Record):
-    """How far a worker is; replaced as it goes."""
-
-    format: Literal[1] = 1
-    step: str
-    done: int = Field(ge=0)
-    total: int = Field(ge=0)
-    numbers: dict[str, float] = Field(default={})
-    paused: str = ""
-    """Why it stands still; empty while it works."""
-    worked_s: float = 0.0
-    """How long the worker has run in all, pauses left out."""
-    curve: tuple[CurvePoint, ...] = ()
-    """Of the trainings' numbers, thinned to a few hundred points."""
 
 
 def round_key(round_id: str, name: str) -> str:

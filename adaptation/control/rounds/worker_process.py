@@ -6,17 +6,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from adaptation.control.rounds.round_state import Progress
-from adaptation.learning.workers.round_worker import IDLE, NORMAL
 from exchange.fleet.engine_busy import EngineBusyReader
+from exchange.jobs.progress import Progress
 from exchange.jobs.round_files import FAILURE_FILE, PROGRESS_FILE
+from exchange.jobs.worker_life import IDLE, NORMAL
 from exchange.storage.records import RecordError
 
 _LOOK_EVERY_S = 0.002
 _MOST_LOG_BYTES = 1 << 20
 LOG_FILE = "worker.log"
+WORKERS = "adaptation.learning.workers"
+"""Module that is run, never imported: it loads torch."""
 
 
 class WorkerProcess:
@@ -28,13 +31,13 @@ class WorkerProcess:
         *,
         engine_busy: Path | None,
         alone: bool,
-        module: str = "adaptation.learning.workers.round_worker",
+        module: Sequence[str] = (WORKERS, "round"),
     ) -> None:
-        """`alone`: nobody else needs this machine's processors. The module takes what `round_worker` takes."""
+        """`alone`: nobody else needs this machine's processors. `module`: its name and first arguments."""
         self.folder = folder
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         priority = NORMAL if alone else IDLE
-        command = [sys.executable, "-m", module, str(folder), str(os.getpid()), priority]
+        command = [sys.executable, "-m", *module, str(folder), str(os.getpid()), priority]
         log_path = folder / LOG_FILE
         mode = "ab" if log_path.exists() and log_path.stat().st_size < _MOST_LOG_BYTES else "wb"
         with log_path.open(mode) as log:

@@ -1,12 +1,10 @@
 """Source frames given the look of a target frame: its colours, or its slowest changes of light."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Appearance = Literal["none", "lab", "fourier"]
+from exchange.jobs.crops import Appearance
 
 LOW_FREQUENCIES = 0.01
 """FDA's beta: the frequencies up to this share of the shorter side take the target's amplitude."""

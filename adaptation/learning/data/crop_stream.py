@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from adaptation.learning.data.class_statistics import count_classes
 from adaptation.learning.data.cropping import CropBox, draw_crop
@@ -15,29 +14,13 @@ from adaptation.learning.data.frame_cache import FrameCache
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame
 from adaptation.learning.data.rare_class_sampling import RareClassSampler
 from adaptation.learning.data.wide_photometric import vary_widely
+from exchange.jobs.crops import CropSettings
 
 Batch = TypeVar("Batch")
 Restyle = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
 """Gives a whole frame another look before it is cut."""
 
 _RARE_CLASS_TRIES = 10
-
-
-class CropSettings(BaseModel):
-    """How training crops are drawn from labelled frames. Sizes are (rows, columns)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    crop_hw: tuple[int, int]
-    fit_hw: tuple[int, int]
-    """Every frame is first fitted into this size with its aspect kept; scale 1 is relative to it."""
-    scale_range: tuple[float, float] = (1.0, 1.0)
-    photometric: Literal["none", "wide"] = "none"
-    rare_class_temperature: float = Field(default=0.01, gt=0)
-    rare_class_min_pixels: int = Field(default=3000, ge=0)
-    """A frame is drawn for a rare class only if it shows more pixels of it than this, before any resizing."""
-    rare_class_min_crop_ratio: float = Field(default=2.0, ge=0)
-    """Up to ten more crops are drawn until one shows this many times `rare_class_min_pixels`."""
 
 
 @dataclass(frozen=True)

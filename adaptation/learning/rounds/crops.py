@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from adaptation.learning.data.appearance import transfer_appearance
 from adaptation.learning.data.class_statistics import count_classes
-from adaptation.learning.data.crop_stream import CropSettings, CropStream, FrameSource, LabelledCrops, Restyle
+from adaptation.learning.data.crop_stream import CropStream, FrameSource, LabelledCrops, Restyle
 from adaptation.learning.data.cropping import draw_crop
 from adaptation.learning.data.data_choice import DataChoice
 from adaptation.learning.data.frame_cache import FrameCache
 from adaptation.learning.data.labelled_frames import LabelledFrame, read_image, read_labels
 from adaptation.learning.rounds.snapshot import FrozenFrame, Snapshot, read_asked, source_frames
+from exchange.jobs.crops import CropSettings
 from exchange.jobs.recipes import RoundConfig
 from exchange.label_space import IGNORE_ID
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -26,11 +26,10 @@ from adaptation.learning.methods.label_shift import (
 from adaptation.learning.networks.normalization import normalize
 from exchange.images.frame_fitting import fit_frame, restore_labels
 from exchange.images.labels import encode_gray_png
+from exchange.jobs.recipes import EstimatorName
 
 PRIOR_FILE = "prior.json"
 _PIXELS_PER_FRAME = 256
-
-EstimatorName = Literal["presence", "presence against labels", "posterior maximization"]
 
 
 class PriorRecord(BaseModel):
@@ -107,7 +106,7 @@ def measure_prior(
     labelled = class_distribution(is_present(source_counts, frequency).sum(axis=0))
     evidence = _evidence(readings, [image.drive for image in target])
     estimator = _estimator(name, _evidence(source_readings, [""] * len(source)), torch.from_numpy(frequency), labelled)
-    estimate = estimate_prior(estimator, evidence, torch.Generator().manual_seed(seed))
+    estimate = estimate_prior(estimator, evidence, np.random.default_rng(seed))
     log_ratio = estimate.log_ratio()
     before = labelled if source_prior is None else torch.tensor(source_prior, dtype=torch.float64)
     moved = before * log_ratio.exp()

@@ -18,11 +18,10 @@ from adaptation.learning.data.layouts import detect_layout
 from adaptation.learning.rounds.steps import RoundError
 from exchange.images.file_names import IMAGE_ENDINGS
 from exchange.images.labels import encode_gray_png
+from exchange.jobs.round_files import CHOSEN_DRIVES
 from exchange.registry.releases import file_sha256
 
 SNAPSHOT_FILE = "snapshot.json"
-CHOSEN_DRIVES = "chosen"
-"""A target's folder of drives with frames that were chosen for people, and not by chance."""
 _COUNTS_FILE = "source_counts.npz"
 
 

@@ -23,11 +23,12 @@ from adaptation.learning.rounds.crops import (
 from adaptation.learning.rounds.learning import Numbers, seed_of
 from adaptation.learning.rounds.prior import PriorRecord
 from adaptation.learning.rounds.pseudo_labels import pseudo_labelled
-from adaptation.learning.rounds.snapshot import CHOSEN_DRIVES, FrozenFrame, Snapshot
+from adaptation.learning.rounds.snapshot import FrozenFrame, Snapshot
 from adaptation.learning.rounds.start import Start
 from adaptation.learning.rounds.steps import RoundError
 from adaptation.learning.training.processes import Processes
 from exchange.jobs.recipes import RoundConfig
+from exchange.jobs.round_files import CHOSEN_DRIVES
 
 OnProgress = Callable[[str, int, int, Numbers], None]
 """Takes what is being done, how much of it is done, how much there is, and a training's numbers."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adaptation.learning.data.crop_stream import CropSettings
+from exchange.jobs.crops import CropSettings
 from exchange.networks import NetworkConfig
 
 

@@ -1,42 +1,22 @@
 """The process that labels single frames with a release, for those who compare versions.
 
-    python -m adaptation.learning.workers.relabel_worker RELEASE PARENT
+    python -m adaptation.learning.workers relabel RELEASE PARENT
 
 Takes frames from its standard input and answers each on its standard output, one at a time, and runs only on what
 nobody else wants of the processors. It dies with the learner that started it, which may be the process PARENT alone.
 A message is a JSON line, and then as many bytes as the line says.
 """
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
 
-from adaptation.learning.workers.round_worker import die_with, yield_to_others
-
-
-class Message(NamedTuple):
-    head: dict[str, Any]
-    body: bytes
+from exchange.jobs.messages import Message, read_message, write_message
+from exchange.jobs.worker_life import die_with, yield_to_others
 
 
-def write_message(stream: IO[bytes], head: dict[str, Any], body: bytes = b"") -> None:
-    stream.write(json.dumps(head | {"bytes": len(body)}).encode() + b"\n" + body)
-    stream.flush()
-
-
-def read_message(stream: IO[bytes]) -> Message | None:
-    """None at the end of the stream, also where it comes too soon."""
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        return None
-    head = json.loads(line)
-    body = stream.read(head["bytes"])
-    return Message(head, body) if len(body) == head["bytes"] else None
-
-
-def main() -> None:
-    release, parent = Path(sys.argv[1]), int(sys.argv[2])
+def main(arguments: Sequence[str]) -> None:
+    release, parent = Path(arguments[0]), int(arguments[1])
     die_with(parent)
     yield_to_others()  # before torch starts its threads, which inherit it
     answers = sys.stdout.buffer
@@ -73,7 +53,3 @@ class _Labeller:
         ratio_K = np.array(asked.head["log_prior_ratio"], np.float32)
         outputs = self._engine.infer(np.ascontiguousarray(frame_HW3), ratio_K, valid_hw)
         return encode_palette_png(restore_labels(outputs.label_HW, valid_hw, (rows, columns)))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from adaptation.learning.data.data_choice import DataChoice
+from adaptation.learning.data.job_sources import chosen_sources, held_out_sources
 from adaptation.learning.data.labelled_frames import DataError
 from adaptation.learning.gate.judge import judge
 from adaptation.learning.gate.measure import TargetFrame, measure
@@ -11,7 +12,7 @@ from adaptation.learning.rounds.run import adapt
 from adaptation.learning.rounds.snapshot import Snapshot
 from adaptation.learning.rounds.steps import RoundError
 from adaptation.learning.rounds.work import OnProgress, Round
-from exchange.jobs.job import Job, chosen_sources, held_out_sources
+from exchange.jobs.job import Job
 from exchange.jobs.round_files import (
     ASKED_FOLDER,
     HELD_OUT_FOLDER,

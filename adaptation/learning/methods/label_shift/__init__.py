@@ -17,22 +17,17 @@ from adaptation.learning.methods.label_shift.presence import (
     presence_scores,
     present,
 )
-from adaptation.learning.methods.label_shift.resampling import Blocks, bootstrap_weights, effective_frames, group_frames
 
 __all__ = [
-    "Blocks",
     "Estimator",
     "FrameEvidence",
     "PosteriorMaximization",
     "PriorEstimate",
     "ThresholdedPresence",
     "adjust",
-    "bootstrap_weights",
     "calibrate",
     "class_distribution",
-    "effective_frames",
     "estimate_prior",
-    "group_frames",
     "image_level_counts",
     "maximize_posteriors",
     "presence_scores",

@@ -11,13 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from exchange.label_space import IGNORE_ID
+from exchange.plan.priors import PRIOR_FRAMES
 
 LOWEST_SHARE = 1e-6
 """No class is held to be rarer than this, so that every log prior is finite."""
-
-PRIOR_FRAMES = 256
-"""A target estimated from this many independent frames is believed half. With GTA5's class frequencies the worst
-class's log ratio is then off by 0.4 in the median draw, and with a quarter of the frames by 0.8."""
 
 
 def prior_log_ratio(target: ArrayLike, source: ArrayLike, effective_frames: float, clip: float = 2.0) -> Tensor:

@@ -13,12 +13,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from adaptation.learning.methods.label_shift.adjustment import LOWEST_SHARE, prior_log_ratio
 from adaptation.learning.methods.label_shift.presence import class_distribution, present
-from adaptation.learning.methods.label_shift.resampling import bootstrap_weights, effective_frames, group_frames
+from exchange.plan.resampling import bootstrap_weights, effective_frames, group_frames
 
 _SETTLED = 1e-6
 
@@ -111,7 +112,7 @@ class PriorEstimate:
 def estimate_prior(
     estimator: Estimator,
     evidence: FrameEvidence,
-    generator: torch.Generator,
+    rng: np.random.Generator,
     resamples: int = 200,
     level: float = 0.9,
 ) -> PriorEstimate:
@@ -125,7 +126,7 @@ def estimate_prior(
         raise ValueError("no frames to estimate a prior from: keep the prior that is in use")
     blocks = group_frames(evidence.drives)
     weights_RN = torch.cat(
-        [torch.ones(1, frames, dtype=torch.float64), bootstrap_weights(blocks, resamples, generator)]
+        [torch.ones(1, frames, dtype=torch.float64), torch.from_numpy(bootstrap_weights(blocks, resamples, rng))]
     )
     distributions_RC = estimator.target_distributions(evidence, weights_RN)
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
@@ -135,7 +136,7 @@ def estimate_prior(
         target_C=distributions_RC[0],
         low_C=low_C,
         high_C=high_C,
-        effective_frames=effective_frames(estimator.per_frame(evidence), blocks),
+        effective_frames=effective_frames(estimator.per_frame(evidence).numpy(), blocks),
         resampled=blocks.kind,
     )
 

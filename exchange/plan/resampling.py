@@ -6,10 +6,12 @@ there are too few drives to resample.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 FEWEST_DRIVES = 5
 FRAMES_PER_RUN = 20
@@ -19,7 +21,7 @@ FRAMES_PER_RUN = 20
 class Blocks:
     """Frames that stand or fall together: `block_of_frame_N` int64 [N] with `count` blocks of one `kind`."""
 
-    block_of_frame_N: Tensor
+    block_of_frame_N: NDArray[np.int64]
     count: int
     kind: Literal["drives", "runs of 20 frames"]
 
@@ -39,32 +41,30 @@ def group_frames(drives: Sequence[Hashable]) -> Blocks:
         frames_so_far[drive] += 1
         block_of_frame.append(block_ids.setdefault(block, len(block_ids)))
     return Blocks(
-        block_of_frame_N=torch.tensor(block_of_frame, dtype=torch.int64),
+        block_of_frame_N=np.array(block_of_frame, dtype=np.int64),
         count=len(block_ids),
         kind="runs of 20 frames" if few else "drives",
     )
 
 
-def bootstrap_weights(blocks: Blocks, resamples: int, generator: torch.Generator) -> Tensor:
-    """How often each resample draws each frame, float64 [R, N]: as many blocks as there are, with replacement."""
-    drawn_RB = torch.randint(blocks.count, (resamples, blocks.count), generator=generator)
-    times_RB = torch.zeros(resamples, blocks.count, dtype=torch.float64)
-    times_RB.scatter_add_(1, drawn_RB, torch.ones_like(drawn_RB, dtype=torch.float64))
-    return times_RB[:, blocks.block_of_frame_N]
+def bootstrap_weights(blocks: Blocks, resamples: int, rng: np.random.Generator) -> Array:
+    """Return how often each resample draws each frame, [R, N]: as many blocks as there are, with replacement."""
+    times_RB = rng.multinomial(blocks.count, np.full(blocks.count, 1 / blocks.count), size=resamples)
+    return times_RB[:, blocks.block_of_frame_N].astype(np.float64)
 
 
-def effective_frames(values_NK: Tensor, blocks: Blocks) -> float:
-    """Of how many independent frames the mean of `values_NK` is worth, between the number of blocks and N.
+def effective_frames(values_NK: NDArray[Any], blocks: Blocks) -> float:
+    """Return how many independent frames the mean of `values_NK` is worth, between the number of blocks and N.
 
     N times the ratio of the mean's variance if frames were independent to its variance over blocks (the design
     effect of cluster sampling), variances added over the K columns.
     """
     frames = len(values_NK)
-    deviations_NK = values_NK.double() - values_NK.double().mean(dim=0)
-    block_sums_BK = deviations_NK.new_zeros(blocks.count, values_NK.shape[1])
-    block_sums_BK.index_add_(0, blocks.block_of_frame_N, deviations_NK)
-    independent = float(deviations_NK.square().sum())
-    clustered = float(block_sums_BK.square().sum())
+    deviations_NK = values_NK.astype(np.float64) - values_NK.astype(np.float64).mean(axis=0)
+    block_sums_BK = np.zeros((blocks.count, values_NK.shape[1]))
+    np.add.at(block_sums_BK, blocks.block_of_frame_N, deviations_NK)
+    independent = float(np.square(deviations_NK).sum())
+    clustered = float(np.square(block_sums_BK).sum())
     # One block tells nothing about how blocks differ, and constant frames nothing about anything.
     if blocks.count < 2 or clustered == 0:
         return float(blocks.count)
