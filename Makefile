@@ -20,11 +20,11 @@ serve: setup  ## serve the starter release until Ctrl-C
 
 setup: .venv/.installed  ## create .venv with everything the project needs
 
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml constraints.txt
 	$(if $(shell sh -c 'command -v $(PYTHON)'),,$(error $(PYTHON) is missing: install Python 3.11, or name one by PYTHON=PATH))
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --editable '.[server,adaptation,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[server,adaptation,dev]'
 	$(BIN)/pip install --quiet --no-deps tensorrt-stubs==10.13.0.35.1  # its only dependency is TensorRT itself
 	@touch $@
 

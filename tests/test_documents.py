@@ -34,7 +34,10 @@ def code_of(document: Path) -> list[str]:
 def named(pattern: re.Pattern[str]) -> dict[str, Path]:
     """Return each command that the pattern finds, with a document that names it."""
     return {
-        found.strip(): document for document in DOCUMENTS for code in code_of(document) for found in pattern.findall(code)
+        found.strip(): document
+        for document in DOCUMENTS
+        for code in code_of(document)
+        for found in pattern.findall(code)
     }
 
 
