@@ -26,7 +26,7 @@ from exchange.storage.locations import ShardName, presence_key
 from server.segmenter import label_by_nearest_color
 from tests.service.learner_rig import ROOT_FOLDER, until
 
-STREETS = sorted((ROOT_FOLDER / "adaptation" / "export" / "frames").glob("*.jpg"))
+STREETS = sorted((ROOT_FOLDER / "adaptation" / "learning" / "export" / "frames").glob("*.jpg"))
 STARTER = ROOT_FOLDER / "model_repository" / "starter"
 _FRAME_PAUSE_S = 0.4
 

@@ -11,9 +11,10 @@ from adaptation.console.pages.elements import attributed, local_address, styled
 from exchange.markup import Html, tag
 
 ROOT = Path(__file__).parents[2]
-SAFE_WAYS = {ROOT / "adaptation" / "console" / "pages" / "elements.py", ROOT / "adaptation" / "markup.py"}
+SAFE_WAYS = {ROOT / "adaptation" / "console" / "pages" / "elements.py", ROOT / "exchange" / "markup.py"}
 SOURCES = sorted(
-    {*(ROOT / "adaptation" / "console").rglob("*.py"), ROOT / "adaptation" / "rounds" / "report_page.py"} - SAFE_WAYS
+    {*(ROOT / "adaptation" / "console").rglob("*.py"), ROOT / "adaptation" / "learning" / "rounds" / "report_page.py"}
+    - SAFE_WAYS
 )
 LITERALS_ALONE = frozenset(
     {

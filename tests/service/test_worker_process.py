@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adaptation.control.rounds.fake_worker import ENDLESS
-from adaptation.control.rounds.worker_process import WorkerProcess
+from adaptation.control.rounds.worker_process import FAKE, WorkerProcess
 from exchange.fleet.engine_busy import EngineBusyWriter
 from exchange.jobs.round_files import JOB_FILE
 from tests.service.learner_rig import until
@@ -21,9 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def worker(folder: Path) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(
-        folder, engine_busy=folder / "busy", alone=False, module="adaptation.control.rounds.fake_worker"
-    )
+    process = WorkerProcess(folder, engine_busy=folder / "busy", alone=False, program=FAKE)
     yield process
     process.kill()
     assert not process.is_running

@@ -12,7 +12,7 @@ from pathlib import Path
 from adaptation.control.labeling.batch_reader import BatchReader
 from adaptation.control.rounds.captured_frames import is_erased, newest_of_each_drive, when_erased
 from adaptation.control.rounds.left_out import LeftOutFrames
-from adaptation.control.rounds.worker_process import WorkerProcess
+from adaptation.control.rounds.worker_process import PICK, WorkerProcess
 from adaptation.control.settings import LearnerSettings
 from exchange.erasing import erase_regions
 from exchange.failpoints import failpoint
@@ -40,7 +40,6 @@ LONGEST_S = 1800.0
 MOST_CRASHES = 3
 _LOOK_EVERY_S = 5.0
 _LONGEST_REASON = 500
-_MODULE = "adaptation.learning.workers.pick_worker"
 _log = logging.getLogger(__name__)
 
 
@@ -124,7 +123,7 @@ class RegionPicker:
         write_whole(folder / ORDER_FILE, order.encode())
         failpoint("regions.before-worker")
         alone, busy = self._settings.own_machine, self._settings.yield_file
-        return WorkerProcess(folder, engine_busy=busy, alone=alone, module=_MODULE)
+        return WorkerProcess(folder, engine_busy=busy, alone=alone, program=PICK)
 
     def _asked_before(self, domain: str) -> dict[str, tuple[RegionTask, ...]]:
         asked: dict[str, tuple[RegionTask, ...]] = {}

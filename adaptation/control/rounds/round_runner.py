@@ -25,7 +25,7 @@ from adaptation.control.rounds.round_state import (
     read_round,
     round_key,
 )
-from adaptation.control.rounds.worker_process import WorkerProcess
+from adaptation.control.rounds.worker_process import FAKE, ROUND, WorkerProcess
 from adaptation.control.settings import LearnerSettings
 from exchange.failpoints import failpoint
 from exchange.jobs.round_files import (
@@ -183,8 +183,8 @@ class RoundRunner:
         self._worked_before_s = 0.0 if before is None else before.worked_s
         failpoint("round.before-worker")
         settings, folder = self._settings, self._folders.path(state)
-        module = f"adaptation.control.learner.{'fake' if settings.fake else 'round'}_worker"
-        worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, module=module)
+        program = FAKE if settings.fake else ROUND
+        worker = WorkerProcess(folder, engine_busy=settings.yield_file, alone=settings.own_machine, program=program)
         failpoint("round.after-worker")
         return worker
 

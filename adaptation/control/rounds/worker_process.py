@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from exchange.fleet.engine_busy import EngineBusyReader
@@ -18,8 +17,9 @@ from exchange.storage.records import RecordError
 _LOOK_EVERY_S = 0.002
 _MOST_LOG_BYTES = 1 << 20
 LOG_FILE = "worker.log"
-WORKERS = "adaptation.learning.workers"
-"""Module that is run, never imported: it loads torch."""
+_WORKERS = "adaptation.learning.workers"
+ROUND, PICK, FAKE = (_WORKERS, "round"), (_WORKERS, "pick"), ("adaptation.control.rounds.fake_worker",)
+"""Programs: a module, which is run and never imported since it loads torch, and its first arguments."""
 
 
 class WorkerProcess:
@@ -31,13 +31,13 @@ class WorkerProcess:
         *,
         engine_busy: Path | None,
         alone: bool,
-        module: Sequence[str] = (WORKERS, "round"),
+        program: tuple[str, ...] = ROUND,
     ) -> None:
-        """`alone`: nobody else needs this machine's processors. `module`: its name and first arguments."""
+        """`alone`: nobody else needs this machine's processors."""
         self.folder = folder
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         priority = NORMAL if alone else IDLE
-        command = [sys.executable, "-m", *module, str(folder), str(os.getpid()), priority]
+        command = [sys.executable, "-m", *program, str(folder), str(os.getpid()), priority]
         log_path = folder / LOG_FILE
         mode = "ab" if log_path.exists() and log_path.stat().st_size < _MOST_LOG_BYTES else "wb"
         with log_path.open(mode) as log:
