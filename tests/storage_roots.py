@@ -52,9 +52,9 @@ def faulty_s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def faulty_root(faulty_s3: FaultyS3) -> StorageRoot:
     """An empty root behind the proxy."""
-    return open_root(f"s3://{BUCKET}/{os.urandom(8).hex()}", patience_s=10.0)
+    return open_root(f"s3://{BUCKET}/{os.urandom(8).hex()}", patience_s=60.0)
 
 
 @pytest.fixture
 def root(root_url: str) -> StorageRoot:
-    return open_root(root_url, patience_s=5.0)
+    return open_root(root_url, patience_s=60.0)

@@ -10,18 +10,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, expect
 
-from adaptation.control.rounds.round_state import (
-    CurvePoint,
-    Event,
-    Phase,
-    Progress,
-    Request,
-    RoundState,
-    progress_key,
-    round_key,
-    state_key,
-)
+from adaptation.control.rounds.round_state import Event, Phase, Request, RoundState, progress_key, round_key, state_key
 from exchange.fleet.frames import encode_members, join_shard
+from exchange.jobs.progress import CurvePoint, Progress
 from exchange.jobs.round_files import PAGE_FILE, VERDICT_FILE
 from exchange.jobs.verdict import Check, Verdict
 from exchange.registry import publish

@@ -13,7 +13,7 @@ from exchange.plan.serving_plan import Candidate, DomainPlan
 from exchange.registry.releases import read_manifest
 from exchange.storage import StorageRoot, open_root
 from exchange.storage.locations import SERVING_PLAN
-from server import rollout as rollout_module
+from server.rollout import rollout as rollout_module
 from server.rollout.candidates import Candidates
 from server.rollout.local_releases import LocalReleases
 from server.rollout.plan_follower import PlanFollower, present_plan
