@@ -1,6 +1,7 @@
 """Commands of those who have regions labelled."""
 
 import getpass
+import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,8 @@ def import_them(
     before = f"{found.known} {'was' if found.known == 1 else 'were'} there before"
     typer.echo(f"{counted(taken.answers, 'answer')} of {who} taken, {before}")
     if taken.answers:
-        typer.echo(f"roadshift labels undo-import {taken.import_id} --domain {domain} --root {root} takes them back")
+        options = f"--domain {domain} --root {shlex.quote(root)}"
+        typer.echo(f"roadshift labels undo-import {taken.import_id} {options} takes them back")
     if taken.refused:
         raise typer.Exit(1)
 

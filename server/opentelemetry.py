@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -12,7 +11,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from exchange.net.addresses import AddressError, parse_address
 from exchange.net.proxies import channel_options
+from exchange.net.startup_error import StartupError
 from server.tracing import TRACE_METADATA, FrameTrace
 
 _PREFIX = "roadshift."
@@ -64,10 +65,24 @@ class _Frame:
 
 
 def traced_by_otlp(collector: str, gateway: str) -> OpenTelemetryTracing:
-    """Spans wait in a bounded queue, and are dropped where the collector does not take them."""
+    """Spans wait in a bounded queue, and are dropped where the collector does not take them.
+
+    Raises:
+        StartupError: the collector is no URL of a host and a port.
+    """
     resource = Resource.create({"service.name": "roadshift-gateway", "service.instance.id": gateway})
     provider = TracerProvider(resource=resource)
-    options = tuple(channel_options(urlsplit(collector).netloc or collector))
+    options = tuple(channel_options(_address_in(collector)))
     exporter = OTLPSpanExporter(endpoint=collector, channel_options=options)  # type: ignore[arg-type]  # gRPC takes numbers
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return OpenTelemetryTracing(provider)
+
+
+def _address_in(collector: str) -> str:
+    scheme, _, address = collector.partition("://")
+    try:
+        if scheme not in ("http", "https"):
+            raise AddressError(f"{collector} is no URL")
+        return str(parse_address(address.removesuffix("/")))
+    except AddressError as error:
+        raise StartupError(f"--traces {error}: give http://HOST:PORT, or https://HOST:PORT for TLS") from error

@@ -59,7 +59,7 @@ def start_tracing(collector: str, gateway: str) -> Tracing:
     """To a collector by OTLP over gRPC, such as http://127.0.0.1:4317; to nobody where that is empty.
 
     Raises:
-        StartupError: OpenTelemetry is not installed.
+        StartupError: OpenTelemetry is not installed, or the collector is no such URL.
     """
     if not collector:
         return NO_TRACING

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from clients.annotation_files.answers import Answer, answer
 from clients.annotation_files.asked_frames import AskedFrame, AskedRegion, image_file
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded, some_of
-from exchange.images.file_names import IMAGE_ENDINGS, namesakes
+from exchange.images.file_names import PICTURE_ENDINGS, namesakes
 from exchange.images.labels import LabelImageError, decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.plain_words import counted, refusal_of
@@ -28,8 +28,6 @@ from exchange.storage.locations import DomainName
 
 IMAGES, LABELS, REGIONS = "images", "labels", "regions.json"
 _MOST_BYTES = 256 << 20
-_PAINTED = (*IMAGE_ENDINGS, ".bmp", ".gif", ".tif", ".tiff", ".webp")
-"""Endings, in lower case, of files that people may have painted in."""
 
 
 def _a_label(number: int) -> int:
@@ -122,7 +120,7 @@ def read_cityscapes(
 
 def _painted_files(folder: Path) -> list[Path]:
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [file for file in files if file.suffix.lower() in _PAINTED]
+    return [file for file in files if file.suffix.lower() in PICTURE_ENDINGS]
 
 
 def _of_frame(path: Path, listed: list[ListedRegion], known: tuple[AskedRegion, ...]) -> Iterator[Answer | Refusal]:

@@ -6,6 +6,7 @@
 A mask's run lengths go row by row through its tight box, the pixels outside of the object first.
 """
 
+import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from defusedxml import DefusedXmlException
 from numpy.typing import NDArray
 
 from clients.annotation_files.asked_frames import AskedFrame, image_file
-from clients.annotation_files.cvat_shapes import area_of, level_of
+from clients.annotation_files.cvat_shapes import area_of, level_of, told_level_of
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
 from exchange.images.file_names import namesakes
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
@@ -156,30 +157,41 @@ def _why_not(image: ET.Element, sizes: Mapping[str, tuple[int, int]], times: Map
 
 
 def _shapes(place: str, image: ET.Element, size_hw: tuple[int, int]) -> Iterator[Shape | Refusal]:
-    """The shapes of one image, those that are painted last first."""
+    """The shapes of one image, those that are painted last first; none that a refused one above it might hide."""
     by_level: dict[int, list[tuple[str, ET.Element]]] = {}
+    highest_refused = -math.inf
     for number, element in enumerate(image, 1):
         each = f"{place}, {element.tag} {number}"
         try:
             by_level.setdefault(level_of(element), []).append((each, element))
         except ValueError as error:
+            highest_refused = max(highest_refused, told_level_of(element))
             yield Refusal(each, str(error))
     above_HW = np.zeros(size_hw, np.bool_)
     for level in sorted(by_level, reverse=True):
         painted_HW = above_HW.copy()  # on one level, no shape is above another
         for each, element in by_level[level]:
-            label = element.get("label", "")
-            if label not in _LABELS:
-                yield Refusal(each, f"there is no class {label!r}: use the names that were exported")
-                continue
-            try:
-                inside_HW = area_of(element, size_hw)
-            except ValueError as error:
-                yield Refusal(each, f"it is no area in its image: {error}: correct it in CVAT, or delete it")
+            label, inside_HW = element.get("label", ""), _area_or_refusal(each, element, size_hw)
+            if isinstance(inside_HW, Refusal):
+                highest_refused = max(highest_refused, level)
+                yield inside_HW
                 continue
             if _LABELS[label] is not None:
                 painted_HW |= inside_HW
+                if level < highest_refused:
+                    yield Refusal(each, "a shape above it is refused, and may hide it: put that one right")
+                    continue
             inside_HW &= ~above_HW
             if inside_HW.any():
                 yield Shape(each, _sha256_of(image), _LABELS[label], inside_HW)
         above_HW = painted_HW
+
+
+def _area_or_refusal(place: str, element: ET.Element, size_hw: tuple[int, int]) -> NDArray[np.bool_] | Refusal:
+    label = element.get("label", "")
+    if label not in _LABELS:
+        return Refusal(place, f"there is no class {label!r}: use the names that were exported")
+    try:
+        return area_of(element, size_hw)
+    except ValueError as error:
+        return Refusal(place, f"it is no area in its image: {error}: correct it in CVAT, or delete it")

@@ -47,6 +47,14 @@ def level_of(shape: Element) -> int:
     return _whole(shape, "z_order", "0")
 
 
+def told_level_of(shape: Element) -> float:
+    """Return the z_order of a shape of any kind; infinity where it tells none that can be read."""
+    try:
+        return _whole(shape, "z_order", "0")
+    except ValueError:
+        return math.inf
+
+
 def area_of(shape: Element, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the pixels of a shape that `level_of` understood, bool [H, W], at least one.
 

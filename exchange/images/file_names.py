@@ -5,6 +5,8 @@ from pathlib import Path
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 """Endings of image files, in lower case."""
+PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Also those of images that are not read, but that somebody may have left beside, or for, one that is."""
 
 
 def stem(file: Path) -> str:

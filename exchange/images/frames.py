@@ -13,6 +13,7 @@ Bytes after the end of a JPEG or PNG are ignored, since cameras pad their frames
 EXIF orientation turns nothing (`exif_orientation` tells it to those who mind).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,7 @@ from exchange.images.errors import ImageError, kind_of
 MAX_FILE_PIXELS = 1 << 27
 """No less than a gateway may be set to take: what was captured can be read."""
 _ORIENTATION_TAG = 0x0112
+_XMP_ORIENTATION = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|>)\s*([1-8])""")
 
 
 class ImageFormat(Enum):
@@ -108,15 +110,18 @@ def format_of(data: bytes) -> ImageFormat:
 
 
 def exif_orientation(data: bytes) -> int:
-    """Return a JPEG's or PNG's EXIF orientation, 1 (upright) where it has none that can be read."""
+    """Return a JPEG's or PNG's orientation by its EXIF, or by its XMP where that has none; 1 (upright) without any."""
     try:
         tags = _CODERS[format_of(data)].read_exif(data)
         exif = Image.Exif()
         exif.load(tags)
-        orientation = exif.get(_ORIENTATION_TAG, 1)
+        orientation = exif.get(_ORIENTATION_TAG)
     except Exception:  # Pillow raises many kinds for damaged tags, which turn nothing
         return 1
-    return orientation if orientation in range(1, 9) else 1
+    if orientation is None:
+        by_xmp = _XMP_ORIENTATION.search(data)
+        return int(by_xmp[1]) if by_xmp else 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def _rgb8_size(data: bytes, declared_size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -25,6 +25,8 @@ _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), 
 """First row, first column, and the steps from row to row and column to column, of each pass of an interlaced image."""
 _MAX_CHUNKS = 1 << 17
 """Each takes a turn of a loop in Python; the largest frames have some ten thousand."""
+_TEXTS, _RAW_EXIF = (b"tEXt", b"zTXt"), b"Raw profile type exif\0"
+_MOST_TEXT_BYTES = 1 << 18
 _HEADER = struct.Struct(">IIBBBBB")
 _FIRST_CHUNK = struct.Struct(f">8sI4s{_HEADER.size}s")
 
@@ -65,7 +67,7 @@ class WholePng:
     has_transparency: bool
     """Whether there is a tRNS chunk."""
     exif: bytes
-    """Contents of eXIf, empty where there is none."""
+    """Contents of eXIf, or of the text chunk that ImageMagick wrote before there was one; empty where neither is."""
     rows: bytes
     """Filtered rows, `header.rows_bytes` of them."""
 
@@ -152,6 +154,8 @@ def take_apart(data: bytes) -> WholePng:
             has_transparency = True
         elif kind == b"eXIf":
             exif = bytes(content)
+        elif kind in _TEXTS and content[: len(_RAW_EXIF)] == _RAW_EXIF:
+            exif = exif or _raw_exif(kind, bytes(content[len(_RAW_EXIF) :]))
         elif kind != b"IEND" and not kind[0] & 0x20:
             raise ImageError(f"the PNG has a critical chunk {_name(kind)}, which is not known", "send a plain PNG")
         before = kind
@@ -175,6 +179,16 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             return
         at = end + 4
     raise ImageError(f"the PNG has more than {_MAX_CHUNKS} chunks", "send one of fewer and larger chunks")
+
+
+def _raw_exif(kind: bytes, text: bytes) -> bytes:
+    """Return what a text of a name, a length and hexadecimal digits holds; nothing where it is no such text."""
+    try:
+        if kind == b"zTXt":  # after a byte that names the one method
+            text = zlib.decompressobj().decompress(text[1:], _MOST_TEXT_BYTES)
+        return bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except (zlib.error, ValueError):
+        return b""
 
 
 def _name(kind: bytes) -> str:

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -95,10 +96,19 @@ def grpc_target(text: str) -> str:
 
 def is_loopback(text: str) -> bool:
     """Whether an address, or what `grpc_target` takes, cannot be reached from another machine."""
+    return _all_are(text, lambda address: address.is_loopback)
+
+
+def is_on_this_machine(text: str) -> bool:
+    """Whether who calls an address, or what `grpc_target` takes, stays on this machine: as to loopback, to 0.0.0.0."""
+    return _all_are(text, lambda address: address.is_loopback or address.is_every_interface)
+
+
+def _all_are(text: str, such: Callable[[Address], bool]) -> bool:
     if text.startswith((_UNIX, "unix-abstract:")):
         return True
     try:
-        return all(parse_address(each).is_loopback for each in _SCHEME.sub("", text, count=1).split(","))
+        return all(such(parse_address(each)) for each in _SCHEME.sub("", text, count=1).split(","))
     except AddressError:
         return False
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
-from exchange.net.addresses import AddressError, is_loopback, parse_address
+from exchange.net.addresses import AddressError, is_on_this_machine, parse_address
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -21,12 +21,12 @@ _EXCEPT_OF_GRPC = ("no_grpc_proxy", "no_proxy")
 
 def channel_options(target: str) -> list[tuple[str, int]]:
     """For every channel to a target, as gRPC takes it."""
-    return [("grpc.enable_http_proxy", 0)] if is_loopback(target) else []
+    return [("grpc.enable_http_proxy", 0)] if is_on_this_machine(target) else []
 
 
 def hint_for_channel(target: str) -> str:
     """Names the variable that sends a channel to a proxy; empty where none does."""
-    if is_loopback(target) or target.startswith("unix"):
+    if is_on_this_machine(target) or target.startswith("unix"):
         return ""
     try:
         host = parse_address(target.rpartition("/")[2]).host
@@ -40,19 +40,23 @@ def hint_for_url(url: str) -> str:
     parts = urlsplit(url)
     names = [f"{parts.scheme}_proxy", "all_proxy"]
     host = parts.hostname or ""
-    return "" if is_loopback(_hosts_address(host)) else _hint(_either_case(names), _either_case(["no_proxy"]), host)
+    return (
+        "" if is_on_this_machine(_hosts_address(host)) else _hint(_either_case(names), _either_case(["no_proxy"]), host)
+    )
 
 
 def open_url(url: str, timeout_s: float) -> HTTPResponse:
     """As `urllib.request.urlopen`, and raises what it does."""
-    opener = build_opener(*([ProxyHandler({})] if is_loopback(_hosts_address(urlsplit(url).hostname or "")) else []))
+    opener = build_opener(
+        *([ProxyHandler({})] if is_on_this_machine(_hosts_address(urlsplit(url).hostname or "")) else [])
+    )
     return cast(HTTPResponse, opener.open(url, timeout=timeout_s))
 
 
 def excluding_s3_proxies(endpoint: str) -> "ClientConfig":
     """Client options of object stores: an endpoint on this machine is its own proxy's exception, so there is none."""
     host = urlsplit(endpoint).hostname or ""
-    return {"proxy_url": endpoint, "proxy_excludes": host} if is_loopback(_hosts_address(host)) else {}
+    return {"proxy_url": endpoint, "proxy_excludes": host} if is_on_this_machine(_hosts_address(host)) else {}
 
 
 def _hosts_address(host: str) -> str:

@@ -1,14 +1,17 @@
 """A root in an S3 bucket, or in any store that speaks its protocol with conditional writes.
 
 Where it is and who may use it comes from the environment, by the names that AWS's own tools use: AWS_REGION,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a role, and AWS_ENDPOINT_URL for another store than Amazon's.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a role, and AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL for another store than
+Amazon's.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from obstore import UpdateVersion
 
 _CONNECT_TIMEOUT_S = 5.0
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+"""The first that is set counts, as for AWS's own tools; obstore also knows the last."""
 
 
 class S3Backend:
@@ -46,12 +51,13 @@ class S3Backend:
 
     def __init__(self, bucket: str, prefix: str, patience_s: float) -> None:
         self._where = f"s3://{bucket}/{prefix}"
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        endpoint = _endpoint()
         self._proxy_hint = hint_for_url(endpoint or "https://s3.amazonaws.com")
         with self._explained(self._where):
             self._store = S3Store(
                 bucket,
                 prefix=prefix or None,
+                config={"endpoint": endpoint} if endpoint else None,
                 client_options={
                     **excluding_s3_proxies(endpoint),
                     "allow_http": endpoint.startswith("http://"),
@@ -134,6 +140,26 @@ class S3Backend:
             raise StorageUnavailable(
                 f"{self._where} did not answer for {what}: {_first_line(error)}{self._proxy_hint}"
             ) from error
+
+
+def _endpoint() -> str:
+    """Return the endpoint that the environment names, empty where it names none.
+
+    Raises:
+        StorageRefused: it is no URL that can be called.
+    """
+    name = next(filter(os.environ.get, _ENDPOINT_VARIABLES), "")
+    url = os.environ.get(name, "")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port out of range, or a bracket that is not closed
+        is_url = False
+    if not is_url or re.search(r"[\s?#@]", url):
+        raise StorageRefused(f"{name} is {url!r}: give http://HOST:PORT or https://HOST:PORT")
+    return urlunsplit(parts).rstrip("/")  # with its scheme in lower case
 
 
 def _first_line(error: Exception) -> str:

@@ -142,7 +142,6 @@ def refused_shapes() -> Iterator[tuple[str, str]]:
     for name in ("skew", "outside", "keyframe", "frame"):
         yield shape("box", **SQUARE, **{name: "1"}), f"attribute {name}"
     yield shape("box", **SQUARE, occluded="2"), "attribute occluded"
-    yield shape("box", **SQUARE, z_order="top"), "attribute z_order"
     yield shape("box", **SQUARE, group_id="a"), "attribute group_id"
     yield shape("box", **SQUARE, inside='<attribute name="colour">red</attribute>'), "attribute 'colour'"
     yield shape("polyline", points="1,1;9,1;9,9"), "a polyline is no area"
@@ -160,6 +159,28 @@ def test_what_is_no_area_or_not_understood_is_refused_by_its_name(tmp_path: Path
     (refused,) = (each for each in found if isinstance(each, Refusal))
     assert refused.place == f"{PLACE}, {bad[1:].split()[0]} 2"
     assert why in refused.why
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        shape("polygon", points="1,1;9,1;9,9", rotation="30", z_order="2"),
+        shape("box", **SQUARE, label="tram", z_order="2"),
+        shape("box", **(SQUARE | {"xbr": "nan"}), z_order="2"),
+        shape("box", **SQUARE, z_order="top"),
+    ],
+)
+def test_what_a_refused_shape_may_hide_is_no_answer(tmp_path: Path, bad: str) -> None:
+    below, beside = box(1, 9, 1, 9, z_order="1"), box(20, 30, 1, 9, z_order="2")
+    other = image_of(below, name=f"{'0' * 64}.png")
+    sizes = {FRAME: SIZE_HW, "0" * 64: SIZE_HW}
+    (tmp_path / "annotations.xml").write_text(file_of(image_of(below, bad, beside), other))
+    found = [*read_cvat(tmp_path, sizes)]
+    refused = {each.place: each.why for each in found if isinstance(each, Refusal)}
+    assert "a shape above it is refused" in refused[f"{PLACE}, box 1"]
+    taken = [each.place for each in found if isinstance(each, Shape)]
+    hidden = 'z_order="top"' in bad
+    assert taken == [*([] if hidden else [f"{PLACE}, box 3"]), f"annotations.xml, image {'0' * 64}.png, box 1"]
 
 
 def test_attributes_without_a_bearing_on_the_area_are_known(tmp_path: Path) -> None:

@@ -264,3 +264,14 @@ def test_a_split_without_frames_is_named(tmp_path: Path) -> None:
     assert len(list_frames(tmp_path)) == 3
     with pytest.raises(DataError, match="holds no frame in split test"):
         list_frames(tmp_path, split="test")
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+@pytest.mark.parametrize("ending", ["webp", "BMP", "tif"])
+def test_a_namesake_of_a_kind_that_is_not_read_is_refused_naming_both(tmp_path: Path, folder: str, ending: str) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_ids(tmp_path / "labels" / "a.png", np.zeros((2, 2), np.uint8))
+    assert len(list_frames(tmp_path)) == 1
+    (tmp_path / folder / f"a.{ending}").write_bytes(b"of another program")
+    with pytest.raises(DataError, match=rf"{folder}/a\.\w+ and .*{folder}/a\.\w+ would"):
+        list_frames(tmp_path)

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from exchange.net.addresses import Address, AddressError, grpc_target, is_loopback, parse_address
+from exchange.net.addresses import Address, AddressError, grpc_target, is_loopback, is_on_this_machine, parse_address
+from exchange.net.proxies import channel_options, hint_for_channel
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,14 @@ def test_clients_also_take_the_schemes_of_grpc(target: str) -> None:
 )  # fmt: skip
 def test_what_no_other_machine_reaches_is_loopback(text: str, expected: bool) -> None:
     assert is_loopback(text) is expected
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "dns:///0.0.0.0:1", "[::1]:1"])
+def test_who_calls_every_interface_stays_on_this_machine_and_needs_no_proxy(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("grpc_proxy", "http://proxy.example.org:3128")
+    assert is_on_this_machine(address)
+    assert channel_options(address) == [("grpc.enable_http_proxy", 0)]
+    assert hint_for_channel(address) == ""
+    assert not is_on_this_machine("10.0.0.1:1")

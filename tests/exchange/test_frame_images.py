@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from exchange.images.errors import ImageError
 from exchange.images.frames import MAX_FILE_PIXELS, ImageFormat, decode, decode_file, exif_orientation, read_size
@@ -106,3 +107,25 @@ def test_orientation_is_told_and_turns_nothing() -> None:
         assert exif_orientation(pillow(kind)) == 1
         np.testing.assert_array_equal(decode_file(pillow(kind, exif=exif(6))), decode_file(pillow(kind)))
     assert exif_orientation(b"") == exif_orientation(pillow("JPEG", exif=b"Exif\0\0II*\0no tags")) == 1
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_orientation_is_told_where_it_stands_in_a_text_of_a_png(compressed: bool) -> None:
+    tags = exif(6)
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(tags):8}\n{tags.hex()}\n", zip=compressed)
+    assert exif_orientation(pillow("PNG", pnginfo=text)) == 6
+    for damaged in ("", "\nexif\n 4\nno hexadecimal digits"):
+        text = PngInfo()
+        text.add_text("Raw profile type exif", damaged, zip=compressed)
+        assert exif_orientation(pillow("PNG", pnginfo=text)) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_orientation_is_told_where_only_xmp_has_it(kind: str) -> None:
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    saved = {"xmp": xmp.encode()} if kind == "JPEG" else {"pnginfo": text}
+    assert exif_orientation(pillow(kind, **saved)) == 8
+    assert exif_orientation(pillow(kind, exif=exif(1), **saved)) == 1, "EXIF goes first"

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -224,6 +225,31 @@ def test_a_store_on_this_machine_is_reached_without_a_proxy(
             root = open_root("s3://fleet/without-proxy", patience_s=10.0)
             root.write("key", endpoint.encode())
             assert root.read("key").data == endpoint.encode()
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_endpoint_by_another_name_is_reached_alike(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(variable if name == "AWS_ENDPOINT_URL" else name, value)
+    if variable == "AWS_ENDPOINT_URL_S3":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    else:
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    root = open_root("s3://fleet/by-another-name", patience_s=10.0)
+    root.write(variable, b"data")
+    assert root.read(variable).data == b"data"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["127.0.0.1:9000", "ftp://127.0.0.1:9000", "http://", "http://127.0.0.1:99999", "http://[::1", "http://a b:1"],
+)
+def test_an_endpoint_that_is_no_url_is_refused_by_name(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StorageRefused, match=f"AWS_ENDPOINT_URL is '{re.escape(endpoint)}': give http://HOST:PORT"):
+        open_root("s3://fleet/x")
 
 
 def test_a_dead_and_a_hanging_store_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

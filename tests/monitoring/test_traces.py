@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -24,12 +25,14 @@ from roadshift.v1 import segmentation_pb2 as pb
 from roadshift.v1 import segmentation_pb2_grpc as pb_grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from exchange.net.startup_error import StartupError
 from server.assembly import running_gateway
 from server.engine_start import StartedEngine
 from server.errors import EngineFailed
 from server.opentelemetry import OpenTelemetryTracing
 from server.segmenter import FakeSegmenter
 from server.settings import GatewaySettings
+from server.tracing import start_tracing
 from server.triton.connection import TritonConnection
 from tests.gateways import FRAME_SIZE_HW, Served, eventually
 
@@ -205,3 +208,11 @@ def test_without_a_collector_nothing_of_it_is_imported() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("collector", ["127.0.0.1:4317", "[::1]:4317", "ftp://a:1", "http://a", "http://a b:1"])
+def test_a_collector_that_is_no_url_of_host_and_port_is_refused_by_name(collector: str) -> None:
+    with pytest.raises(
+        StartupError, match=f"--traces {re.escape(collector.removeprefix('http://'))}.*http://HOST:PORT"
+    ):
+        start_tracing(collector, "gw-a")

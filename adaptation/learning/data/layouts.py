@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from adaptation.learning.data.labelled_frames import DataError, LabelIds, LabelledFrame
-from exchange.images.file_names import IMAGE_ENDINGS, namesakes, stem
+from exchange.images.file_names import IMAGE_ENDINGS, PICTURE_ENDINGS, namesakes, stem
 
 Layout = Literal["cityscapes", "gta5", "synthia", "camvid", "camvid-frames"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -87,16 +87,17 @@ def _images(folder: Path, name_of: Callable[[Path], str] = stem) -> list[Path]:
     """List a folder's images; `name_of` gives what their label files are called by."""
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: restore it, or name the right layout with --layout")
-    found = _image_files(folder)
+    pictures = _pictures(folder)
+    found = [path for path in pictures if path.suffix.lower() in IMAGE_ENDINGS]
     if not found:
         raise DataError(f"{folder} holds no image: put the frames there, or give another folder")
-    if twins := namesakes(found, name_of):
+    if twins := namesakes(pictures, name_of):
         raise DataError(f"{twins[0]} and {twins[1]} would share one label file: keep one of them, or rename one")
     return found
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
 
 
 class _LabelFolder:
@@ -105,7 +106,7 @@ class _LabelFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._by_name: dict[str, list[Path]] = {}
-        for path in _image_files(folder) if folder.is_dir() else ():
+        for path in _pictures(folder) if folder.is_dir() else ():
             self._by_name.setdefault(path.stem.casefold(), []).append(path)
 
     def file(self, *names: str) -> Path:
