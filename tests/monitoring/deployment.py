@@ -73,8 +73,10 @@ def running_deployment(folder: Path, source: Path, release: Path) -> Iterator[De
 
 
 @contextmanager
-def running_gateway(folder: Path, url: str, release: Path) -> Iterator[tuple[subprocess.Popen[bytes], tuple[int, int]]]:
-    command = [sys.executable, "-c", "import cli; cli.main()", "serve", "--fake", "--root", url, "--gateway", "gw-a"]
+def running_gateway(
+    folder: Path, url: str, release: Path, name: str = "gw-a"
+) -> Iterator[tuple[subprocess.Popen[bytes], tuple[int, int]]]:
+    command = [sys.executable, "-c", "import cli; cli.main()", "serve", "--fake", "--root", url, "--gateway", name]
     command += ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--run-dir", str(folder / "gateway")]
     command += ["--release", str(release), *(f"--domain={domain}" for domain in DOMAINS)]
     log = folder / "gateway.log"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from roadshift.v1 import operations_pb2 as operations
 
-from adaptation.control.rounds.round_state import Phase, new_round_id, read_round, round_key
+from adaptation.control.rounds.fake_worker import ENDLESS
+from adaptation.control.rounds.round_state import Phase, new_round_id, read_round, round_key, state_key
 from exchange.fleet.frames import read_shard
 from exchange.fleet.presence import PresenceRows
 from exchange.registry import read_decided, read_ledger, read_published_manifest
@@ -112,3 +113,22 @@ def test_a_learner_decides_nothing_about_a_round_that_a_later_one_went_on_with(
         assert read_round(root, started.id).phase is Phase.SNAPSHOT
         learner.stub().CancelRound(operations.CancelRoundRequest(id=started.id, by="otto"))
         until(phase_reached(root, started.id, "cancelled"), "the cancellation")
+
+
+def test_a_round_that_a_later_learner_has_written_gives_its_worker_to_no_other(
+    root: StorageRoot, tmp_path: Path
+) -> None:
+    hollow, source = make_hollow_release(tmp_path), write_frames(tmp_path / "day", 1.0, cars=1)
+    for domain in (DOMAIN, "sim-day"):
+        leave_frames(root, domain, 12)
+    with LearnerProcess(f"file://{tmp_path}/root", source, tmp_path, "--fake", "--release", str(hollow)) as learner:
+        order = operations.StartRoundRequest(domain=DOMAIN, seed=ENDLESS, by="otto")
+        key = state_key(learner.stub().StartRound(order).id)
+        until(learner.workers, "the worker")
+        written = of_format_2(root.read(key).data)
+        root.write(key, written)
+        other = learner.stub().StartRound(operations.StartRoundRequest(domain="sim-day", seed=3, by="otto"))
+        until(phase_reached(root, other.id, "rollout"), "the other round's rollout")
+        assert root.read(key).data == written
+        assert f"{key} is no RoundState" in learner.said()
+        assert REMEDY in learner.said()

@@ -84,23 +84,40 @@ class RoundRunner:
     def tick(self) -> None:
         """Takes the round that is under way, or else the one that has waited longest, one step on.
 
-        A round whose data or releases are damaged, or gone, fails with that reason.
+        A round whose data or releases are damaged, or gone, fails with that reason. One that a later release wrote of
+        waits for an upgraded learner, and so do its domain's others; those of other domains take their turns.
 
         Raises:
             LeaseLost: this learner may write no more.
             OSError, PlanRefused, RecordError, StorageError: the step was not done; the next call tries it again.
         """
-        open_rounds = [state for state in self._book.all() if not state.phase.is_final]
-        started = [state for state in open_rounds if state.phase is not Phase.QUEUED]
-        for state in (started or open_rounds)[:1]:
+        too_new: dict[str, RecordTooNew] = {}
+        for state in self._in_turn():
+            if state.request.domain in too_new:
+                continue
             self._lease.check()
             with working_on(round_id=state.id):
                 try:
                     self._step(state)
-                except RecordTooNew:
-                    raise  # an upgraded learner can go on with it
+                except RecordTooNew as error:
+                    too_new[state.request.domain] = error
+                    if self._worker is None:
+                        continue
                 except (RecordError, ReleaseError) as error:
                     self._end(state, Phase.FAILED, " ".join(str(error).split()))
+            break
+        for first in too_new.values():
+            raise first
+
+    def _in_turn(self) -> list[RoundState]:
+        """Return the open rounds, the first to be stepped first; while one has the worker, that one alone."""
+        open_rounds = [state for state in self._book.all() if not state.phase.is_final]
+        if self._worker is not None:
+            for state in open_rounds:
+                if self._folders.path(state) == self._worker.folder:
+                    return [state]
+            self.close()  # its round cannot be read any more, and no other one may take its work for its own
+        return sorted(open_rounds, key=lambda state: state.phase is Phase.QUEUED)
 
     def close(self) -> None:
         """Ends the worker; its round goes on with the next learner."""
