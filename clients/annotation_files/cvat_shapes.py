@@ -177,7 +177,7 @@ def _text(shape: Element, key: str, default: str | None = None) -> str:
 def _whole(shape: Element, key: str, default: str | None = None) -> int:
     text = _text(shape, key, default)
     try:
-        return int(text)
+        return int(_plain(text))
     except ValueError:
         raise ValueError(f"attribute {key} is {text[:64]!r}: give a whole number") from None
 
@@ -188,9 +188,16 @@ def _number(shape: Element, key: str, default: str | None = None) -> float:
 
 def _finite(key: str, text: str) -> float:
     try:
-        number = float(text)
+        number = float(_plain(text))
     except ValueError:
         number = math.nan
     if not abs(number) <= _FARTHEST_PX:
         raise ValueError(f"attribute {key} has {text[:64]!r}: give a finite number, {_FARTHEST_PX:.0f} at most")
     return number
+
+
+def _plain(text: str) -> str:
+    """Return the text of a number; Python alone reads underscores between digits."""
+    if "_" in text:
+        raise ValueError(text)
+    return text

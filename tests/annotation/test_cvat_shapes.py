@@ -113,7 +113,7 @@ SMALL_MASK = {"rle": "0, 4", "left": "0", "top": "0", "width": "2", "height": "2
 
 
 def refused_shapes() -> Iterator[tuple[str, str]]:
-    for bad in ("nan", "inf", "-inf", "1e9", "x", ""):
+    for bad in ("nan", "inf", "-inf", "1e9", "x", "", "1_0"):
         for key in SQUARE:
             yield shape("box", **(SQUARE | {key: bad})), f"attribute {key}"
         yield shape("box", **SQUARE, rotation=bad), "attribute rotation"

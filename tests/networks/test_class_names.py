@@ -58,6 +58,7 @@ def test_another_order_is_brought_into_that_of_the_train_ids(tiny: HRDA, tmp_pat
         {"meta": {"CLASSES": REVERSED}},
         {"meta": {"classes": list(REVERSED)}},
         {"meta": {"dataset_meta": {"classes": REVERSED}}},
+        {"meta": {"METAINFO": {"classes": REVERSED}}},
         {"meta": {"dataset_meta": {"CLASSES": list(REVERSED)}, "CLASSES": None}},
         {"dataset_meta": {"classes": REVERSED}},
         {"CLASSES": REVERSED},

@@ -28,7 +28,9 @@ def names_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
         ClassNamesError: they are no names, a class is named twice, or two places of the checkpoint differ.
     """
     holders = [checkpoint, checkpoint.get("meta")]
-    holders += [holder.get("dataset_meta") for holder in holders if isinstance(holder, Mapping)]
+    holders += [
+        holder.get(key) for holder in holders if isinstance(holder, Mapping) for key in ("dataset_meta", "METAINFO")
+    ]
     given = [holder.get(key) for holder in holders if isinstance(holder, Mapping) for key in ("CLASSES", "classes")]
     found = [_listed(names) for names in given if names is not None]
     if len({tuple(map(_plain, names)) for names in found}) > 1:
