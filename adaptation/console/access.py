@@ -85,9 +85,9 @@ class Access:
     def _visitor(self, connection: HTTPConnection) -> Visitor:
         names: list[str] = connection.scope.get("state", {}).get(COMMON_NAMES, [])
         chosen = cleaned_name(connection.cookies.get(NAME_COOKIE, ""))
-        if names:
-            return Visitor(names[0], Callers.roles_of_names(names), names[0])
         visitor = self._sessions.opened(connection.cookies.get(SESSION_COOKIE, ""))
+        if names:
+            return Visitor(names[0], Callers.roles_shown(names, visitor.roles), names[0], names[0])
         return replace(visitor, name=chosen or visitor.name)
 
     async def _answer(self, request: Request, visitor: Visitor) -> Response | None:

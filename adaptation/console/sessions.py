@@ -26,16 +26,23 @@ class Visitor:
     """Somebody with a browser."""
 
     name: str
-    """What they are called here, and kept with their labels."""
+    """What they are called here."""
     roles: frozenset[Role]
     shown: str = ""
     """By their certificate or token; empty where neither is asked for."""
+    proven: str = ""
+    """The name of their certificate, or that the token file gives; empty where there is none."""
     is_still_let_in: Callable[[], bool] = field(default=lambda: True, compare=False, repr=False)
     """Whether whoever opened a page would be the same visitor now."""
 
     def who(self) -> str:
         """For the audit. Raises NameTaken."""
         return told(self.shown, self.name)
+
+    @property
+    def annotator(self) -> str:
+        """Whose labels theirs are: a name that is proven before one that they give themselves, as over gRPC."""
+        return self.proven or self.name
 
     @property
     def may_look(self) -> bool:
@@ -62,10 +69,12 @@ class Holder:
     shown: str
     """The name that the token shows; empty for the link."""
     seal_key: bytes
+    proven: str = ""
+    """The name that the token file gives."""
 
     def visitor(self, name: str) -> Visitor:
         """Return the visitor, who is called `name` here, or as the token shows."""
-        return Visitor(name or self.shown or Role.OPERATOR.value, self.roles, self.shown)
+        return Visitor(name or self.shown or Role.OPERATOR.value, self.roles, self.shown, self.proven)
 
 
 class Sessions:
@@ -111,7 +120,9 @@ class Sessions:
 
 
 def _holder_of(token: Token | None) -> Holder | None:
-    return None if token is None else Holder(token.digest, frozenset({Role(token.role)}), token.shown, token.seal_key)
+    if token is None:
+        return None
+    return Holder(token.digest, frozenset({Role(token.role)}), token.shown, token.seal_key, token.name)
 
 
 def _signature(key: bytes, content: bytes) -> str:

@@ -105,10 +105,10 @@ class Callers:
         return None if self._token_file is None else self._token_file.now().get(digest)
 
     @staticmethod
-    def roles_of_names(common_names: Iterable[str]) -> frozenset[Role]:
-        """Of a client certificate."""
+    def roles_shown(common_names: Iterable[str], of_tokens: Iterable[Role]) -> frozenset[Role]:
+        """Return the roles that a client certificate and tokens give together, at whichever port they are shown."""
         claimed = {name.partition(":")[0] for name in common_names}
-        return frozenset(role for role in Role if role.value in claimed)
+        return frozenset(role for role in Role if role.value in claimed) | frozenset(of_tokens)
 
     def name(self, context: Context) -> str:
         """The certificate's common name, or the name that the token file gives; empty where there is none."""
@@ -132,7 +132,7 @@ class Callers:
         return told(shown, claimed)
 
     def _roles(self, context: Context) -> list[Role]:
-        found = self.roles_of_names(self._common_names(context)) | {Role(t.role) for t in self._tokens(context)}
+        found = self.roles_shown(self._common_names(context), (Role(t.role) for t in self._tokens(context)))
         return [role for role in Role if role in found]
 
     def _tokens(self, context: Context) -> Iterator[Token]:

@@ -49,7 +49,7 @@ def add_label_page(backstage: Backstage) -> None:
             if not visitor.may_label:
                 nothing("Labelling needs the role annotator.", "Log in with an annotator's token, or an operator's.")
                 return
-            labelling = _Labelling(backstage, visitor.name, domain)
+            labelling = _Labelling(backstage, visitor.annotator, domain)
             labelling.render()
             ui.timer(_LOOK_AGAIN_S, labelling.look_again, immediate=True)
             ui.context.client.on_delete(labelling.close)
