@@ -25,12 +25,14 @@ def read_readable(root: StorageRoot, key: str, decode: Callable[[bytes, str], T]
         StorageError: the root does not answer.
     """
     try:
-        return decode(root.read(key).data, key)
+        found = decode(root.read(key).data, key)
     except ObjectMissing:
         return None
     except UNREADABLE as error:
         root.unreadable.note(key, error)
         return None
+    root.unreadable.forget(key)
+    return found
 
 
 def read_each(

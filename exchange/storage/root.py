@@ -114,6 +114,8 @@ class StorageRoot:
         Hidden files are nobody's, and not told.
         """
         found = self._retried(lambda: self._backend.list_objects(check_key(folder), after))
+        if not after:
+            self.unreadable.keep_only(folder, (info.key for info in found))
         return [info for info in found if self._is_ours(info.key)]
 
     def list_folders(self, folder: str) -> list[str]:

@@ -6,6 +6,7 @@ Nothing is deleted for it: an object stays until somebody mends it, moves it awa
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 
 MOST_KNOWN = 8192
 """Objects that are told by name; further ones are skipped all the same."""
@@ -39,6 +40,22 @@ class UnreadableObjects:
                 self._known[key] = [*errors, line]
                 self.counts[key.partition("/")[0]] += 1
         _log.warning("skipped, as it cannot be read: %s", line)
+
+    def forget(self, key: str) -> None:
+        """Forget what was said of an object that is read again."""
+        with self._lock:
+            self._known.pop(_printable(key), None)
+
+    def keep_only(self, folder: str, present: Iterable[str]) -> None:
+        """Forget what was said of objects and folders below a folder that are there no more."""
+        with self._lock:
+            known = [key for key in self._known if key.startswith(f"{folder}/")]
+            if not known:
+                return
+            there = set(map(_printable, present))
+            for key in known:
+                if key not in there and not any(other.startswith(f"{key}/") for other in there):
+                    del self._known[key]
 
     def told_keys(self) -> list[str]:
         """Return those that are told by name."""

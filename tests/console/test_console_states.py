@@ -180,7 +180,9 @@ def test_a_duty_that_fails_is_told_until_it_works_again(visit: Visit, bare: Depl
     damaged = region_batch_key("sim-dusk", new_batch_id(datetime.now(UTC), "00000d"))
     visit.go("/")
     bare.root.create(damaged, b"{")
-    expect(visit.page.get_by_role("alert")).to_contain_text(re.compile("regions.*: .*00000d.json is no RegionBatch"))
+    expect(visit.page.get_by_role("alert")).to_contain_text(
+        re.compile("skipped.*: regions.*00000d.json is no RegionBatch")
+    )
     bare.root.delete(damaged)
     expect(visit.page.get_by_role("alert")).to_have_count(0)
 

@@ -148,3 +148,16 @@ def test_commands_that_list_say_what_they_skip(tmp_path: Path) -> None:
         ended = run(*command, "--root", root.url)
         assert ended.returncode == 0, ended.stderr
         assert f"skipped, as it cannot be read: {key}" in ended.stderr
+
+
+def test_what_is_mended_or_gone_is_told_no_more(root: StorageRoot) -> None:
+    for name in ("a", "b", "not a key"):
+        root.unreadable.note(f"gateways/{name}", "it is damaged")
+    root.unreadable.note("presence/Foreign", "no domain")
+    root.unreadable.keep_only("gateways", ["gateways/a", "gateways/not a key", "gateways/c"])
+    root.unreadable.keep_only("presence", ["presence/Foreign/readme"])
+    assert root.unreadable.told_keys() == ["gateways/a", "gateways/not a key", "presence/Foreign"]
+    root.unreadable.forget("gateways/a")
+    root.list_objects("presence")
+    assert root.unreadable.told_keys() == ["gateways/not a key"]
+    assert root.unreadable.counts == {"gateways": 3, "presence": 1}

@@ -36,7 +36,6 @@ _PLACES = (
 def page(request: Request, here: str, title: str) -> Iterator[Visitor]:
     """The page around its own part; `here` is the place that it belongs to."""
     visitor = visitor_of(request)
-    _end_with(visitor)
     ui.page_title(f"{title} · roadshift")
     ui.colors(positive="#2a7d46", dark="#191f29", dark_page="#11151c")
     ui.link("to the page", "#page").classes("skip")
@@ -50,6 +49,7 @@ def page(request: Request, here: str, title: str) -> Iterator[Visitor]:
         _who(visitor, request)
     with ui.element("div").props("id=page tabindex=-1"):
         yield visitor
+    _end_with(visitor)  # last: NiceGUI answers as soon as a page has a timer, and before it has its status
 
 
 def _end_with(visitor: Visitor) -> None:
