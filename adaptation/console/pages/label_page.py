@@ -236,7 +236,7 @@ class _Labelling:
         self._picture.clear()
         with self._picture:
             described = f"a region of {shown.task.domain} that the model takes for {predicted}"
-            markup(tag("img", {"src": shown.picture, "alt": described}))
+            markup(tag("img", {"src": shown.picture, "alt": described, "data-task": shown.task.id}))
         self._can_answer(True)
 
     def _show_none(self, what: str, do: str) -> None:
