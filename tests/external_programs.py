@@ -24,8 +24,8 @@ PACKAGES = MappingProxyType(
 )
 """Package of each program, of each library, and of each file by its absolute path."""
 
-ESSENTIAL = frozenset({"bash", "sh", "unshare"})
-"""Programs of Debian's essential packages, which every system has."""
+ESSENTIAL = frozenset({"bash", "make", "sh", "unshare"})
+"""Programs of Debian's essential packages, which every system has, and the one that runs the tests."""
 FROM_PYTHON = frozenset({"weed"})
 """Programs that Python packages bring: pyproject.toml names these."""
 

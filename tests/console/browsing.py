@@ -32,9 +32,13 @@ class Visit:
     def go(self, path: str) -> Response:
         """Open a page and wait until it is there and follows what happens."""
         answer = self.page.goto(f"{self.address}{path}")
-        self.page.wait_for_function("window.socket?.connected && document.querySelector('#page > *')")
+        self.wait()
         assert answer is not None
         return answer
+
+    def wait(self) -> None:
+        """Wait until a page is there and follows what happens."""
+        self.page.wait_for_function("window.socket?.connected && document.querySelector('#page > *')")
 
 
 def visiting(context: BrowserContext, address: str) -> Iterator[Visit]:

@@ -105,9 +105,9 @@ def test_the_keyboard_leads_everywhere(visit: Visit) -> None:
     visit.go("/")
     visit.page.keyboard.press("r")
     expect(visit.page).to_have_url(re.compile("/rounds$"))
+    visit.wait()
     visit.page.keyboard.press("Tab")
-    focused = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert focused != "none"
+    visit.page.wait_for_function("getComputedStyle(document.activeElement).outlineStyle != 'none'")
 
 
 def test_a_round_is_started_and_watched_to_its_end_and_rolled_back(visit: Visit, deployed: Deployed) -> None:

@@ -67,7 +67,7 @@ def test_a_page_that_is_open_ends_with_its_token(watched: Watched, browser: Brow
     expect(ending.get_by_text("Log in").first).to_be_visible()
     assert staying.evaluate("window.wasHere && window.socket.connected")
     assert staying.reload() is not None
-    assert "Start" in staying.content()
+    expect(staying.get_by_role("button", name="Start the round")).to_be_visible()
     assert "Traceback" not in watched.learner.said()
     first.close()
     second.close()

@@ -24,8 +24,8 @@ from exchange.fleet.gateways import Heartbeat, read_heartbeats
 from exchange.fleet.presence import PresenceReader
 from exchange.plan.priors import PriorRecord, read_prior
 from exchange.plan.serving_plan import ServingPlan, read_plan
-from exchange.regions import RegionBatch
 from exchange.regions.batches import read_batches
+from exchange.regions.tasks import RegionBatch
 from exchange.registry import fetch_release, read_ledger
 from exchange.storage import StorageRoot, open_root
 from exchange.storage.locations import heartbeat_key, prior_key, region_batch_key
