@@ -1,0 +1,1 @@
+"""The gateway: takes frames over gRPC, answers with labels from Triton, captures frames and follows the plan."""

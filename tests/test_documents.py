@@ -19,7 +19,7 @@ DOCUMENTS = sorted(
 )
 """All but the changelog, which names what there was, too."""
 _CODE = re.compile(r"```[^\n]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-_MAKE = re.compile(r"(?:^|[;&|]|\btime)\s*make ((?:[a-z-]+ ?)+)", re.MULTILINE)
+_MAKE = re.compile(r"(?:^|[;&|]|\btime)\s*make ((?:[a-z0-9-]+ ?)+)", re.MULTILINE)
 _ROADSHIFT = re.compile(r"(?<![\w./-])roadshift ((?:[a-z][a-z-]+ ?)+)")
 _MODULE = re.compile(r"python -m ((?:benchmarks|tests|adaptation)(?:\.[a-z_]+)+)(?![\w.])")
 

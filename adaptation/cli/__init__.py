@@ -1,0 +1,1 @@
+"""Commands of learning, control and console."""

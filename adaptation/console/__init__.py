@@ -1,1 +1,1 @@
-"""The operator's page: what is served, learnt, judged and asked of people, live in a browser."""
+"""Operators' web page: frames served, rounds, verdicts and label requests, live in a browser."""

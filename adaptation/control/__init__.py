@@ -1,0 +1,1 @@
+"""Decisions of the learner: rounds, releases, rollouts, priors, labeling. Never loads torch."""

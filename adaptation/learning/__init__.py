@@ -1,0 +1,1 @@
+"""Everything that loads torch: networks, data, training, methods, rounds, evaluation, gate, export and workers."""

@@ -1,1 +1,1 @@
-"""What clicks on regions chosen by acquisition are worth, against the same clicks on random regions."""
+"""Worth of clicks on regions chosen by acquisition, against the same clicks on random regions."""

@@ -1,0 +1,1 @@
+"""Fault campaign: real processes are killed, disks filled and networks cut, and nothing may be lost."""

@@ -1,0 +1,1 @@
+"""Bytes that are no message, sent to every RPC of gateway and learner."""

@@ -1,1 +1,1 @@
-"""How often the promotion gate is right, over candidates that were really trained, good and bad."""
+"""Error rates of the promotion gate over candidates that were really trained, good and bad."""

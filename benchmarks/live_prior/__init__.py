@@ -1,1 +1,1 @@
-"""How well live priors are estimated, and what adjustment by them does to served labels."""
+"""Error of live priors, and the effect of adjustment by them on served labels."""

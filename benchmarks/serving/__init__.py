@@ -1,1 +1,1 @@
-"""How much of the bare engine reaches the fleet, and what the whole path does under too much load."""
+"""Share of the bare engine that reaches the fleet, and the whole path under overload."""

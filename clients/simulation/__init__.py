@@ -1,0 +1,1 @@
+"""A simulated fleet that drives through a procedural city."""

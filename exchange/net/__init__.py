@@ -1,0 +1,1 @@
+"""Addresses, TLS, callers with their roles and bounds, errors of calls, metrics ports and logs."""

@@ -1,0 +1,1 @@
+"""Image regions that people label: geometry, labeling tasks and annotations."""

@@ -1,1 +1,1 @@
-"""What serving leaves behind in a storage root: presence, captured frames, heartbeats. None of it slows an answer."""
+"""Records that serving writes to a storage root: presence, captured frames, heartbeats. None of it slows an answer."""

@@ -1,0 +1,1 @@
+"""Following of the serving plan: loading versions, routing domains, trying candidates."""

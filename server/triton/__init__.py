@@ -1,0 +1,1 @@
+"""Triton as a child process: its model repository, its models and their repair."""

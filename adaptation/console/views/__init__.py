@@ -1,1 +1,1 @@
-"""What the pages show, as plain values: read from the storage root and from the learner, and known to no page."""
+"""Plain values that the pages show: read from the storage root and from the learner, and known to no page."""

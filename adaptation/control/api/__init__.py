@@ -1,0 +1,1 @@
+"""gRPC servicers of the learner, and converters between messages and records."""

@@ -1,0 +1,1 @@
+"""Watch over a promoted release, and the decision to roll it back."""

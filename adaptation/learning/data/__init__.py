@@ -1,0 +1,1 @@
+"""Labelled frames of data sets and jobs: layouts, crops, sampling, appearance."""

@@ -1,0 +1,1 @@
+"""Methods as their papers define them, without files or schedules: functions of tensors."""

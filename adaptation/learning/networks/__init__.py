@@ -1,0 +1,1 @@
+"""HRDA networks: encoders, heads, scale fusion, sliding windows, and checkpoints of others."""

@@ -1,0 +1,1 @@
+"""One adaptation round: resumable steps from a snapshot of frames to an adapted, evaluated network."""

@@ -1,0 +1,1 @@
+"""Training on labelled source frames, from which every network starts."""
