@@ -2,21 +2,23 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adaptation.learning.data.labelled_frames import LabelledFrame, read_frame
 from adaptation.learning.evaluation.scores import count_confusion
 from adaptation.learning.methods.label_shift import adjust
 from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.frame_forward import FrameForward, is_worth_compiling
 from adaptation.learning.networks.frame_sizes import check_sizes, with_crops
 from adaptation.learning.networks.hrda import HRDA
-from adaptation.learning.networks.normalization import normalize
 from adaptation.learning.networks.windows import Size
 from exchange.images.frame_fitting import fit_frame, restore_labels
 from exchange.label_space import NUM_CLASSES
@@ -38,12 +40,25 @@ class FrameLabeller:
     device: torch.device
     log_ratio: tuple[float, ...] | None = None
     """Added to the logits by `labels`, as serving does to follow another prior."""
+    compiled: bool = False
+    """Whether OpenVINO reads the frames; see `for_frames`."""
 
-    @torch.inference_mode()
+    def for_frames(self, count: int) -> Self:
+        """Return one that reads so many frames soonest; the network must not change from then on."""
+        return replace(self, compiled=is_worth_compiling(count, self.frame_size, self.device))
+
+    @cached_property
+    def _forward(self) -> FrameForward:
+        return FrameForward(self.network, self.frame_size, self.windows, self.device, compiled=self.compiled)
+
+    def logits(self, image_HW3: NDArray[np.uint8]) -> tuple[Tensor, Size]:
+        """Return logits float32 [1, K, H, W] of an RGB image fitted into the frame, and its rows and columns there."""
+        frame_HW3, valid_hw = fit_frame(image_HW3, self.frame_size)
+        return self._forward.logits(frame_HW3), valid_hw
+
     def labels(self, image_HW3: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Train ids uint8 [H, W] of an RGB image of any size."""
-        frame, valid_hw = fit_frame(image_HW3, self.frame_size)
-        logits = self.network.forward_frame(normalize(torch.from_numpy(frame)[None].to(self.device)), self.windows)
+        logits, valid_hw = self.logits(image_HW3)
         if self.log_ratio is not None:
             logits = adjust(logits, self.log_ratio)
         labels = logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
@@ -85,6 +100,7 @@ def confusion_over(
     Raises:
         DataError: a frame cannot be read.
     """
+    labeller = labeller.for_frames(len(frames))
     confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
     for done, frame in enumerate(frames, start=1):
         image, truth = read_frame(frame)

@@ -11,9 +11,9 @@ import torch
 from adaptation.learning.export import build_openvino, build_tensorrt, build_torch
 from adaptation.learning.export.gpu_engines import open_compiled, open_plan
 from adaptation.learning.export.loaded_engine import Arrays, LoadedEngine, run_eagerly
-from exchange.contract import INPUTS, OPENVINO_PRECISION, OUTPUTS
+from adaptation.learning.networks.frame_forward import compile_for_cpu
+from exchange.contract import INPUTS, OUTPUTS
 from exchange.registry.releases import ENGINE_FOLDER, Manifest, Precision, verify_release
-from exchange.usable_cpus import threads_within_quota
 
 
 def load_engine(release_dir: Path, *, threads: int = 0) -> LoadedEngine:
@@ -51,16 +51,10 @@ def compile_openvino(
     engine_dir: Path, precision: Precision, *, threads: int = 0, with_logits: bool = False
 ) -> openvino.CompiledModel:
     """Compiles for the CPU; `with_logits` makes the network's logits one more output, named LOGITS."""
-    core = openvino.Core()
-    model = core.read_model(engine_dir / build_openvino.MODEL_NAME)
+    model = openvino.Core().read_model(engine_dir / build_openvino.MODEL_NAME)
     if with_logits:
         model.add_outputs(build_torch.LOGITS)
-    settings = {
-        "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads or threads_within_quota(),  # to OpenVINO, too, 0 means all
-    }
-    return core.compile_model(model, "CPU", settings)
+    return compile_for_cpu(model, precision, threads)
 
 
 def cpu_has_bf16() -> bool:

@@ -68,6 +68,7 @@ def evaluate_round(
     confusions = {"before": np.zeros(shape, np.int64), "after": np.zeros(shape, np.int64)}
     counts = {"before": np.zeros(NUM_CLASSES, np.int64), "after": np.zeros(NUM_CLASSES, np.int64)}
     alike, confidence, scored = 0, 0.0, 0
+    labeller = labeller.for_frames(len(frames))
     for done, frame in enumerate(frames, start=1):
         reading = read_frame_evidence(labeller, snapshot / frame.image, done)
         (folder / "labels" / f"{frame.name}.png").write_bytes(encode_gray_png(reading.labels_HW))

@@ -23,8 +23,7 @@ from adaptation.learning.methods.label_shift import (
     estimate_prior,
     presence_scores,
 )
-from adaptation.learning.networks.normalization import normalize
-from exchange.images.frame_fitting import fit_frame, restore_labels
+from exchange.images.frame_fitting import restore_labels
 from exchange.images.labels import encode_gray_png
 from exchange.jobs.recipes import EstimatorName
 
@@ -90,6 +89,7 @@ def measure_prior(
     """
     (folder / "labels").mkdir(exist_ok=True)
     total = len(target) + len(source)
+    labeller = labeller.for_frames(total)
     started_s = time.monotonic()
     readings = []
     for done, image in enumerate(target, start=1):
@@ -142,9 +142,7 @@ class FrameReading(NamedTuple):
 def read_frame_evidence(labeller: FrameLabeller, path: Path, seed: int) -> FrameReading:
     """What the network says about a frame, padding left out. Raises DataError if it cannot be read."""
     image_HW3 = read_image(path)
-    frame, valid_hw = fit_frame(image_HW3, labeller.frame_size)
-    images = normalize(torch.from_numpy(frame)[None].to(labeller.device))
-    logits = labeller.network.forward_frame(images, labeller.windows)
+    logits, valid_hw = labeller.logits(image_HW3)
     probabilities = logits[..., : valid_hw[0], : valid_hw[1]].softmax(dim=1).cpu()
     confidence_HW, labels_HW = probabilities[0].max(dim=0)
     places = torch.from_numpy(np.random.default_rng(seed).integers(labels_HW.numel(), size=_PIXELS_PER_FRAME))

@@ -72,7 +72,10 @@ def make_pseudo_labels(
     if config.statistics == "start":
         read = []
     total = len(read) + len(frames)
-    labellers = _labellers(labeller, read, config, lambda done: on_frame(done, total))
+    views = len(frames) * (1 + config.mirrored)
+    labellers = [
+        each.for_frames(views) for each in _labellers(labeller, read, config, lambda done: on_frame(done, total))
+    ]
     (folder / _LABELS).mkdir(exist_ok=True)
     seen, sizes = [], []
     for done, frame in enumerate(frames, start=1):
@@ -160,9 +163,7 @@ def _label(labellers: Sequence[FrameLabeller], image_HW3: NDArray[np.uint8], fra
 
 @torch.inference_mode()
 def _probabilities(labeller: FrameLabeller, image_HW3: NDArray[np.uint8], size: Size) -> torch.Tensor:
-    frame, (rows, columns) = fit_frame(image_HW3, labeller.frame_size)
-    images_N3HW = normalize(torch.from_numpy(frame)[None].to(labeller.device))
-    logits_NKHW = labeller.network.forward_frame(images_N3HW, labeller.windows)
+    logits_NKHW, (rows, columns) = labeller.logits(image_HW3)
     return resized(logits_NKHW[:, :, :rows, :columns], size).softmax(dim=1)[0]
 
 

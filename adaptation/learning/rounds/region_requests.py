@@ -31,9 +31,7 @@ from adaptation.learning.methods.ripu import (
     select_regions,
 )
 from adaptation.learning.networks.layers import resized
-from adaptation.learning.networks.normalization import normalize
 from exchange.images.file_names import namesakes
-from exchange.images.frame_fitting import fit_frame
 from exchange.images.labels import decode_index_png, encode_gray_png
 from exchange.label_space import IGNORE_ID, NUM_CLASSES
 from exchange.registry.releases import file_sha256
@@ -116,6 +114,7 @@ def request_regions(
             f"{twins[0]} and {twins[1]} would share one request: rename one, or ask in one folder at a time"
         )
     (out / REQUESTS_FOLDER).mkdir(parents=True, exist_ok=True)
+    labeller = labeller.for_frames(len(images))
     frames = []
     for index, image in enumerate(images):
         image_HW3 = read_image(image)
@@ -171,9 +170,7 @@ def answer_from_truth(out: Path, truth: Sequence[LabelledFrame], earlier: Path |
 @torch.inference_mode()
 def full_size_logits(labeller: FrameLabeller, image_HW3: NDArray[np.uint8]) -> Tensor:
     """Float32 [K, H, W] at the image's own size, on the CPU."""
-    frame, (rows, columns) = fit_frame(image_HW3, labeller.frame_size)
-    images = normalize(torch.from_numpy(frame)[None].to(labeller.device))
-    logits = labeller.network.forward_frame(images, labeller.windows)
+    logits, (rows, columns) = labeller.logits(image_HW3)
     return resized(logits[..., :rows, :columns], image_HW3.shape[:2])[0].cpu()
 
 

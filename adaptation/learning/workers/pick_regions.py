@@ -52,8 +52,8 @@ def pick_regions(folder: Path) -> None:
     """Does what the folder's order says (`picking_order`). Raises PickingFailed where it cannot be done."""
     try:
         order = PickingOrder.decode((folder / ORDER_FILE).read_bytes(), ORDER_FILE)
-        logits_of = captured_logits if order.release is None else _network_logits(order.release)
         frames = {path.stem: _read(path) for path in sorted((folder / FRAMES_FOLDER).glob("*.tar"))}
+        logits_of = captured_logits if order.release is None else _network_logits(order.release, len(frames))
         tasks, seen = pick(frames, logits_of, order)
     except (CheckpointError, LabelImageError, RecordError, ReleaseError) as error:
         raise PickingFailed(" ".join(str(error).split())) from error
@@ -84,9 +84,9 @@ def pick(frames: Mapping[str, CapturedFrame], logits_of: LogitsOf, order: Pickin
     return Picking(tasks, {sha256: frame for sha256, frame in seen.items() if sha256 in asked})
 
 
-def _network_logits(release: Path) -> LogitsOf:
+def _network_logits(release: Path, frames: int) -> LogitsOf:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    labeller = open_labeller(release, None, device)
+    labeller = open_labeller(release, None, device).for_frames(frames)
     return lambda frame: full_size_logits(labeller, decode_rgb(frame))
 
 
