@@ -80,7 +80,7 @@ class Backstage:
         return await asyncio.get_running_loop().run_in_executor(self._reader, make)
 
     async def give(self, order: Callable[[], T]) -> T:
-        """What somebody waits for, and what changes something."""
+        """What changes something; by way of `pages.orders` alone, which ask who gives it."""
         return await asyncio.get_running_loop().run_in_executor(self._orders, order)
 
     async def paint(self, make: Callable[[], T]) -> T:

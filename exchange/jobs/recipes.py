@@ -94,6 +94,10 @@ class PseudoLabelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Of the round's iterations; self-training has the rest."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """In place of the round's."""
     kept_share: float = Field(default=0.6, gt=0, le=1)
     """Of each class's pixels, the surest first."""
     sure_enough: float = Field(default=0.95, gt=0, le=1)
@@ -106,10 +110,14 @@ class PseudoLabelConfig(BaseModel):
     """Of them, for the target's statistics."""
     mirrored: bool = False
     """Label each frame's mirror image, too, and take the mean of the probabilities."""
-    scale: float = Field(default=1.0, gt=0, le=4)
-    """Size of the frames they are labelled in, as a multiple of the served size: larger shows thin things better."""
+    scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    """Sizes of the frames they are labelled in, as multiples of the served size: larger shows thin things better."""
+    agreed: bool = False
+    """Keep only pixels that every view (statistics, mirror image, scale) gives the same class."""
     frozen_stages: int = Field(default=2, ge=0)
     """EfficientNet-Lite0's stem and this many stages stay as they are; other encoders learn as a whole."""
+    batch_norm: Literal["live", "put back", "frozen"] = "live"
+    """Statistics that ship: of the training's batches, or the start's, which its batches may use (frozen) or not."""
     average_decay: float = Field(default=0.95, ge=0, lt=1)
     """Of the running average of the weights, which ships."""
 
@@ -147,7 +155,9 @@ class RoundConfig(BaseModel):
     """
     self_training: SelfTrainingConfig | None
     pseudo_labels: PseudoLabelConfig | None = None
-    """In place of self-training."""
+    """In place of self-training, or before it."""
+    interpolation: float = Field(default=1.0, gt=0, le=1)
+    """How far the shipped weights are from the start's (0) to the trained ones (1; WiSE-FT, Wortsman et al., 2022)."""
     distillation: DistillationConfig | None = None
     budget: float = Field(gt=0)
     budget_in: Literal["minutes", "iterations"]
@@ -155,11 +165,19 @@ class RoundConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        trainings = [self.self_training is not None, self.pseudo_labels is not None, self.rectified_share == 1]
-        if sum(trainings) != 1:
-            raise ValueError("a recipe has self-training or pseudo-labels, or neither and rectified_share 1")
-        if self.pseudo_labels is not None and self.rectified_share > 0:
-            raise ValueError("pseudo-labels are learnt without a rectified head: rectified_share must be 0")
+        if self.rectified_share == 1:
+            trained = self.self_training is None and self.pseudo_labels is None
+        else:
+            trained = self.self_training is not None or self.pseudo_labels is not None
+        if not trained:
+            raise ValueError("a recipe has self-training, pseudo-labels or both, or neither and rectified_share 1")
+        if self.pseudo_labels is not None:
+            if self.rectified_share > 0:
+                raise ValueError("pseudo-labels are learnt without a rectified head: rectified_share must be 0")
+            if (self.pseudo_labels.share == 1) != (self.self_training is None):
+                raise ValueError("pseudo-labels alone have share 1, before self-training a smaller one")
+        if self.interpolation < 1 and self.distillation is not None:
+            raise ValueError("a distilled network has no start to interpolate from: interpolation must be 1")
         return self
 
     def with_budget(self, amount: float, unit: Literal["minutes", "iterations"]) -> Self:
@@ -214,6 +232,25 @@ def full() -> RoundConfig:
 def self_label() -> RoundConfig:
     """Mean teacher and class mixing with self-labels; the prior is measured, not applied."""
     return full().model_copy(update={"recipe": "self_label", "rectified_share": 0.0})
+
+
+def warmed_self_label() -> RoundConfig:
+    """Labels that all views of the start agree on warm the network up for a mean teacher with self-labels."""
+    plain = self_label()
+    assert plain.self_training is not None  # noqa: S101 - by its definition
+    self_labeling = SelfLabelingConfig(prototype_frames=24, fewest_frames=8)
+    update = {
+        "recipe": "warmed_self_label",
+        "measured_frames": 24,
+        "pseudo_labels": PseudoLabelConfig(
+            share=0.4, learning_rate=3e-4, statistics="start", mirrored=True, scales=(1.0, 1.5), agreed=True,
+            batch_norm="put back",
+        ),
+        "self_training": plain.self_training.model_copy(update={"self_labeling": self_labeling}),
+        "interpolation": 0.75,
+        "budget": 120,
+    }  # fmt: skip
+    return plain.model_copy(update=update)
 
 
 def rectify_only() -> RoundConfig:
@@ -277,6 +314,15 @@ def paper_hrda() -> RoundConfig:
 RECIPES: MappingProxyType[str, Callable[[], RoundConfig]] = MappingProxyType(
     {
         recipe.__name__: recipe
-        for recipe in (full, self_label, rectify_only, full_distilled, cpu_quick, naive_mean_teacher, paper_hrda)
+        for recipe in (
+            full,
+            self_label,
+            warmed_self_label,
+            rectify_only,
+            full_distilled,
+            cpu_quick,
+            naive_mean_teacher,
+            paper_hrda,
+        )
     }
 )

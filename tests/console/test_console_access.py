@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from adaptation.console.access import SESSION_COOKIE, Access, form_token_of, visitor_of
 from adaptation.console.forms import LARGEST_BYTES
@@ -318,3 +319,45 @@ def test_origins_are_written_as_browsers_tell_them(tmp_path: Path, origin: str, 
     for wrong in ("console.example.org", "https://a/b", "https://", "ftp://a", "https://a:1:2", "https://*"):
         with pytest.raises(ValidationError, match="is no origin: give one such as"):
             LearnerSettings.model_validate({"root": "x", "sources": (source,), "console_origins": (wrong,)})
+
+
+@pytest.mark.parametrize(
+    ("token", "origin", "is_let_in"),
+    [
+        ("view-token", "http://localhost:8700", True),
+        ("", "http://localhost:8700", False),
+        ("no-token", "http://localhost:8700", False),
+        ("car-token", "http://localhost:8700", False),
+        ("op-token", "http://elsewhere.example", False),
+        ("op-token", None, False),
+    ],
+)
+async def test_a_socket_is_opened_by_who_may_look_from_the_consoles_own_page(
+    opened: Open, tokens: Path, token: str, origin: str | None, is_let_in: bool
+) -> None:
+    """The cookie and the origin of the handshake decide, before NiceGUI reads which page it claims to be of."""
+    client = opened()
+    await client.get(f"/?token={token}")
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+    headers = [(b"host", b"localhost:8700"), (b"cookie", cookies.encode())]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    scope = {"type": "websocket", "path": "/_nicegui_ws/socket.io/", "query_string": b"", "headers": headers}
+    sent: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    callers = Callers(client_certificates=False, token_file=tokens)
+    await Access(app, callers=callers, sessions=Sessions(callers), origins=Origins("127.0.0.1:8700", ()))(
+        scope, receive, send
+    )
+    assert [message["type"] for message in sent] == ["websocket.accept" if is_let_in else "websocket.close"]
+    polled = await client.get("/_nicegui_ws/socket.io/?EIO=4&transport=polling", headers={"origin": origin or ""})
+    assert (polled.status_code == 200) == is_let_in

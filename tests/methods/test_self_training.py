@@ -26,7 +26,7 @@ from adaptation.learning.methods.self_training import (
     teacher_alpha,
 )
 from adaptation.learning.networks.hrda import HRDA, build_hrda
-from adaptation.learning.networks.normalization import denormalize, normalize
+from adaptation.learning.networks.normalization import MEAN_RGB, STD_RGB, denormalize, normalize
 
 
 @pytest.fixture
@@ -190,6 +190,15 @@ def test_blur_kernels_span_what_the_authors_span(numbers) -> None:
         line[..., side // 2, side // 2] = 1
         reach = gaussian_blur(line.expand(1, 1, side, side), [1e3])[0, 0, side // 2].nonzero()
         assert len(reach) == kernel
+
+
+def test_nearly_black_pixels_lose_saturation_as_in_kornia() -> None:
+    """Its saturation is chroma / (value + 1e-6): of a red of 1e-4, blue and green then become 9.9e-7."""
+    rgb_13HW = torch.tensor([1e-4, 0, 0]).view(1, 3, 1, 1)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) / 255 for values in (MEAN_RGB, STD_RGB))
+    same = ColorJitter(1.0, 1.0, 1.0, 0.0, (2,))
+    _, green, blue = denormalize(color_jitter((rgb_13HW - mean) / std, [same])).flatten().tolist()
+    assert (green, blue) == (pytest.approx(9.9e-7, abs=2e-7), pytest.approx(9.9e-7, abs=2e-7))
 
 
 def test_each_image_is_augmented_by_its_own_draw() -> None:

@@ -39,10 +39,18 @@ CONFIG = RoundConfig(
 PSEUDO_LABELS = CONFIG.model_copy(
     update={
         "recipe": "pseudo_labels", "rectified_share": 0.0, "self_training": None,
-        "pseudo_labels": PseudoLabelConfig(frames=5, statistics_frames=3, statistics="both", mirrored=True, scale=1.5),
+        "pseudo_labels": PseudoLabelConfig(
+            frames=5, statistics_frames=3, statistics="both", mirrored=True, scales=(1.5,)
+        ),
     }
 )  # fmt: skip
-CONFIGS = {config.recipe: config for config in (CONFIG, PSEUDO_LABELS)}
+WARMED = CONFIG.model_copy(
+    update={
+        "recipe": "warmed", "rectified_share": 0.0, "interpolation": 0.75,
+        "pseudo_labels": PseudoLabelConfig(share=0.3, frames=5, statistics="start", batch_norm="put back"),
+    }
+)  # fmt: skip
+CONFIGS = {config.recipe: config for config in (CONFIG, PSEUDO_LABELS, WARMED)}
 
 
 def small_round(

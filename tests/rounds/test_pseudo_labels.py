@@ -1,17 +1,20 @@
 """Pseudo-labels by class, with the target's own statistics and people's word first; what the outputs then follow."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch import nn
 
 from adaptation.learning.evaluation.evaluate import FrameLabeller, open_labeller
 from adaptation.learning.export.adaptation_record import AdaptationRecord
-from adaptation.learning.networks.checkpoints import save_network
+from adaptation.learning.networks.checkpoints import load_network, save_network
 from adaptation.learning.networks.hrda import build_network
+from adaptation.learning.rounds.budget import Budget
 from adaptation.learning.rounds.pseudo_labels import (
     PseudoLabels,
     make_pseudo_labels,
@@ -20,10 +23,10 @@ from adaptation.learning.rounds.pseudo_labels import (
 )
 from adaptation.learning.rounds.run import adapt
 from adaptation.learning.rounds.snapshot import Snapshot, freeze
-from exchange.jobs.recipes import PseudoLabelConfig, cpu_quick, paper_hrda
+from exchange.jobs.recipes import DistillationConfig, PseudoLabelConfig, RoundConfig, cpu_quick, paper_hrda
 from exchange.label_space import IGNORE_ID
 from exchange.networks import NetworkConfig
-from tests.rounds.small_round import PSEUDO_LABELS, ignore, small_round
+from tests.rounds.small_round import CONFIG, PSEUDO_LABELS, WARMED, ignore, small_round
 
 CPU = torch.device("cpu")
 
@@ -72,7 +75,9 @@ def test_of_each_class_the_surest_share_is_kept_and_people_are_believed(
     assert record.kept == pytest.approx(sure.mean())
 
 
-@pytest.mark.parametrize("config", [PseudoLabelConfig(statistics="start"), PseudoLabelConfig(mirrored=True, scale=1.5)])
+@pytest.mark.parametrize(
+    "config", [PseudoLabelConfig(statistics="start"), PseudoLabelConfig(mirrored=True, scales=(1.0, 1.5))]
+)
 def test_views_and_statistics_are_asked_as_told(
     config: PseudoLabelConfig, labeller: FrameLabeller, snapshot: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +88,29 @@ def test_views_and_statistics_are_asked_as_told(
     read = 0 if config.statistics == "start" else len(frames)
     assert told[-1] == (read + len(frames), read + len(frames))
     assert all(torch.equal(before[name], tensor) for name, tensor in labeller.network.state_dict().items())
+
+
+def test_views_that_disagree_leave_a_pixel_out(labeller: FrameLabeller, snapshot: Path, tmp_path: Path) -> None:
+    frames = Snapshot.read(snapshot).frames
+    shown = []
+    for name, settings in (
+        ("plain", {}),
+        ("mirrored", {"mirrored": True}),
+        ("agreed", {"mirrored": True, "agreed": True}),
+    ):
+        out = tmp_path / name
+        out.mkdir()
+        config = PseudoLabelConfig(statistics="start", kept_share=1.0, sure_enough=1.0, **settings)
+        make_pseudo_labels(out, labeller, snapshot, frames, config, lambda done, total: None)
+        shown.append(np.stack([np.array(Image.open(frame.labels)) for frame in pseudo_labelled(out, snapshot)]))
+    plain, mirrored, agreed = shown
+    asked = np.zeros(plain.shape, bool)
+    asked[4, 5:9, 5:9] = True
+    left_out = agreed == IGNORE_ID
+    assert left_out.any()
+    assert not left_out[asked].any()
+    assert (agreed[~left_out] == mirrored[~left_out]).all()
+    assert left_out[(plain != mirrored) & ~asked].all()
 
 
 def test_statistics_become_the_frames_own(snapshot: Path, tmp_path: Path) -> None:
@@ -106,6 +134,55 @@ def test_the_outputs_follow_what_was_learnt(start: Path, day: Path, dusk: Path, 
     assert record.output_prior_is == "both domains' prior, learnt"
     assert sum(record.output_prior) == pytest.approx(1.0)
     assert record.ships == "averaged weights"
+
+
+def test_pseudo_labels_warm_up_self_training_and_the_start_keeps_its_share(
+    start: Path, day: Path, dusk: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    adapt(small_round(start, day, dusk, out, WARMED), ignore)
+    budget = Budget.read(out / "budget")
+    assert (budget.label_iterations, budget.self_training_iterations) == (4, 8)
+    places = ("label_training", "self_training/teacher", "network")
+    began, warmed, taught, shipped = (
+        load_network(folder).state_dict() for folder in (start, *(out / place for place in places))
+    )
+    for name, tensor in shipped.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (began[name] + 3 * taught[name]) / 4)
+    assert all(torch.equal(began[name], tensor) for name, tensor in warmed.items() if "running" in name)
+    assert not all(torch.equal(began[name], tensor) for name, tensor in warmed.items())
+    record = AdaptationRecord.read(out / "network")
+    assert (record.iterations, record.ships, record.output_prior_is) == (12, "teacher", "the source's prior")
+
+
+@pytest.mark.parametrize("batch_norm", ["live", "put back", "frozen"])
+def test_statistics_that_ship(
+    batch_norm: Literal["live", "put back", "frozen"], start: Path, day: Path, dusk: Path, tmp_path: Path
+) -> None:
+    labels = PseudoLabelConfig(frames=5, statistics="start", batch_norm=batch_norm)
+    config = PSEUDO_LABELS.model_copy(update={"pseudo_labels": labels, "budget": 2})
+    adapt(small_round(start, day, dusk, tmp_path / "out", config), ignore)
+    began, ended = (load_network(folder).state_dict() for folder in (start, tmp_path / "out" / "network"))
+    kept = [torch.equal(began[name], tensor) for name, tensor in ended.items() if "running" in name]
+    assert kept
+    assert all(kept) == (batch_norm != "live")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"self_training": None}, "self-training, pseudo-labels or both"),
+        ({"pseudo_labels": PseudoLabelConfig()}, "before self-training a smaller one"),
+        ({"self_training": None, "pseudo_labels": PseudoLabelConfig(share=0.5)}, "alone have share 1"),
+        ({"rectified_share": 0.1, "pseudo_labels": PseudoLabelConfig(share=0.5)}, "rectified_share must be 0"),
+        ({"distillation": DistillationConfig(iterations=1), "interpolation": 0.5}, "interpolation must be 1"),
+    ],
+)
+def test_recipes_that_do_not_fit_together_are_refused(settings: dict[str, object], told: str) -> None:
+    content = {**dict(CONFIG), "rectified_share": 0.0, **settings}
+    with pytest.raises(ValidationError, match=told):
+        RoundConfig(**content)
 
 
 def test_crops_are_cut_at_the_scale_of_the_frames_that_are_served() -> None:

@@ -14,9 +14,10 @@ from nicegui.events import KeyEventArguments
 from adaptation.console.backstage import Backstage
 from adaptation.console.pages.charts import class_color
 from adaptation.console.pages.elements import markup, styled
-from adaptation.console.pages.orders import REFUSALS, in_one_line
+from adaptation.console.pages.orders import REFUSALS, in_one_line, labelled
 from adaptation.console.pages.shell import nothing, page
 from adaptation.console.pictures import region_picture, rgb_jpeg
+from adaptation.console.sessions import Visitor
 from adaptation.console.views.labels import Outlook, outlook, still_leased, why_none
 from adaptation.control.labeling.leased_tasks import BadLabel, LeasedTask
 from exchange.label_space import CLASS_NAMES
@@ -49,7 +50,7 @@ def add_label_page(backstage: Backstage) -> None:
             if not visitor.may_label:
                 nothing("Labelling needs the role annotator.", "Log in with an annotator's token, or an operator's.")
                 return
-            labelling = _Labelling(backstage, visitor.annotator, domain)
+            labelling = _Labelling(backstage, visitor, domain)
             labelling.render()
             ui.timer(_LOOK_AGAIN_S, labelling.look_again, immediate=True)
             ui.context.client.on_delete(labelling.close)
@@ -58,9 +59,10 @@ def add_label_page(backstage: Backstage) -> None:
 class _Labelling:
     """For one annotator's page."""
 
-    def __init__(self, backstage: Backstage, annotator: str, domain: str) -> None:
+    def __init__(self, backstage: Backstage, visitor: Visitor, domain: str) -> None:
         self._backstage = backstage
-        self._annotator = annotator
+        self._visitor = visitor
+        self._annotator = visitor.annotator
         self._domain = domain
         self._now: Shown | None = None
         self._ahead: deque[Shown] = deque()
@@ -128,7 +130,7 @@ class _Labelling:
         if self._ahead:
             self._show(self._ahead.popleft())
         try:
-            await self._backstage.give(partial(order, left.task))
+            await labelled(self._backstage, self._visitor, partial(order, left.task))
             self._answered += 1
             self._said.set_text(f"{self._answered} answered; the last: {said}")
         except StorageError as error:
@@ -145,11 +147,12 @@ class _Labelling:
             return
         self._is_busy = True
         try:
-            task = await self._backstage.give(partial(self._backstage.labels.undo, self._annotator))
+            undo = partial(self._backstage.labels.undo, self._annotator)
+            task = await labelled(self._backstage, self._visitor, undo)
             if task is None:
                 self._said.set_text("there is no answer of yours to take back")
                 return
-            self._show_instead(await self._backstage.give(partial(self._seen, task)))
+            self._show_instead(await self._backstage.paint(partial(self._seen, task)))
             self._answered = max(self._answered - 1, 0)
             self._said.set_text("the last answer is taken back: answer anew")
         except REFUSALS as error:
@@ -167,7 +170,7 @@ class _Labelling:
         try:
             async with self._fetching:
                 while True:
-                    seen, lost, fetched = await self._backstage.give(self._fetched)
+                    seen, lost, fetched = await labelled(self._backstage, self._visitor, self._fetched)
                     self._drop(lost)
                     self._left.set_text(f"{seen.left} left")
                     if fetched is not None:

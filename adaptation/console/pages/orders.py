@@ -75,8 +75,8 @@ async def until_closed(dialog: ui.dialog) -> object:
 
 
 async def given(backstage: Backstage, visitor: Visitor, order: Callable[[str], T], done: str) -> T | None:
-    """Gives an order, which takes who gives it, and says so; None where the learner refused it."""
-    if not visitor.may_operate:
+    """Gives an operator's order, which takes who gives it, and says so; None where it was refused."""
+    if not (visitor.may_operate and visitor.is_still_let_in()):
         _refuse("This needs the role operator.")
         return None
     _clear_notices()
@@ -87,6 +87,13 @@ async def given(backstage: Backstage, visitor: Visitor, order: Callable[[str], T
         return None
     ui.notification(done, type="positive")
     return result
+
+
+async def labelled(backstage: Backstage, visitor: Visitor, order: Callable[[], T]) -> T:
+    """Gives an annotator's order. Raises LabelError without the role, and what the order raises."""
+    if not (visitor.may_label and visitor.is_still_let_in()):
+        raise LabelError("labelling needs the role annotator: log in again")
+    return await backstage.give(order)
 
 
 def refused(error: Exception) -> None:

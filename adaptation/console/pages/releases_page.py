@@ -151,7 +151,7 @@ class _Releases:
     ) -> None:
         """Says what would change of the plan as it is at this moment, and gives the order where that is wanted."""
         try:
-            stored = await self._backstage.give(lambda: read_plan(self._backstage.root))
+            stored = await self._backstage.read(lambda: read_plan(self._backstage.root))
             effect = effect_of(None if stored is None else stored.plan)
         except REFUSALS as error:
             refused(error)

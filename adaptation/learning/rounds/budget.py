@@ -7,6 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from exchange.jobs.recipes import RoundConfig
+
 BUDGET_FILE = "budget.json"
 _TIMED_STEPS = 2
 
@@ -17,6 +19,7 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rectification_iterations: int
+    label_iterations: int
     self_training_iterations: int
     seconds_per_iteration: float | None
     """None where the budget was given in iterations."""
@@ -26,12 +29,15 @@ class Budget(BaseModel):
         return cls.model_validate_json((folder / BUDGET_FILE).read_text())
 
 
-def write_budget(folder: Path, iterations: int, rectified_share: float, pace_s: float | None = None) -> None:
+def write_budget(folder: Path, iterations: int, config: RoundConfig, pace_s: float | None = None) -> None:
     """Shares the iterations; each training that the recipe has gets at least one."""
-    rectification = max(1, round(iterations * rectified_share)) if rectified_share > 0 else 0
+    rectification = max(1, round(iterations * config.rectified_share)) if config.rectified_share > 0 else 0
+    labels = max(1, round(iterations * config.pseudo_labels.share)) if config.pseudo_labels is not None else 0
+    left = max(1, iterations - rectification - labels)
     budget = Budget(
         rectification_iterations=rectification,
-        self_training_iterations=max(1, iterations - rectification) if rectified_share < 1 else 0,
+        label_iterations=labels,
+        self_training_iterations=left if config.self_training is not None else 0,
         seconds_per_iteration=pace_s,
     )
     (folder / BUDGET_FILE).write_text(budget.model_dump_json(indent=2) + "\n")

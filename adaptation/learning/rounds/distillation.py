@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from adaptation.learning.data.detail_boxes import draw_detail_box
 from adaptation.learning.methods.distillation import self_distillation_loss
@@ -18,6 +17,7 @@ from adaptation.learning.rounds.learning import Numbers, seed_of
 from adaptation.learning.rounds.shared_batch_norm import share_batch_norm
 from adaptation.learning.training.optimization import gradients_of, parameter_groups, rate_factor, set_rates
 from adaptation.learning.training.processes import ALONE, Processes
+from adaptation.learning.training.start import freeze_statistics
 from exchange.jobs.recipes import DistillationConfig, RoundConfig
 
 _AUGMENTATION, _DROPOUT, _BOX = range(3)
@@ -42,9 +42,7 @@ class Distillation:
         self.teacher = teacher.requires_grad_(False).eval()
         self.student = student.requires_grad_(True).train()
         if settings.frozen_statistics:
-            for module in self.student.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+            freeze_statistics(self.student)
         elif processes.count > 1:
             share_batch_norm(self.student)
         groups = parameter_groups(self.student, config.learning_rate, config.weight_decay)

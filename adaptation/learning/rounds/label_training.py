@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from adaptation.learning.data.class_statistics import count_classes, is_present
 from adaptation.learning.data.crop_stream import LabelledCrops
@@ -26,7 +27,7 @@ from adaptation.learning.training.optimization import (
     set_rates,
 )
 from adaptation.learning.training.processes import ALONE, Processes
-from adaptation.learning.training.start import freeze_first_stages
+from adaptation.learning.training.start import freeze_first_stages, freeze_statistics
 from exchange.jobs.recipes import PseudoLabelConfig, RoundConfig
 from exchange.label_space import NUM_CLASSES
 
@@ -44,7 +45,7 @@ def read_followed(folder: Path) -> list[float]:
 
 
 class LabelTraining:
-    """Batch norm is live, so that its statistics come to be those of both domains; the weights' average ships."""
+    """The weights' average ships; where batch norm is live, its statistics come to be those of both domains."""
 
     def __init__(
         self,
@@ -59,14 +60,22 @@ class LabelTraining:
         self.config, self.iterations, self.seed, self.processes = config, iterations, seed, processes
         if processes.count > 1:
             share_batch_norm(network)
+        self._started_with = _statistics(network) if settings.batch_norm != "live" else {}
         self.network = network.requires_grad_(True).train()
+        if settings.batch_norm == "frozen":
+            freeze_statistics(self.network)
         if isinstance(network.backbone, EfficientNetLite0):
             freeze_first_stages(network, settings.frozen_stages)
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, config.learning_rate, config.weight_decay))
+        rate = settings.learning_rate or config.learning_rate
+        self.optimizer = torch.optim.AdamW(parameter_groups(network, rate, config.weight_decay))
         self.average = WeightAverage(network, settings.average_decay)
         self.frequency_C = frequency_C
         self.presence_C = torch.zeros(NUM_CLASSES, dtype=torch.int64, device=processes.device)
         """Crops in which a class is present: what the outputs come to follow."""
+
+    def result(self) -> dict[str, Tensor]:
+        """Return the state that ships."""
+        return self.network.state_dict() | self.average.state | self._started_with
 
     def state(self) -> dict[str, Any]:
         return {
@@ -103,3 +112,8 @@ class LabelTraining:
         present_C = torch.from_numpy(is_present(counts, self.frequency_C).sum(axis=0))
         self.presence_C += self.processes.total(present_C.to(device))
         return {"loss": total.item()}
+
+
+def _statistics(network: HRDA) -> dict[str, Tensor]:
+    """Return a copy of batch norm's buffers."""
+    return {name: buffer.detach().clone() for name, buffer in network.named_buffers()}

@@ -73,15 +73,14 @@ def make_pseudo_labels(
         read = []
     total = len(read) + len(frames)
     views = len(frames) * (1 + config.mirrored)
-    labellers = [
-        each.for_frames(views) for each in _labellers(labeller, read, config, lambda done: on_frame(done, total))
-    ]
+    adapted = _labellers(labeller, read, config, lambda done: on_frame(done, total))
+    labellers = [each.for_frames(views) for each in adapted]
     (folder / _LABELS).mkdir(exist_ok=True)
     seen, sizes = [], []
     for done, frame in enumerate(frames, start=1):
         image_HW3 = read_image(snapshot / frame.image)
         sizes.append(image_HW3.shape[:2])
-        seen.append(_label(labellers, image_HW3, labeller.frame_size, config.mirrored))
+        seen.append(_label(labellers, image_HW3, labeller.frame_size, config))
         on_frame(len(read) + done, total)
     thresholds_K = _thresholds(seen, config)
     kept = []
@@ -108,17 +107,20 @@ def pseudo_labelled(folder: Path, snapshot: Path) -> tuple[LabelledFrame, ...]:
 def _labellers(
     labeller: FrameLabeller, read: Sequence[Path], config: PseudoLabelConfig, on_frame: Callable[[int], None]
 ) -> list[FrameLabeller]:
-    """The given one, one with statistics of the frames `read`, or both, at the configured scale."""
+    """The given one, one with statistics of the frames `read`, or both, at each of the configured scales."""
     labellers = [labeller]
     if config.statistics != "start":
         adapted = replace(labeller, network=copy.deepcopy(labeller.network))
         measure_statistics(adapted, read, on_frame)
         labellers = [adapted] if config.statistics == "target" else [labeller, adapted]
-    if config.scale == 1:
-        return labellers
-    rows, columns = (_SIZE_STEP * max(1, round(config.scale * length / _SIZE_STEP)) for length in labeller.frame_size)
-    windows = whole_frame_windows((rows, columns))
-    return [replace(each, frame_size=(rows, columns), windows=windows) for each in labellers]
+    return [_scaled(each, scale) for each in labellers for scale in config.scales]
+
+
+def _scaled(labeller: FrameLabeller, scale: float) -> FrameLabeller:
+    if scale == 1:
+        return labeller
+    rows, columns = (_SIZE_STEP * max(1, round(scale * length / _SIZE_STEP)) for length in labeller.frame_size)
+    return replace(labeller, frame_size=(rows, columns), windows=whole_frame_windows((rows, columns)))
 
 
 @torch.no_grad()
@@ -150,14 +152,22 @@ def _read(network: HRDA, labeller: FrameLabeller, frames_NHW3: NDArray[np.uint8]
     network.fused(images_N3HW, labeller.windows.detail_crop, labeller.windows.detail_stride)
 
 
-def _label(labellers: Sequence[FrameLabeller], image_HW3: NDArray[np.uint8], frame_size: Size, mirrored: bool) -> _Seen:
-    """By the mean of the probabilities, at the size that the image has within a frame of `frame_size`."""
+def _label(
+    labellers: Sequence[FrameLabeller], image_HW3: NDArray[np.uint8], frame_size: Size, config: PseudoLabelConfig
+) -> _Seen:
+    """By the mean of the probabilities, at the size that the image has within a frame of `frame_size`.
+
+    Where views must agree and do not, nothing is sure.
+    """
     size = fitted_size((image_HW3.shape[0], image_HW3.shape[1]), frame_size)
     views = [_probabilities(each, image_HW3, size) for each in labellers]
-    if mirrored:
+    if config.mirrored:
         mirror_HW3 = np.ascontiguousarray(image_HW3[:, ::-1])
         views += [_probabilities(each, mirror_HW3, size).flip(-1) for each in labellers]
     confidence_HW, labels_HW = torch.stack(views).mean(dim=0).max(dim=0)
+    if config.agreed:
+        for view_KHW in views:
+            confidence_HW = confidence_HW.masked_fill(view_KHW.argmax(dim=0) != labels_HW, 0)
     return _Seen(labels_HW.to(torch.uint8).cpu().numpy(), confidence_HW.half().cpu().numpy())
 
 
@@ -172,6 +182,7 @@ def _thresholds(seen: Sequence[_Seen], config: PseudoLabelConfig) -> NDArray[np.
     thresholds_K = np.ones(NUM_CLASSES)
     labels_M = np.concatenate([each.labels_HW.ravel() for each in seen])
     confidence_M = np.concatenate([each.confidence_HW.ravel() for each in seen])
+    labels_M = np.where(confidence_M > 0, labels_M, IGNORE_ID)  # 0: views that must agree did not
     for k in range(NUM_CLASSES):
         if len(of_class := confidence_M[labels_M == k]):
             quantile = np.quantile(of_class.astype(np.float32), 1 - config.kept_share)

@@ -3,13 +3,14 @@ report.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from adaptation.learning.data.data_choice import DataChoice
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame, read_image
@@ -38,6 +39,7 @@ from exchange.jobs.recipes import PseudoLabelConfig, RoundConfig, SelfLabelingCo
 from exchange.registry.releases import OutputPriorIs, file_sha256
 
 _COMPARED_FRAMES = 4
+State = Mapping[str, Tensor]
 
 
 def adapt(round_: Round, on_progress: OnProgress, processes: Processes | None = None) -> Path:
@@ -81,15 +83,15 @@ def _take_steps(work: Work, out: Path) -> Path:
     trained = work.round.start
     if budget.rectification_iterations:
         trained = together("rectification", lambda folder: rectify(work, folder, budget))
+    if (pseudo := work.config.pseudo_labels) is not None:
+        labels = alone("pseudo_labels", lambda folder: _make_pseudo_labels(work, folder, pseudo))
+        trained = together("label_training", lambda folder: learn_labels(work, folder, pseudo, labels, budget))
     if settings is not None:
         before, prototypes = trained, None
         if (prototyped := settings.self_labeling) is not None:
             prototypes = alone("prototypes", lambda folder: _measure_prototypes(work, folder, before, prototyped))
         both = together("self_training", lambda folder: self_train(work, folder, settings, before, prototypes, budget))
         trained = both / settings.ships
-    if (pseudo := work.config.pseudo_labels) is not None:
-        labels = alone("pseudo_labels", lambda folder: _make_pseudo_labels(work, folder, pseudo))
-        trained = together("label_training", lambda folder: learn_labels(work, folder, pseudo, labels, budget))
     if (distillation := work.config.distillation) is not None and (small := work.round.student) is not None:
         large = trained
         trained = together("distillation", lambda folder: distil(work, folder, distillation, large, small))
@@ -159,7 +161,7 @@ def _make_pseudo_labels(work: Work, folder: Path, settings: PseudoLabelConfig) -
 
 
 def _output_prior(work: Work, budget: Budget) -> tuple[list[float], OutputPriorIs]:
-    if work.config.pseudo_labels is not None:
+    if work.config.pseudo_labels is not None and work.config.self_training is None:
         return read_followed(work.round.out / "label_training"), "both domains' prior, learnt"
     if budget.rectification_iterations > 0:
         return work.prior.output_prior_rectified, "the target's prior, applied once"
@@ -181,21 +183,34 @@ def _ship(work: Work, folder: Path, trained: Path, budget: Budget) -> None:
         output_prior_is=output_prior_is,
         source_pixel_frequency=work.prior.source_pixel_frequency,
     )
-    save_network(folder, load_network_config(trained), load_network(trained).state_dict())
+    state = load_network(trained).state_dict()
+    if work.config.interpolation < 1:
+        start = load_network(work.round.start, work.start.config).state_dict()
+        state = interpolated(start, state, work.config.interpolation)
+    save_network(folder, load_network_config(trained), state)
     (folder / ADAPTATION_FILE).write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def interpolated(start: State, trained: State, share: float) -> dict[str, Tensor]:
+    """Return the weights at that share of the way from the start's to the trained ones; counters are the latter's."""
+    return {
+        name: start[name].lerp(tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in trained.items()
+    }
 
 
 def _iterations(config: RoundConfig, budget: Budget) -> int:
     distilled = config.distillation.iterations if config.distillation else 0
-    return budget.rectification_iterations + budget.self_training_iterations + distilled
+    trained = budget.rectification_iterations + budget.label_iterations + budget.self_training_iterations
+    return trained + distilled
 
 
 def _ships(config: RoundConfig) -> str:
     if config.distillation is not None:
         return "small network"
-    if config.pseudo_labels is not None:
-        return "averaged weights"
-    return config.self_training.ships if config.self_training else "rectified head"
+    if config.self_training is not None:
+        return config.self_training.ships
+    return "averaged weights" if config.pseudo_labels is not None else "rectified head"
 
 
 def _evaluate(work: Work, folder: Path, network: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from adaptation.learning.methods.self_training import (
     MeanTeacher,
@@ -31,6 +31,7 @@ from adaptation.learning.rounds.self_labeler import SelfLabeler
 from adaptation.learning.rounds.shared_batch_norm import share_batch_norm
 from adaptation.learning.training.optimization import gradients_of, parameter_groups, rate_factor, set_rates
 from adaptation.learning.training.processes import ALONE, Processes
+from adaptation.learning.training.start import freeze_statistics
 from exchange.jobs.recipes import RoundConfig, SelfTrainingConfig
 from exchange.label_space import IGNORE_ID
 
@@ -74,9 +75,7 @@ class SelfTraining:
             self.teacher.updates.fill_(round(1 / (1 - settings.teacher_decay)))
         self.student = network.requires_grad_(True).train()
         if frozen:
-            for module in self.student.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+            freeze_statistics(self.student)
         self.self_labeler = self_labeler
         groups = parameter_groups(self.student, config.learning_rate, config.weight_decay)
         if self_labeler is not None:

@@ -13,7 +13,7 @@ from adaptation.learning.rounds.learning import close, learn
 from adaptation.learning.rounds.prototypes import open_self_labeler
 from adaptation.learning.rounds.rectification import HeadRectification
 from adaptation.learning.rounds.self_training import SelfTraining
-from adaptation.learning.rounds.work import DISTILLATION, RECTIFICATION, SELF_TRAINING, Work
+from adaptation.learning.rounds.work import DISTILLATION, LABEL_TRAINING, RECTIFICATION, SELF_TRAINING, Work
 from exchange.jobs.recipes import DistillationConfig, PseudoLabelConfig, SelfTrainingConfig
 
 _PLANNED_SHARE = 0.9
@@ -26,9 +26,14 @@ def plan(work: Work, folder: Path) -> None:
     config = work.config
     if config.budget_in == "iterations":
         if work.processes.is_first:
-            write_budget(folder, int(config.budget), config.rectified_share)
+            write_budget(folder, int(config.budget), config)
         return
-    pace_s = 0.0
+    pace_s, labelled_share = 0.0, 0.0
+    if config.pseudo_labels is not None:
+        # On the source's crops alone: the target's labels are not made yet.
+        labelled_share = config.pseudo_labels.share
+        training, draw = _on_labels(work, config.pseudo_labels, _LONG), work.source_crops(LABEL_TRAINING)
+        pace_s += labelled_share * seconds_per_step(lambda i: training.step(draw(i), i))
     if config.rectified_share > 0:
         head, draw = _head(work, _LONG), work.source_crops(RECTIFICATION)
         pace_s += config.rectified_share * seconds_per_step(lambda i: head.step(draw(i), i))
@@ -36,14 +41,12 @@ def plan(work: Work, folder: Path) -> None:
         # Without self-labels, which cost little and whose prototypes are not measured yet.
         learner = _student(work, config.self_training, work.round.start, None, _LONG)
         draw_both = work.both_crops(SELF_TRAINING)
-        pace_s += (1 - config.rectified_share) * seconds_per_step(lambda i: learner.step(draw_both(i), i))
-    if config.pseudo_labels is not None:
-        # On the source's crops alone: the target's labels are not made yet.
-        training, draw = _on_labels(work, config.pseudo_labels, _LONG), work.source_crops(SELF_TRAINING)
-        pace_s += seconds_per_step(lambda i: training.step(draw(i), i))
+        pace_s += (1 - config.rectified_share - labelled_share) * seconds_per_step(
+            lambda i: learner.step(draw_both(i), i)
+        )
     left_s = _PLANNED_SHARE * (60 * config.budget - _labelling_s(work))
     if work.processes.is_first:
-        write_budget(folder, max(1, int(left_s / pace_s)), config.rectified_share, pace_s)
+        write_budget(folder, max(1, int(left_s / pace_s)), config, pace_s)
 
 
 def _labelling_s(work: Work) -> float:
@@ -54,7 +57,8 @@ def _labelling_s(work: Work) -> float:
     if (pseudo := work.config.pseudo_labels) is not None:
         views = (1 + (pseudo.statistics == "both")) * (1 + pseudo.mirrored)
         read = 0 if pseudo.statistics == "start" else pseudo.statistics_frames
-        labelled = round(views * pseudo.scale**2 * len(work.pseudo_labelled_frames)) + read
+        enlarged = sum(scale**2 for scale in pseudo.scales)
+        labelled = round(views * enlarged * len(work.pseudo_labelled_frames)) + read
     return work.prior.labelling_s / frames * (3 * frames + min(prototypes, frames) + labelled)
 
 
@@ -85,12 +89,12 @@ def self_train(
 
 def learn_labels(work: Work, folder: Path, settings: PseudoLabelConfig, labels: Path, budget: Budget) -> None:
     """Trains on the source's labels and the target's pseudo-labels; the folder then holds the averaged network."""
-    iterations = budget.self_training_iterations
+    iterations = budget.label_iterations
     learner = _on_labels(work, settings, iterations)
-    draw, progress = work.labelled_crops(SELF_TRAINING, labels), work.progress("learning the pseudo-labels")
+    draw, progress = work.labelled_crops(LABEL_TRAINING, labels), work.progress("learning the pseudo-labels")
     history = learn(learner, draw, iterations, folder, progress, _checkpoint_every_s(work))
     if work.processes.is_first:
-        save_network(folder, work.start.config, learner.network.state_dict() | learner.average.state)
+        save_network(folder, work.start.config, learner.result())
         write_followed(folder, learner.presence_C.tolist())
         close(folder, history)
 
@@ -125,7 +129,7 @@ def _head(work: Work, iterations: int) -> HeadRectification:
 
 
 def _on_labels(work: Work, settings: PseudoLabelConfig, iterations: int) -> LabelTraining:
-    network, seed = work.network(work.round.start), work.seed(SELF_TRAINING)
+    network, seed = work.network(work.round.start), work.seed(LABEL_TRAINING)
     frequency_C = np.array(work.prior.source_pixel_frequency)
     return LabelTraining(work.config, settings, network, frequency_C, iterations, seed, work.processes)
 

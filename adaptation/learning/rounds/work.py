@@ -33,7 +33,7 @@ from exchange.jobs.round_files import CHOSEN_DRIVES
 OnProgress = Callable[[str, int, int, Numbers], None]
 """Takes what is being done, how much of it is done, how much there is, and a training's numbers."""
 
-RECTIFICATION, SELF_TRAINING, DISTILLATION = range(3)
+RECTIFICATION, SELF_TRAINING, DISTILLATION, LABEL_TRAINING = range(4)
 """The trainings, each with random choices of its own."""
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from adaptation.learning.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, read_torch_file
 from adaptation.learning.networks.efficientnet_lite import EfficientNetLite0
@@ -79,3 +80,10 @@ def freeze_first_stages(network: HRDA, stages: int) -> None:
         raise TrainingError("frozen_stages is for encoder efficientnet_lite0: leave it out of the recipe")
     for part in (network.backbone.stem, *network.backbone.stages[:stages]):
         part.eval().requires_grad_(False)
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Keeps batch norm's running statistics as they are, and normalises by them."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

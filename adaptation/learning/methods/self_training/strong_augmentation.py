@@ -111,7 +111,7 @@ def _change_hsv(rgb_3HW: Tensor, saturation_factor: float = 1.0, hue_turns: floa
     red, green, blue = rgb_3HW
     sixths = torch.stack([green - blue, blue - red, red - green]) / chroma_HW.where(chroma_HW > 0, 1)
     hue_HW = sixths.gather(0, brightest_HW[None])[0] + 2 * brightest_HW + 6 * hue_turns
-    saturation_HW = (chroma_HW / (value_HW + 1e-8) * saturation_factor).clamp(0, 1)
+    saturation_HW = (chroma_HW / (value_HW + 1e-6) * saturation_factor).clamp(0, 1)
     # Each channel falls from the value by at most value * saturation, by its distance on the hue circle.
     offsets = torch.tensor([5.0, 3.0, 1.0], device=rgb_3HW.device).view(3, 1, 1)
     place_3HW = (offsets + hue_HW) % 6
