@@ -1,127 +1,101 @@
-"""What each method of adaptation is worth on frames with labels: `python -m benchmarks.adaptation --data DIR`.
+"""Whether rounds help on frames with labels: `python -m benchmarks.adaptation --camvid DIR --bdd DIR --minutes 60`.
 
-Every row starts from a network that is trained on the source here (one for each seed), or from a given one that never
-saw the target, and is scored on target frames that no row sees labels of. Finished cells (row, seed, split) are kept
-below --work: a run that was cut off goes on, and more rows or seeds can be added later. The table is printed and
-written to benchmarks/results after each call.
+The table is a grid of cells: a shift, a start, a row and a seed. Each finished cell is a file below
+benchmarks/results/adaptation; a call measures the worthiest missing ones in the given time and draws the table from all
+that are there. A cell that is cut off goes on in the next call, from its folder below --work.
 """
 
 import argparse
-import math
-from dataclasses import replace
+import time
 from pathlib import Path
 
-from adaptation.learning.training.recipes import TrainingConfig, starter
-from benchmarks.adaptation.cells import Bench, Cell, run_cell
-from benchmarks.adaptation.protocol import Protocol, open_protocol
+from adaptation.learning.data.labelled_frames import DataError
+from benchmarks.adaptation.cells import Bench, Cell, Key, read_cells, run_cell
+from benchmarks.adaptation.grid import SEEDS, chosen
 from benchmarks.adaptation.rows import ROWS
-from benchmarks.adaptation.summary import class_table, mean_percent, summarize, verdicts
-from benchmarks.kept_settings import keep_settings
-from benchmarks.report import RESULTS, Row, print_table, write_report
-from exchange.jobs.crops import CropSettings
-from exchange.jobs.recipes import RoundConfig, full
-from exchange.networks import NetworkConfig
+from benchmarks.adaptation.shifts import SHIFTS, open_shift
+from benchmarks.adaptation.starts import STARTS, make_start
+from benchmarks.adaptation.table import demands, figure, outdated, regrets, table
+from benchmarks.report import RESULTS, print_table
 
-_DECIDING = ("data", "start", "source_iterations", "iterations", "most_frames", "target", "miniature")
+_CELL_MINUTES = 8
+"""What a cell may take: with less time left none is begun."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    keep_settings(options, _DECIDING)
-    bench = _bench(options, open_protocol(options.data, options.work / "data", options.target))
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for row in options.rows:
-            for split in bench.cells(row):
-                cell = run_cell(bench, row, seed, split)
-                figures = ", ".join(f"{name} {mean_percent(scores):.1f}" for name, scores in cell.target.items())
-                print(f"{row}, seed {seed}: {figures}, source {mean_percent(cell.source):.1f}", flush=True)
-    _report(options, bench.protocol)
+    try:
+        _measure(options)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+    cells = read_cells(options.results)
+    if not cells:
+        print(f"{options.results} holds no cell yet: give --minutes")
+        return
+    print_table("Gains over the start, points of IoU", table(cells))
+    if lines := regrets(cells):
+        print_table("Weights between the start and the trained ones", lines)
+    print("\n".join(demands(cells)))
+    if left_out := outdated(cells):
+        print(f"{left_out} cells of earlier settings are left out")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.adaptation", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="CamVid (day/ and dusk/, or public), or sim-*/")
-    parser.add_argument("--work", type=Path, default=Path("runs/adaptation-benchmark"), help="keeps finished cells")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="a release or a network to start from, for all seeds")
-    parser.add_argument("--source-iterations", type=int, default=500, help="of the training of a start")
-    parser.add_argument("--iterations", type=int, help="of every other training; each recipe's own by default")
-    parser.add_argument("--most-frames", type=int, default=60, help="scored of the source, measured of each domain")
-    parser.add_argument("--target", default="sim-dusk", help="domain of the simulated city")
-    parser.add_argument("--miniature", action="store_true", help="a toy network on small crops: shows that it runs")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the dated JSON")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="time to measure cells in; 0, the default, draws the table"
+    )
+    parser.add_argument("--camvid", type=Path, help="folder with day/ and dusk/ of CamVid")
+    parser.add_argument("--bdd", type=Path, help="folder with splits.csv, frames/ and labels/ of BDD's drivable area")
+    parser.add_argument(
+        "--shifts", nargs="+", choices=SHIFTS, default=list(SHIFTS), metavar="SHIFT", help=", ".join(SHIFTS)
+    )
+    parser.add_argument(
+        "--starts", nargs="+", choices=STARTS, default=list(STARTS), metavar="START", help=", ".join(STARTS)
+    )
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"in place of the worthiest: {', '.join(ROWS)}"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (%(default)s)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs/adaptation-benchmark"),
+        help="for data, starts and begun cells (%(default)s)",
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS / "adaptation", help="folder of the finished cells")
     return parser
 
 
-def _bench(options: argparse.Namespace, protocol: Protocol) -> Bench:
-    start_recipe, shrink = starter(), None
-    if options.miniature:
-        start_recipe, shrink = _miniature(start_recipe)
-        protocol = replace(protocol, frame_size=(64, 96))
-    return Bench(
-        protocol=protocol,
-        work=options.work,
-        start=options.start,
-        start_recipe=start_recipe,
-        start_iterations=options.source_iterations,
-        shrink=shrink,
-        iterations=options.iterations,
-        upper_iterations=int(full().budget),
-        most_frames=options.most_frames,
-    )
+def _measure(options: argparse.Namespace) -> None:
+    end_s = time.monotonic() + 60 * options.minutes
+    for key in chosen(options.shifts, options.starts, options.rows, options.seeds):
+        if key.file(options.results).exists():
+            continue
+        if time.monotonic() + 60 * _CELL_MINUTES > end_s:
+            return
+        cell = run_cell(_bench(options, key), key, options.results)
+        took = "resumed" if cell.seconds is None else f"{cell.seconds / 60:.1f} min"
+        print(f"{', '.join(map(str, key))}: {_told(cell, options.results)}, {took}", flush=True)
 
 
-def _miniature(start: TrainingConfig) -> tuple[TrainingConfig, RoundConfig]:
-    sizes = {"embed_dims": (8, 16, 40, 64), "num_heads": (1, 2, 5, 8), "depths": (1,) * 4, "sr_ratios": (8, 4, 2, 1)}
-    network = NetworkConfig(encoder="mit_custom", head="light", dims={**sizes, "channels": 16, "attention_channels": 8})
-    crops = CropSettings(
-        crop_hw=(64, 64), fit_hw=(64, 128), scale_range=(0.8, 1.5), photometric="wide", rare_class_min_pixels=50
-    )
-    shared = {"crops": crops, "detail_hw": (32, 32), "batch_size": 2}
-    return (
-        start.model_copy(update={**shared, "network": network, "frozen_stages": None}),
-        full().model_copy(update={**shared, "measured_frames": 4}),
-    )
+def _bench(options: argparse.Namespace, key: Key) -> Bench:
+    data = {"camvid-dusk": options.camvid, "bdd-night": options.bdd}.get(key.shift)
+    shift = open_shift(key.shift, data, options.work / "data" / key.shift)
+    place = f"{key.shift}-{key.start}"
+    return Bench(shift, make_start(key.start, shift, options.work / "starts" / place), options.work / "cells" / place)
 
 
-def _report(options: argparse.Namespace, protocol: Protocol) -> None:
-    """Tells all finished cells below --work, those of earlier calls too."""
-    cells = [Cell.read(path) for path in sorted(options.work.glob("cells/*/cell.json"))]
-    splits = list(protocol.splits)
-    rows, classes = summarize(cells, splits), class_table(cells, splits[0])
-    print_table(f"Adaptation, mIoU %, {options.data}", [_printable(row) for row in rows])
-    print_table(f"IoU % by class, {splits[0]}", [_printable(row) for row in classes])
-    by_row = {row["row"]: {name: value for name, value in _measured(row).items() if name != "row"} for row in classes}
-    settings = keep_settings(options, _DECIDING) | {
-        "frame_size": protocol.frame_size,
-        "scored_frames": {name: len(split.scored) for name, split in protocol.splits.items()},
-        "seeds": sorted({cell.seed for cell in cells}),
-        "verdicts": verdicts(rows, splits),
-        "iou_by_class": by_row,
-        "cells": [cell.model_dump() for cell in cells],
-    }
-    for line in verdicts(rows, splits):
-        print(line)
-    path = write_report("adaptation", [_measured(row) for row in rows], settings, options.results)
-    print(f"written to {path}")
-
-
-def _measured(row: Row) -> Row:
-    """JSON has no NaN: what was not measured is left out."""
-    return {name: value for name, value in row.items() if not (isinstance(value, float) and math.isnan(value))}
-
-
-def _printable(row: Row) -> Row:
-    """One decimal, and a dash for what was not measured."""
-    return {
-        name: ("-" if math.isnan(value) else f"{value:.1f}") if isinstance(value, float) else value
-        for name, value in row.items()
-    }
+def _told(cell: Cell, results: Path) -> str:
+    before = cell.key._replace(row="start", seed=0).file(results)
+    if not before.exists():
+        return "its start is not measured yet"
+    start = Cell.read(before)
+    figures = {truth: figure([cell], start, truth) for truth in cell.target}
+    told = ", ".join(f"{truth} {one.value:.1f} ({one.gain:+.1f})" for truth, one in figures.items())
+    return told if cell.gate is None else f"{told}, {'promoted' if cell.gate.promoted else 'refused'}"
 
 
 if __name__ == "__main__":

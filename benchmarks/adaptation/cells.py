@@ -1,42 +1,94 @@
-"""One cell of the table: a row with one seed, trained and scored, its result kept on disk."""
+"""One cell of the table: a row from one start on one shift with one seed, trained, scored, judged and kept."""
 
+import copy
+import hashlib
 import shutil
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from adaptation.learning.data.class_statistics import count_classes
-from adaptation.learning.data.data_choice import DataChoice
-from adaptation.learning.data.labelled_frames import LabelledFrame, read_labels
-from adaptation.learning.evaluation.evaluate import FrameLabeller, confusion_over, open_labeller, spread
-from adaptation.learning.evaluation.scores import Scores, score
-from adaptation.learning.methods.label_shift import prior_log_ratio
-from adaptation.learning.networks.checkpoints import WEIGHTS_FILE
-from adaptation.learning.rounds.learning import Numbers
+from adaptation.learning.data.labelled_frames import read_frame, read_labels
+from adaptation.learning.evaluation.evaluate import FrameLabeller, open_labeller, spread
+from adaptation.learning.evaluation.scores import count_confusion
+from adaptation.learning.gate.judge import judge
+from adaptation.learning.gate.measure import TargetFrame, measure
+from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.hrda import HRDA
 from adaptation.learning.rounds.prior import NamedImage, PriorRecord, measure_prior
+from adaptation.learning.rounds.pseudo_labels import measure_statistics
 from adaptation.learning.rounds.region_requests import RegionBudget, answer_from_truth, request_regions
-from adaptation.learning.rounds.run import adapt
+from adaptation.learning.rounds.run import adapt, interpolated
 from adaptation.learning.rounds.start import open_start
 from adaptation.learning.rounds.work import Round
-from adaptation.learning.training.processes import join_processes
-from adaptation.learning.training.recipes import TrainingConfig
-from adaptation.learning.training.record import RECORD_NAME
-from adaptation.learning.training.source_data import open_source_data
-from adaptation.learning.training.start import starting_network
-from adaptation.learning.training.train import Run, SourceTraining, train
-from benchmarks.adaptation.protocol import Protocol
-from benchmarks.adaptation.rows import ROWS, Adjustment
-from exchange.jobs.recipes import RoundConfig
-from exchange.registry.releases import file_sha256
+from adaptation.learning.training.recipes import few_labels
+from benchmarks.adaptation.progress import tell
+from benchmarks.adaptation.rows import ROWS, LabelTraining, Row
+from benchmarks.adaptation.shifts import Shift, Truth
+from benchmarks.adaptation.starts import Start, Training, train_on
+from benchmarks.report import hardware, versions
+from exchange.jobs.limits import GateLimits
+from exchange.jobs.recipes import EstimatorName, RoundConfig
+from exchange.label_space import NUM_CLASSES
+from exchange.registry.releases import read_manifest
 
-_CACHE_BYTES = 2 << 30
+_SOURCE_FRAMES, _STATISTICS_FRAMES = 60, 24
+
+
+class Key(NamedTuple):
+    shift: str
+    start: str
+    row: str
+    seed: int
+
+    def file(self, folder: Path) -> Path:
+        """Return where the cell is kept; cells of other settings lie beside it."""
+        digest = settings_digest(ROWS[self.row].settings)
+        return folder / f"{self.shift}-{self.start}" / f"{self.row}-{self.seed}-{digest[:8]}.json"
+
+
+class Counts(BaseModel):
+    """Confusion counts of a truth, block by block."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blocks: tuple[str, ...]
+    pixels: tuple[tuple[int, int, int, int], ...]
+    """Index of the block, true class, predicted class, and how many; pairs without a pixel are left out."""
+
+    @classmethod
+    def of(cls, by_block: Mapping[str, NDArray[np.int64]]) -> Self:
+        places = (
+            (index, int(true), int(predicted), int(counts_KK[true, predicted]))
+            for index, counts_KK in enumerate(by_block.values())
+            for true, predicted in np.argwhere(counts_KK)
+        )
+        return cls(blocks=tuple(by_block), pixels=tuple(places))
+
+    @property
+    def array(self) -> NDArray[np.int64]:
+        """int64 [blocks, 19, 19]."""
+        counts_BKK = np.zeros((len(self.blocks), NUM_CLASSES, NUM_CLASSES), np.int64)
+        for block, true, predicted, pixels in self.pixels:
+            counts_BKK[block, true, predicted] = pixels
+        return counts_BKK
+
+
+class Judged(BaseModel):
+    """What the gate said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    promoted: bool
+    reasons: tuple[str, ...]
 
 
 class Cell(BaseModel):
@@ -44,13 +96,33 @@ class Cell(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    shift: str
+    start: str
     row: str
     seed: int
-    target: dict[str, Scores]
-    """By split: the row's own where labels were asked, else every one."""
-    source: Scores
-    ships: str
-    seconds: float
+    measured_at: datetime
+    hardware: dict[str, str | int]
+    versions: dict[str, str]
+    start_sha256: str
+    settings: str
+    seconds: float | None
+    """To train, score and judge it; None where it was cut off in between."""
+    target: dict[str, Counts]
+    """By truth."""
+    source: Counts
+    interpolated: dict[str, Counts] = {}
+    """On the first truth, where the shipped weights lie so far from the start's to the trained ones."""
+    gate: Judged | None
+    """None for what no round made."""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.shift, self.start, self.row, self.seed)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the row still has the settings that the cell was measured with."""
+        return self.row in ROWS and ROWS[self.row].settings == self.settings
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -59,177 +131,164 @@ class Cell(BaseModel):
 
 @dataclass(frozen=True)
 class Bench:
-    """What all cells share."""
+    """What the cells of one shift and start share."""
 
-    protocol: Protocol
+    shift: Shift
+    start: Start
     work: Path
-    start: Path | None
-    """A release or a network's folder; None trains one for each seed."""
-    start_recipe: TrainingConfig
-    start_iterations: int
-    shrink: RoundConfig | None
-    """A miniature's crops, in the place of a recipe's."""
-    iterations: int | None
-    """Of every training but the start's; None leaves each recipe its own."""
-    upper_iterations: int
-    most_frames: int
-    """At most so many frames of the source are scored, and of either domain measured for a prior."""
-
-    def cells(self, row: str) -> list[str | None]:
-        """The splits that a row is trained for; None stands for one training that serves all."""
-        return list(self.protocol.splits) if ROWS[row].by_split else [None]
-
-    def recipe(self, config: RoundConfig) -> RoundConfig:
-        if self.iterations is not None:
-            config = config.with_budget(self.iterations, "iterations")
-        if self.shrink is None:
-            return config
-        fields = ("crops", "detail_hw", "batch_size", "measured_frames")
-        return config.model_copy(update={name: getattr(self.shrink, name) for name in fields})
+    shrunk: Callable[[RoundConfig], RoundConfig] = lambda config: config
+    """Makes a recipe a miniature's."""
+    shrunk_training: Callable[[Training], Training] = lambda training: training
 
 
-def run_cell(bench: Bench, row: str, seed: int, split: str | None) -> Cell:
-    """Trains and scores a cell, or goes on with it where it was cut off; a finished one is read."""
-    folder = bench.work / "cells" / f"{row}-{seed}{f'-{split}' if split else ''}"
-    if (folder / "cell.json").exists():
-        return Cell.read(folder / "cell.json")
+def settings_digest(settings: str) -> str:
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+def read_cells(folder: Path) -> list[Cell]:
+    return [Cell.read(path) for path in sorted(folder.glob("*/*.json"))]
+
+
+def run_cell(bench: Bench, key: Key, kept: Path) -> Cell:
+    """Trains and scores a cell, or goes on with it where it was cut off; writes it below `kept`, and returns it."""
+    path = key.file(kept)
+    folder = bench.work / path.stem
+    began_before = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
-    plan, start = ROWS[row], _start(bench, seed)
-    network, ships = start, "-"
-    if plan.recipe is not None:
-        asked = None if plan.asked is None or split is None else _asked(bench, plan.asked(seed), start, split, folder)
-        config = bench.recipe(plan.recipe)
-        network = _round(bench, config, start, seed, asked, folder / "round")
-        ships = _ships(config)
-    elif plan.trained_on is not None:
-        network = _fine_tuned(bench, start, seed, split, folder / "training")
-    labeller = open_labeller(network, bench.protocol.frame_size, _device())
-    if plan.adjustment is not None:
-        labeller = replace(labeller, log_ratio=_log_ratio(bench, plan.adjustment, start, seed, folder / "prior"))
+    row, shift = ROWS[key.row], bench.shift
+    network = _trained(bench, key, folder)
+    labeller = open_labeller(network, shift.frame_size, _device())
+    if row.does == "AdaBN":
+        images = [frame.image for frame in spread(shift.target.frames(), _STATISTICS_FRAMES)]
+        measure_statistics(labeller, images, lambda done: tell("reading statistics", done, len(images)))
+    elif isinstance(row.does, str):
+        labeller = replace(labeller, log_ratio=_log_ratio(bench, row.does, folder / "prior"))
+    gate = _judged(bench, folder) if isinstance(row.does, RoundConfig) else None
+    truths = {shift.truth_with_labels: shift.truths[shift.truth_with_labels]} if row.sees_labels else shift.truths
+    source = spread(shift.source_held_out.frames(), _SOURCE_FRAMES)
     cell = Cell(
-        row=row,
-        seed=seed,
-        target={name: _score(bench, labeller, bench.protocol.splits[name].scored) for name in _scored(bench, split)},
-        source=_score(bench, labeller, spread(bench.protocol.source_scored, bench.most_frames)),
-        ships=ships,
-        seconds=round(time.monotonic() - started_s, 1),
+        **key._asdict(),
+        start_sha256=bench.start.sha256,
+        settings=row.settings,
+        target={name: _count(labeller, truth) for name, truth in truths.items()},
+        source=_count(labeller, Truth(tuple(source), ("source",) * len(source))),
+        interpolated={
+            f"{share:g}": _count(replace(labeller, network=between), next(iter(truths.values())))
+            for share, between in _interpolations(bench, row, folder)
+        },
+        gate=gate,
+        measured_at=datetime.now(UTC).replace(microsecond=0),
+        hardware=hardware(),
+        versions=versions(),
+        seconds=None if began_before else round(time.monotonic() - started_s, 1),
     )
-    partial = folder / "cell.partial"
-    partial.write_text(cell.model_dump_json(indent=1) + "\n")
-    partial.rename(folder / "cell.json")
-    for left in ("round/snapshot", "round/rectification", "round/self_training", "asked", "training"):
-        shutil.rmtree(folder / left, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(cell.model_dump_json() + "\n")
+    partial.rename(path)
+    shutil.rmtree(folder)
     return cell
 
 
-def _scored(bench: Bench, split: str | None) -> list[str]:
-    return list(bench.protocol.splits) if split is None else [split]
+def _trained(bench: Bench, key: Key, folder: Path) -> Path:
+    """Return the folder of the network that the row makes of the start; the start's own where it trains nothing."""
+    row, shift = ROWS[key.row], bench.shift
+    if isinstance(row.does, LabelTraining):
+        config = few_labels().model_copy(update={"learning_rate": row.does.learning_rate})
+        training = Training(config, row.does.iterations, key.seed, bench.start.release)
+        return train_on(bench.shrunk_training(training), [shift.source, shift.labelled], folder / "training")
+    if not isinstance(row.does, RoundConfig):
+        return bench.start.release
+    asked = None if row.asked is None else _asked(bench, row.asked(key.seed), folder / "asked")
+    round_ = Round(
+        bench.shrunk(row.does),
+        bench.start.release,
+        [shift.source],
+        shift.target.folder,
+        folder / "round",
+        seed=key.seed,
+        target_split=shift.target.split or "train",
+        asked=asked,
+        classes=shift.classes,
+    )
+    adapt(round_, lambda what, done, total, _: tell(what, done, total))
+    return round_.out / "network"
 
 
-def _score(bench: Bench, labeller: FrameLabeller, frames: Sequence[LabelledFrame]) -> Scores:
-    confusion = confusion_over(labeller, frames, lambda done: _tell("scoring", done, len(frames)))
-    return score(confusion, bench.protocol.classes, len(frames))
-
-
-def _start(bench: Bench, seed: int) -> Path:
-    """The network that every row of this seed starts from: the given one, or one trained on the source alone."""
-    if bench.start is not None:
-        return bench.start
-    out = bench.work / f"start-{seed}"
-    run = Run(bench.start_recipe, bench.start_iterations, seed, out)
-    return _trained(run, None, [bench.protocol.source])
-
-
-def _ships(config: RoundConfig) -> str:
-    if config.self_training is not None:
-        return config.self_training.ships
-    return "rectified head" if config.pseudo_labels is None else "average"
-
-
-def _fine_tuned(bench: Bench, start: Path, seed: int, split: str | None, out: Path) -> Path:
-    """The start, trained on the source, and as much on the target's labels where there is a split."""
-    run = Run(bench.start_recipe, bench.iterations or bench.upper_iterations, seed, out)
-    target = [] if split is None else [bench.protocol.splits[split].labelled]
-    return _trained(run, start, [bench.protocol.source, *target])
-
-
-def _trained(run: Run, start: Path | None, choices: Sequence[DataChoice]) -> Path:
-    if not (run.out / RECORD_NAME).exists():
-        data = open_source_data(
-            choices,
-            run.config,
-            seed=run.seed,
-            cache_bytes=_CACHE_BYTES,
-            threads=2,
-            on_frame=lambda done, total: _tell("counting classes", done, total),
-        )
-        training = SourceTraining(run, starting_network(run.config, run.seed, start), data, join_processes())
-        train(training, lambda done, _: _tell("training", done, run.iterations))
-    return run.out
-
-
-def _asked(bench: Bench, budget: RegionBudget, start: Path, split: str, folder: Path) -> Path:
-    """Answers of the oracle to what the start would ask of the split's frames."""
-    labelled = bench.protocol.splits[split].labelled.frames()
-    labeller = open_labeller(start, bench.protocol.frame_size, _device())
+def _asked(bench: Bench, budget: RegionBudget, out: Path) -> Path:
+    """Return the oracle's answers to what the start would ask of the labelled frames."""
+    labelled = bench.shift.labelled.frames()
     request_regions(
-        folder / "asked",
-        labeller,
-        file_sha256(start / WEIGHTS_FILE),
+        out,
+        open_labeller(bench.start.release, bench.shift.frame_size, _device()),
+        bench.start.sha256,
         [frame.image for frame in labelled],
         budget,
         None,
-        lambda done, total: _tell("asking", done, total),
+        lambda done, total: tell("asking", done, total),
     )
-    return answer_from_truth(folder / "asked", labelled, None)
+    return answer_from_truth(out, labelled, None)
 
 
-def _round(bench: Bench, config: RoundConfig, start: Path, seed: int, asked: Path | None, out: Path) -> Path:
-    round_ = Round(
-        config,
-        start,
-        [bench.protocol.source],
-        bench.protocol.target.folder,
-        out,
-        seed=seed,
-        target_split=bench.protocol.target.split or "train",
-        asked=asked,
-        frame_size=bench.protocol.frame_size,
-        classes=bench.protocol.classes,
-        export=False,
-    )
-    adapt(round_, lambda what, done, total, numbers: _tell(what, done, total, numbers))
-    return out / "network"
-
-
-def _log_ratio(bench: Bench, adjustment: Adjustment, start: Path, seed: int, folder: Path) -> tuple[float, ...]:
+def _log_ratio(bench: Bench, estimator: EstimatorName, folder: Path) -> tuple[float, ...]:
     folder.mkdir(exist_ok=True)
-    target, source = bench.protocol.target.frames(), bench.protocol.source.frames()
-    opened = open_start(start, bench.protocol.frame_size, _device())
+    target, source = bench.shift.target.frames(), bench.shift.source.frames()
+    start = open_start(bench.start.release, bench.shift.frame_size, _device())
     measure_prior(
         folder,
-        opened.labeller,
-        adjustment.estimator,
-        [NamedImage(frame.image.stem, frame.image, frame.sequence) for frame in spread(target, bench.most_frames)],
-        [frame.image for frame in spread(source, bench.most_frames)],
+        start.labeller,
+        estimator,
+        [NamedImage(frame.image.stem, frame.image, frame.sequence) for frame in spread(target, _SOURCE_FRAMES)],
+        [frame.image for frame in spread(source, _SOURCE_FRAMES)],
         np.stack([count_classes(read_labels(frame)) for frame in source]),
-        opened.source_prior,
-        seed,
-        lambda done, total: _tell("measuring the prior", done, total),
+        start.source_prior,
+        0,
+        lambda done, total: tell("measuring the prior", done, total),
     )
-    prior = PriorRecord.read(folder)
-    if not adjustment.fully:
-        return tuple(prior.log_ratio)
-    return tuple(prior_log_ratio(prior.target, prior.source, float("inf")).tolist())
+    return tuple(PriorRecord.read(folder).log_ratio)
+
+
+def _judged(bench: Bench, folder: Path) -> Judged:
+    """Return what the gate says of the round's release beside the start, on the frames that a learner would give it."""
+    limits = GateLimits()
+    measured = measure(
+        folder / "round" / "release",
+        bench.start.release,
+        [bench.shift.source_held_out],
+        [TargetFrame(frame.image, frame.sequence) for frame in bench.shift.target.frames()],
+        target_frames=limits.target_frames,
+        on_frame=lambda what, done, total: tell(f"judging on the {what}", done, total),
+    )
+    verdict = judge(measured, limits)
+    return Judged(promoted=verdict.passed, reasons=verdict.reasons())
+
+
+def _interpolations(bench: Bench, row: Row, folder: Path) -> Iterator[tuple[float, HRDA]]:
+    """Yield the networks between the start and what the round trained, before it went only a part of the way."""
+    if not row.interpolations or not isinstance(row.does, RoundConfig):
+        return
+    out = folder / "round"
+    settings = row.does.self_training
+    trained = out / "label_training" if settings is None else out / "self_training" / settings.ships
+    manifest = read_manifest(bench.start.release)
+    start, end = load_network(bench.start.release, manifest.network), load_network(trained)
+    for share in row.interpolations:
+        network = copy.deepcopy(end)
+        network.load_state_dict(interpolated(start.state_dict(), end.state_dict(), share))
+        yield share, network.to(_device())
+
+
+def _count(labeller: FrameLabeller, truth: Truth) -> Counts:
+    labeller = labeller.for_frames(len(truth.frames))
+    by_block: dict[str, NDArray[np.int64]] = {}
+    for done, (frame, block) in enumerate(zip(truth.frames, truth.blocks, strict=True), start=1):
+        image_HW3, truth_HW = read_frame(frame)
+        counts_KK = count_confusion(truth_HW, labeller.labels(image_HW3))
+        by_block[block] = by_block.get(block, 0) + counts_KK
+        tell("scoring", done, len(truth.frames))
+    return Counts.of(by_block)
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _tell(what: str, done: int, total: int, numbers: Numbers | None = None) -> None:
-    if not sys.stdout.isatty():
-        return
-    loss = f", loss {numbers['loss']:.3f}" if numbers and "loss" in numbers else ""
-    print(f"\r{what} {done}/{total}{loss}\033[K", end="\n" if done == total else "", flush=True)

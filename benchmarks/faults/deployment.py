@@ -14,7 +14,7 @@ from roadshift.v1 import operations_pb2_grpc as pb_grpc
 from benchmarks.faults.fault_plans import FaultPlan
 from benchmarks.faults.faulty_proxy import FaultyProxy
 from benchmarks.faults.fleet import Fleet
-from benchmarks.faults.forked import Forked, Supervised
+from benchmarks.faults.processes import CommandProcess, Supervised
 from benchmarks.faults.small_parts import make_release, make_source
 from benchmarks.local_s3 import BUCKET, S3Server
 from exchange.fleet.gateways import Heartbeat, VersionHealth, read_heartbeats, write_heartbeat
@@ -68,8 +68,7 @@ class Deployment:
     def close(self) -> None:
         """Ends whatever still runs; harmless where everything has ended."""
         for process in (self.learner, *self.gateways.values()):
-            with suppress(ValueError):
-                process.kill()
+            process.kill()
             process.end(0.1)
         self.watch.stop()
         if self.sick is not None:
@@ -85,16 +84,16 @@ class Deployment:
         """Of the learner that runs now."""
         return self.folder / self._learner_folder(len(self.learner.deaths))
 
-    def command(self, *arguments: str, failpoint: str = "") -> Forked:
-        """A `roadshift` command, once."""
+    def command(self, *arguments: str, failpoint: str = "") -> CommandProcess:
+        """Run a `roadshift` command on the root, once."""
         environment = self.environment | {"ROADSHIFT_FAILPOINT": failpoint}
-        return Forked([*arguments, "--root", self.url], self.folder / "commands.log", environment)
+        return CommandProcess([*arguments, "--root", self.url], self.folder / "commands.log", environment)
 
-    def second_learner(self) -> Forked:
+    def second_learner(self) -> CommandProcess:
         command = [argument for argument in self._learner_command(0) if argument != "--standby"]
         command[command.index("--run-dir") + 1] = str(self.folder / "second")
         command[command.index("--listen") + 1] = f"127.0.0.1:{free_port()}"
-        return Forked(command, self.folder / "second.log", self.environment)
+        return CommandProcess(command, self.folder / "second.log", self.environment)
 
     def operations(self) -> "closing[LearnerCalls]":
         return closing(LearnerCalls(f"127.0.0.1:{self.learner_port}"))

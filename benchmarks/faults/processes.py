@@ -1,12 +1,8 @@
-"""`roadshift` commands as real processes that start in a moment: forked from a server that has everything imported.
+"""`roadshift` commands as processes of their own, and one that is started again whenever it ends."""
 
-A learner takes 5 to 20 s to import what it needs on two busy cores, which is most of a run's time and no part of what a
-fault can break.
-"""
-
-import multiprocessing
 import os
 import resource
+import subprocess
 import sys
 import threading
 import time
@@ -16,34 +12,51 @@ from pathlib import Path
 
 from exchange.failpoints import VARIABLE
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["benchmarks.faults.preloaded"])
+_ROOT_FOLDER = Path(__file__).parents[2]
 _RESTART_AFTER_S = 0.3
 
 
-class Forked:
-    """One `roadshift` process, with what it says in a log."""
+class CommandProcess:
+    """One `roadshift` process, which writes what it says to a log and dies with the thread that started it."""
 
     def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        self._process = _CONTEXT.Process(target=_become, args=(list(arguments), str(log), dict(environment)))
-        self._process.start()
-        assert self._process.pid is not None  # noqa: S101 - it has started
+        life = f"from exchange.jobs.worker_life import die_with; die_with({os.getpid()})"
+        command = [sys.executable, "-c", f"{life}; import cli; cli.main()", *arguments]
+        # A module's bytecode that `fill_disk` cuts off would break every later import of that module.
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command,
+                cwd=_ROOT_FOLDER,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
         self.pid = self._process.pid
 
     def wait(self, patience_s: float | None = None) -> int | None:
-        """The exit status; None where it still runs."""
-        self._process.join(patience_s)
-        return self._process.exitcode
+        """Return the exit status, or None where it still runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(patience_s)
+        return None
 
     def kill(self) -> None:
+        """Send SIGKILL and wait for the end."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
-    def terminate(self) -> None:
+    def end(self, patience_s: float) -> int | None:
+        """Send SIGTERM; return the exit status, or None where it had to be killed."""
         self._process.terminate()
+        status = self.wait(patience_s)
+        if status is None:
+            self.kill()
+        return status
 
     def fill_disk(self, most_bytes: int | None) -> None:
-        """No file of this process can grow beyond so many bytes; None for the hard limit."""
+        """Let no file of this process grow beyond so many bytes; None lifts the limit."""
         with suppress(ProcessLookupError):
             _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard if most_bytes is None else most_bytes, hard))
@@ -59,57 +72,53 @@ class Supervised:
         environment: Mapping[str, str],
         failpoint: str = "",
     ) -> None:
-        """
+        """Start the command.
+
         Args:
-            command: what the start of that number is given, from 0 on.
-            failpoint: of the first start.
+            command: returns the arguments of a start by its number, from 0 on.
+            failpoint: is set for the first start only.
         """
         self._command = command
         self.log = log
         self._environment = dict(environment)
         self._failpoint = failpoint
         self._closing = threading.Event()
+        self._patience_s = 0.0
+        self._status_of_end: int | None = None
         self._at_the_restart: list[Callable[[], None]] = []
         self.deaths: list[int] = []
         """Exit statuses; negative for a signal's number."""
         self.died_at: list[float] = []
-        """In seconds since 1970."""
-        self.process = self._start()
-        self._supervise_it()
+        """Times of the deaths, in seconds since 1970."""
+        self.start_again()
 
     def kill(self, then: Callable[[], None] | None = None) -> None:
-        """kill -9; `then` runs before the restart."""
+        """Send SIGKILL; `then` runs before the restart."""
         if then is not None:
             self._at_the_restart.append(then)
-        with suppress(ProcessLookupError):
-            os.kill(self.process.pid, 9)
+        self.process.kill()
 
     def start_again(self) -> None:
-        """After `end`."""
+        """Start the command after `end`."""
         self._closing.clear()
         self.process = self._start()
-        self._supervise_it()
-
-    def end(self, patience_s: float) -> int | None:
-        """SIGTERM; the exit status, or None where it had to be killed."""
-        self._closing.set()
-        self._thread.join()
-        self.process.terminate()
-        status = self.process.wait(patience_s)
-        if status is None:
-            self.process.kill()
-        return status
-
-    def said(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def _supervise_it(self) -> None:
         self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
 
-    def _start(self) -> Forked:
+    def end(self, patience_s: float) -> int | None:
+        """Send SIGTERM; return the exit status, or None where it had to be killed."""
+        self._patience_s = patience_s
+        self._closing.set()
+        self._thread.join()
+        return self._status_of_end
+
+    def said(self) -> str:
+        """Return the text of the log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def _start(self) -> CommandProcess:
         environment = self._environment | {VARIABLE: self._failpoint if not self.deaths else ""}
-        return Forked(self._command(len(self.deaths)), self.log, environment)
+        return CommandProcess(self._command(len(self.deaths)), self.log, environment)
 
     def _supervise(self) -> None:
         while not self._closing.is_set():
@@ -119,21 +128,7 @@ class Supervised:
             self.died_at.append(time.time())
             while self._at_the_restart:
                 self._at_the_restart.pop(0)()
-            self._closing.wait(_RESTART_AFTER_S)
-            if self._closing.is_set():
-                return
-            self.process = self._start()
-
-
-def _become(arguments: list[str], log: str, environment: dict[str, str]) -> None:
-    from cli import main
-    from exchange.jobs.worker_life import die_with
-
-    die_with(os.getppid())
-    os.setsid()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    os.environ.update(environment)
-    sys.argv = ["roadshift", *arguments]
-    main()
+            if not self._closing.wait(_RESTART_AFTER_S):
+                self.process = self._start()
+        # This thread may have started the process, which therefore would not outlive it.
+        self._status_of_end = self.process.end(self._patience_s)

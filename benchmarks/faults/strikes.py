@@ -12,10 +12,11 @@ from pathlib import Path
 
 from benchmarks.faults.deployment import Deployment, until
 from benchmarks.faults.fault_plans import FaultPlan, Stage
-from benchmarks.faults.forked import Supervised
+from benchmarks.faults.processes import Supervised
 
 _ATTEMPTS_TO_CUT = 4
 _WAIT_FOR_WORKER_S = 15.0
+_WAIT_FOR_FILE_S = 15.0
 
 
 class Strike:
@@ -38,7 +39,7 @@ class Strike:
             self._thread.start()
 
     def wait(self) -> None:
-        """Until the fault is over."""
+        """Return when the fault is over."""
         if self._thread is not None:
             self._thread.join()
         elif self._plan.kind == "failpoint":
@@ -121,20 +122,26 @@ class Strike:
         process = gateway if what.startswith("gateway's") else deployment.learner
         learner_dir = deployment.learner_dir
 
-        def cut() -> None:
-            if what.startswith("round's") and what != "round's folder":
-                self._cut_in_root(f"rounds/{self.round_id}/{'frames/' if 'copies' in what else 'state.json'}")
-                return
-            folder = {
-                "gateway's release": deployment.run_dir(name) / "releases",
-                "gateway's last plan": deployment.run_dir(name) / "releases",
-                "gateway's spool": deployment.run_dir(name) / "spool",
-                "learner's release": learner_dir / "releases",
-                "round's folder": learner_dir / "rounds" / self.round_id,
-            }[what]
-            self._cut_one_of([path for path in sorted(folder.rglob("*")) if _is_meant(what, path)])
+        folder = {
+            "gateway's release": deployment.run_dir(name) / "releases",
+            "gateway's last plan": deployment.run_dir(name) / "releases",
+            "gateway's spool": deployment.run_dir(name) / "spool",
+            "learner's release": learner_dir / "releases",
+            "round's folder": learner_dir / "rounds" / self.round_id,
+        }.get(what)
 
-        for _ in range(_ATTEMPTS_TO_CUT):  # there may be no such file just then
+        def files() -> list[Path]:
+            return [] if folder is None else [path for path in sorted(folder.rglob("*")) if _is_meant(what, path)]
+
+        def cut() -> None:
+            if folder is None:
+                self._cut_in_root(f"rounds/{self.round_id}/{'frames/' if 'copies' in what else 'state.json'}")
+            else:
+                self._cut_one_of(files())
+
+        for _ in range(_ATTEMPTS_TO_CUT):  # a file may be gone again by the time of the kill
+            if folder is not None:
+                until(files, _WAIT_FOR_FILE_S)
             process.kill(then=cut)
             if until(lambda: self.told, 5.0):
                 break

@@ -10,7 +10,7 @@ from roadshift.v1 import operations_pb2 as operations
 from roadshift.v1 import operations_pb2_grpc, segmentation_pb2, segmentation_pb2_grpc
 
 from benchmarks.faults.deployment import free_port, until
-from benchmarks.faults.forked import Forked
+from benchmarks.faults.processes import CommandProcess
 from benchmarks.faults.small_parts import make_release, make_source
 from benchmarks.fuzz.calls import GATEWAY_FILES, LEARNER_FILES, Method, methods_of
 from benchmarks.fuzz.plausible import good_frame
@@ -32,7 +32,7 @@ class Server:
 
     def __post_init__(self) -> None:
         address = f"127.0.0.1:{self.port}"
-        self.process = Forked([*self.arguments, "--listen", address], self.log, {"OMP_NUM_THREADS": "1"})
+        self.process = CommandProcess([*self.arguments, "--listen", address], self.log, {"OMP_NUM_THREADS": "1"})
         self.channel = grpc.insecure_channel(
             address, options=[("grpc.max_receive_message_length", _LONGEST_MESSAGE_BYTES)]
         )
@@ -45,7 +45,7 @@ class Server:
         return self.log.read_text(errors="replace").count("Traceback")
 
     def answers(self) -> bool:
-        """Whether a call that nothing is wrong with is answered."""
+        """Return whether a call that nothing is wrong with is answered."""
         try:
             if self.name == "learner":
                 operations_pb2_grpc.OperationsStub(self.channel).GetStatus(operations.GetStatusRequest(), timeout=20)
@@ -58,9 +58,7 @@ class Server:
 
     def end(self) -> None:
         self.channel.close()
-        self.process.terminate()
-        if self.process.wait(_ENDS_WITHIN_S) is None:
-            self.process.kill()
+        self.process.end(_ENDS_WITHIN_S)
 
 
 @contextmanager
