@@ -10,3 +10,7 @@ class Clock:
 
     def pass_s(self, seconds: float) -> None:
         self.now_s += seconds
+
+
+LONG_S = 3600.0
+"""How long a lease lasts that a test does not renew, however slow the machine is."""

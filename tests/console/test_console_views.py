@@ -40,6 +40,7 @@ from exchange.plan.serving_plan import DomainPlan, ServingPlan, read_plan
 from exchange.registry import publish
 from exchange.registry.audit import AuditEntry, audited, record
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
+from tests.clocks import LONG_S
 from tests.console.deployment import STARTER, leave_captured, leave_presence
 from tests.service.learner_rig import beat, healthy
 
@@ -55,7 +56,7 @@ def learner(root: StorageRoot, labelled: Path, tmp_path: Path) -> Learner:
     settings = LearnerSettings(
         root=root.url, sources=({"folder": labelled},), release=STARTER, run_dir=tmp_path / "run", fake=True
     )
-    learner = Learner(root, Lease.acquire(root, "test"), settings, "test")
+    learner = Learner(root, Lease.acquire(root, "test", lasts_s=LONG_S), settings, "test")
     learner.begin()
     return learner
 

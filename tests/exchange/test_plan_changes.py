@@ -22,6 +22,7 @@ from exchange.plan.plan_changes import (
 from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, read_plan
 from exchange.registry import mark_collected, publish
 from exchange.storage import StorageRoot
+from tests.clocks import LONG_S
 from tests.releases import make_release
 
 RATIO = (0.5,) * 19
@@ -121,7 +122,7 @@ def test_no_sequence_of_changes_leads_to_a_senseless_plan(steps: list[tuple[str,
 
 def test_a_plan_names_only_releases_that_are_there(root: StorageRoot, tmp_path: Path) -> None:
     release = make_release(tmp_path / "release")
-    lease = Lease.acquire(root, "learner")
+    lease = Lease.acquire(root, "learner", lasts_s=LONG_S)
     with pytest.raises(PlanRefused, match="has no release 1"):
         apply_change(root, lease, lambda content: served_with(content, 1, domain=None))
     assert read_plan(root) is None

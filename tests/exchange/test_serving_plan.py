@@ -14,6 +14,7 @@ from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, Servi
 from exchange.storage import StorageRoot, open_root
 from exchange.storage.locations import LEASE, SERVING_PLAN
 from exchange.storage.records import RecordError
+from tests.clocks import LONG_S
 
 RATIO = tuple(0.1 * k for k in range(19))
 
@@ -105,9 +106,9 @@ def test_the_lease_of_a_killed_holder_runs_out(root_url: str, root: StorageRoot)
 
 
 def test_who_lost_the_lease_writes_no_more(root: StorageRoot) -> None:
-    first = Lease.acquire(root, "first")
+    first = Lease.acquire(root, "first", lasts_s=LONG_S)
     change_plan(root, first, serve(1))
-    second = Lease.acquire(root, "second", seize=True)
+    second = Lease.acquire(root, "second", seize=True, lasts_s=LONG_S)
     change_plan(root, second, serve(2))
     with pytest.raises(LeaseLost, match="epoch 2 writes the serving plan, not 1"):
         change_plan(root, first, serve(3))
@@ -139,7 +140,7 @@ def test_a_lapsed_lease_that_was_taken_and_given_back_is_lost(root: StorageRoot)
 
 
 def test_a_renewal_that_nobody_confirmed_is_the_holders_own(root: StorageRoot) -> None:
-    lease = Lease.acquire(root, "first")
+    lease = Lease.acquire(root, "first", lasts_s=LONG_S)
     found = root.read(LEASE)
     root.replace(LEASE, found.data + b"\n", found.etag)  # as if its reply had been lost for good
     lease.renew()

@@ -17,6 +17,7 @@ from exchange.plan.serving_plan import DomainPlan, PlanContent, ServingPlan, cha
 from exchange.registry.releases import Manifest, write_manifest
 from exchange.storage import StorageRoot
 from exchange.storage.locations import presence_key
+from tests.clocks import LONG_S
 
 RATES = np.linspace(0.1, 0.9, 19)
 SHIFTED = RATES[::-1].copy()
@@ -70,7 +71,7 @@ def plan_of(root: StorageRoot) -> ServingPlan:
 
 
 def test_rows_become_a_prior_in_the_plan(root: StorageRoot, release: Path) -> None:
-    live = LivePrior(root, Lease.acquire(root, "learner"), [release])
+    live = LivePrior(root, Lease.acquire(root, "learner", lasts_s=LONG_S), [release])
     assert live.update() is None
     leave_rows(root, "sim-dusk", SHIFTED)
     leave_rows(root, "sim-day", RATES)
@@ -88,7 +89,7 @@ def test_rows_become_a_prior_in_the_plan(root: StorageRoot, release: Path) -> No
 
 
 def test_a_plan_that_others_wrote_keeps_everything_else(root: StorageRoot, release: Path) -> None:
-    lease = Lease.acquire(root, "learner")
+    lease = Lease.acquire(root, "learner", lasts_s=LONG_S)
     dusk = DomainPlan(serving=3, previous=2)
     change_plan(root, lease, lambda _: PlanContent(DomainPlan(serving=2, previous=1), {"sim-dusk": dusk}))
     leave_rows(root, "sim-dusk", SHIFTED)
@@ -101,7 +102,7 @@ def test_a_plan_that_others_wrote_keeps_everything_else(root: StorageRoot, relea
 
 def test_nothing_new_leaves_the_plan_alone(root: StorageRoot, release: Path) -> None:
     leave_rows(root, "sim-dusk", SHIFTED)
-    lease = Lease.acquire(root, "learner")
+    lease = Lease.acquire(root, "learner", lasts_s=LONG_S)
     first = LivePrior(root, lease, [release]).update()
     again = LivePrior(root, lease, [release])
     assert again.update() == first
@@ -109,7 +110,7 @@ def test_nothing_new_leaves_the_plan_alone(root: StorageRoot, release: Path) -> 
 
 
 def test_a_frozen_prior_stays_and_a_reset_one_begins_anew(root: StorageRoot, release: Path) -> None:
-    live = LivePrior(root, Lease.acquire(root, "learner"), [release])
+    live = LivePrior(root, Lease.acquire(root, "learner", lasts_s=LONG_S), [release])
     leave_rows(root, "sim-dusk", SHIFTED)
     live.update()
     frozen = plan_of(root).domains["sim-dusk"]
@@ -127,10 +128,10 @@ def test_a_frozen_prior_stays_and_a_reset_one_begins_anew(root: StorageRoot, rel
 
 
 def test_a_learner_without_the_lease_writes_nothing(root: StorageRoot, release: Path) -> None:
-    lease = Lease.acquire(root, "first")
+    lease = Lease.acquire(root, "first", lasts_s=LONG_S)
     leave_rows(root, "sim-dusk", SHIFTED)
     live = LivePrior(root, lease, [release])
-    second = Lease.acquire(root, "second", seize=True)
+    second = Lease.acquire(root, "second", seize=True, lasts_s=LONG_S)
     change_plan(root, second, lambda _: PlanContent(DomainPlan(serving=3), {}))
     with pytest.raises(LeaseLost):
         live.update()

@@ -12,6 +12,7 @@ from adaptation.control.releases.listing import audit_table
 from exchange.plan.lease import Lease
 from exchange.registry.audit import AuditEntry, read_audit, record, user_at_host
 from exchange.storage import StorageRoot, open_root
+from tests.clocks import LONG_S
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
@@ -26,7 +27,7 @@ def test_entries_are_kept_for_more_than_a_year(root: StorageRoot) -> None:
         record(root, AuditEntry(at=NOW - timedelta(days=days), who="eva@depot", what="pin", why=f"{days} days ago"))
     (rubbish,) = find_rubbish(root, now=NOW)
     assert (rubbish.kind, len(rubbish.objects), rubbish.why) == ("audit", 2, "older than 400 days")
-    assert collect(root, Lease.acquire(root, "test"), who="test", now=NOW) == [rubbish]
+    assert collect(root, Lease.acquire(root, "test", lasts_s=LONG_S), who="test", now=NOW) == [rubbish]
     *kept, told = read_audit(root)
     assert [entry.why for entry in kept] == ["399 days ago", "1 days ago"]
     assert (told.who, told.what) == ("test", "collect")

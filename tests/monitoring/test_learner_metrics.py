@@ -34,6 +34,7 @@ from exchange.plan.serving_plan import Candidate, DomainPlan, PlanContent, chang
 from exchange.regions.batches import create_batch
 from exchange.regions.tasks import Box, Opinion, RegionBatch, RegionTask, new_batch_id
 from exchange.storage import StorageRoot, open_root
+from tests.clocks import LONG_S
 from tests.service.learner_rig import leave_frames
 
 FLAT = (0.1,) * 19
@@ -53,7 +54,7 @@ class Shown(NamedTuple):
 @pytest.fixture
 def shown(tmp_path: Path) -> Shown:
     root = open_root(str(tmp_path / "root"))
-    lease = Lease.acquire(root, "test")
+    lease = Lease.acquire(root, "test", lasts_s=LONG_S)
     candidate = Candidate(version=2, share=0.1, shadow_share=0.2)
     plan = PlanContent(DomainPlan(serving=1), {"sim-dusk": DomainPlan(serving=1, candidate=candidate)})
     change_plan(root, lease, lambda _: plan)
@@ -184,7 +185,7 @@ def test_the_lease_is_held_from_when_it_is_had_until_it_is_lost(tmp_path: Path) 
     registry = CollectorRegistry()
     show = lease_gauge(registry)
     assert registry.get_sample_value("roadshift_lease_held") == 0
-    lease = Lease.acquire(open_root(str(tmp_path / "other")), "test")
+    lease = Lease.acquire(open_root(str(tmp_path / "other")), "test", lasts_s=LONG_S)
     show(lease)
     assert registry.get_sample_value("roadshift_lease_held") == 1
     lease.release()

@@ -31,6 +31,7 @@ from exchange.registry.pins import set_pin
 from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageRoot
 from exchange.storage.locations import presence_key, release_key
+from tests.clocks import LONG_S
 
 NOW = datetime.now(UTC)
 
@@ -137,8 +138,8 @@ def test_a_collection_that_was_killed_is_completed_by_the_next(
 
 
 def test_who_lost_the_lease_deletes_nothing(served_root: StorageRoot, tmp_path: Path) -> None:
-    lease = Lease.acquire(served_root, "first")
-    Lease.acquire(served_root, "second", seize=True)
+    lease = Lease.acquire(served_root, "first", lasts_s=LONG_S)
+    Lease.acquire(served_root, "second", seize=True, lasts_s=LONG_S)
     with pytest.raises(LeaseLost):
         collect(served_root, lease, who="first", keep_last=1)
     assert collected_versions(served_root) == set()

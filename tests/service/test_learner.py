@@ -96,7 +96,7 @@ def test_one_round_at_a_time_and_any_may_be_cancelled(shared: LearnerProcess, st
     stub.CancelRound(pb.CancelRoundRequest(id=running.id, by="ann"))
     until(phase_reached(root, running.id, "cancelled"), "the cancellation")
     assert shared.workers() == []
-    assert not (shared.run_dir / "rounds" / running.id).exists()
+    until(lambda: not (shared.run_dir / "rounds" / running.id).exists(), "the removal of the job's folder")
 
 
 @pytest.mark.parametrize(("seed", "collapsed"), [(REFUSED, False), (COLLAPSED, True)])

@@ -19,6 +19,7 @@ from exchange.plan.lease import Lease
 from exchange.plan.serving_plan import DomainPlan, PlanContent, change_plan
 from exchange.storage import StorageRoot
 from exchange.storage.locations import TRIGGERS, presence_key
+from tests.clocks import LONG_S
 from tests.service.learner_rig import leave_frames
 
 NONE = (0.0,) * 19
@@ -52,7 +53,7 @@ def ended(phase: Phase, **changes: object) -> RoundState:
 @pytest.fixture
 def planned(root: StorageRoot) -> StorageRoot:
     """A root with a plan, and with 12 captured frames in sim-dusk."""
-    lease = Lease.acquire(root, "test")
+    lease = Lease.acquire(root, "test", lasts_s=LONG_S)
     change_plan(root, lease, lambda plan: PlanContent(DomainPlan(serving=1), {}))
     return root
 

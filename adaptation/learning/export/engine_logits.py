@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adaptation.learning.export.build_torch import LOGITS
 from adaptation.learning.export.engines import compile_openvino, open_engine
-from adaptation.learning.export.graph import FrameGraph, reference_graph
+from adaptation.learning.export.graph import reference_graph
 from adaptation.learning.export.loaded_engine import FrameOutputs
 from adaptation.learning.networks.checkpoints import load_network
 from adaptation.learning.networks.windows import Box, average_windows, nested_windows
@@ -66,13 +66,6 @@ class ReleaseReader:
     def read(self, frame_HW3: NDArray[np.uint8], valid_hw: tuple[int, int]) -> Reading:
         outputs, fused_NKHW, seconds = self._run(frame_HW3, valid_hw)
         return Reading(outputs, valid_logits(fused_NKHW, self._outer, valid_hw), seconds)
-
-
-def graph_logits(graph: FrameGraph, frame_HW3: NDArray[np.uint8], valid_hw: tuple[int, int]) -> FrameLogits:
-    """A torch graph's logits."""
-    with torch.inference_mode():
-        fused_NKHW = graph.fused(torch.from_numpy(frame_HW3))
-    return valid_logits(fused_NKHW, graph.nested.outer, valid_hw)
 
 
 def valid_logits(fused_NKHW: Tensor, outer: Sequence[Box], valid_hw: tuple[int, int]) -> FrameLogits:

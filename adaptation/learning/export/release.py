@@ -18,8 +18,8 @@ from adaptation.learning.export.build_tensorrt import build_tensorrt
 from adaptation.learning.export.build_torch import build_torch
 from adaptation.learning.export.built_for import built_for
 from adaptation.learning.export.calibration import LabelledFit, calibrate_on
-from adaptation.learning.export.engine_logits import graph_logits
-from adaptation.learning.export.graph import FrameGraph, for_inference, reference_graph
+from adaptation.learning.export.engine_logits import ReleaseReader
+from adaptation.learning.export.graph import FrameGraph, for_inference
 from adaptation.learning.export.parity import FrameAndValid, Parity, measure_parity
 from adaptation.learning.export.source_presence import measure_source_presence
 from adaptation.learning.methods.label_shift import class_distribution
@@ -168,8 +168,7 @@ def export_release(
         parity = measure_parity(partial, manifest, frames, on_frame)
         if not parity.passes:
             raise ParityError(parity)
-        graph = reference_graph(network, settings.frame_size, settings.windows)
-        measured = _calibrated(graph, held_out)
+        measured = _calibrated(ReleaseReader(partial, manifest), held_out)
         measured["source_presence"] = measure_source_presence(partial, manifest, source_frames)
         manifest = manifest.model_copy(update=measured)
         write_manifest(partial, manifest)
@@ -198,9 +197,9 @@ def _manifest(network: NetworkConfig, settings: ExportSettings, statistics: Sour
     )
 
 
-def _calibrated(graph: FrameGraph, held_out: Iterable[LabelledFit]) -> dict[str, Any]:
+def _calibrated(release: ReleaseReader, held_out: Iterable[LabelledFit]) -> dict[str, Any]:
     calibration = calibrate_on(
-        (graph_logits(graph, frame, valid_hw), labels_HW) for (frame, valid_hw), labels_HW in held_out
+        (release.read(frame, valid_hw).logits, labels_HW) for (frame, valid_hw), labels_HW in held_out
     )
     if calibration is None:
         return {}
