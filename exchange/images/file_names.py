@@ -1,5 +1,6 @@
-"""File names that stand for one another: alike but for their ending, or for upper and lower case."""
+"""File names that stand for one another: alike but for ending, case, or how their letters are composed (NFC, NFD)."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,11 +15,16 @@ def stem(file: Path) -> str:
     return file.stem
 
 
+def plain_name(name: str) -> str:
+    """Return what a name has in common with its namesakes."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def namesakes(files: Iterable[Path], name_of: Callable[[Path], str] = stem) -> tuple[Path, Path] | None:
-    """Return the first two files with the same name in upper or lower case; None where every name is one file's."""
+    """Return the first two files that many file systems would take for one; None where every name is one file's."""
     first: dict[str, Path] = {}
     for file in files:
-        name = name_of(file).casefold()
+        name = plain_name(name_of(file))
         if name in first:
             return first[name], file
         first[name] = file

@@ -65,6 +65,8 @@ class SelfTrainingConfig(BaseModel):
     """True moves the teacher at its final pace from the first iteration; the authors' starts as the student's mean."""
     frozen_statistics: bool = False
     """True keeps batch norm's running statistics as they are, for batches too small to measure them."""
+    frozen_stages: int = Field(default=0, ge=0)
+    """EfficientNet-Lite0's stem and this many stages stay as they are; 0 leaves all to learn, as do other encoders."""
     feature_distance_weight: float = Field(default=0.005, ge=0)
     """Of the distance to the encoder that the round started from; 0 leaves it out."""
     self_labeling: SelfLabelingConfig | None = None
@@ -246,7 +248,9 @@ def warmed_self_label() -> RoundConfig:
             share=0.4, learning_rate=3e-4, statistics="start", mirrored=True, scales=(1.0, 1.5), agreed=True,
             batch_norm="put back",
         ),
-        "self_training": plain.self_training.model_copy(update={"self_labeling": self_labeling}),
+        "self_training": plain.self_training.model_copy(
+            update={"self_labeling": self_labeling, "frozen_stages": 2}
+        ),
         "interpolation": 0.75,
         "budget": 120,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Every published layout is found and read; what is missing or wrong is named."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -246,6 +247,41 @@ def test_two_labels_of_one_image_are_both_named(layout: Layout, labels: str, twi
     WRITERS[layout](tmp_path)
     write_ids(tmp_path / twin, IDS)
     with pytest.raises(DataError, match=named(tmp_path / labels, tmp_path / twin)):
+        list_frames(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "image", "labels"),
+    [
+        ("gta5", "images/00002.webp", "labels/00002.png"),
+        ("camvid-frames", "frames/Seq05VD_f00030.bmp", "labels/Seq05VD_f00030.png"),
+        (
+            "cityscapes",
+            "leftImg8bit/val/lindau/lindau_000000_000020_leftImg8bit.tif",
+            "gtFine/val/lindau/lindau_000000_000020_gtFine_labelIds.png",
+        ),
+    ],
+)
+def test_a_labelled_image_of_a_kind_that_is_not_read_is_named(
+    layout: Layout, image: str, labels: str, tmp_path: Path
+) -> None:
+    WRITERS[layout](tmp_path)
+    (tmp_path / image).write_bytes(b"not read")
+    list_frames(tmp_path)
+    write_ids(tmp_path / labels, IDS)
+    with pytest.raises(DataError, match=named(tmp_path / image, "convert it to JPEG or PNG")):
+        list_frames(tmp_path)
+
+
+def test_names_that_differ_in_how_their_letters_are_composed_are_twins(tmp_path: Path) -> None:
+    """As one keyboard or file system writes an umlaut, and another."""
+    WRITERS["gta5"](tmp_path)
+    composed, decomposed = (
+        tmp_path / "images" / f"{unicodedata.normalize(form, 'Köln')}.png" for form in ("NFC", "NFD")
+    )
+    write_image(composed)
+    write_image(decomposed)
+    with pytest.raises(DataError, match=named(composed, decomposed)):
         list_frames(tmp_path)
 
 

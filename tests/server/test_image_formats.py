@@ -42,6 +42,8 @@ REFUSED = {
     "16UC1; compressedDepth rvl": "is a depth image",
     "bayer_rggb8; jpeg compressed ": "is a raw mosaic",
     "bayer_bggr8; png compressed bayer_bggr8": "is a raw mosaic",
+    "rgb8; jpeg compressed rgb8": "holds red and blue exchanged",
+    "bgr8; png compressed rgb8": "let the transport publish bgr8",
     "webp": "format 'webp' is not served: send one of 'jpeg', 'png', 'rgb8'",
     "avif": "is not served",
     "rgb8; tiff compressed bgr8": "is not served",

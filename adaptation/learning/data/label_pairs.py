@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adaptation.learning.data.labelled_frames import DataError
-from exchange.images.file_names import namesakes
+from exchange.images.file_names import namesakes, plain_name
 from exchange.registry.releases import file_sha256
 
 
@@ -19,9 +19,9 @@ def check_pairs(labels: Sequence[Path], images: Iterable[Path]) -> None:
     if twins := namesakes(labels):
         raise DataError(f"{twins[0]} and {twins[1]} would label one image: keep one of them")
     first: dict[str, Path] = {}
-    named = {file.stem.casefold(): file for file in labels}
+    named = {plain_name(file.stem): file for file in labels}
     for image in images:
-        name = image.stem.casefold()
+        name = plain_name(image.stem)
         if name not in named:
             continue
         other = first.setdefault(name, image)

@@ -10,17 +10,17 @@ Label PNGs are read by `exchange.images.labels`: 8-bit gray, or the same with a 
 Images are JPEG or PNG of the kinds that `exchange.images.frames` lists, without an EXIF orientation.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from adaptation.learning.data.labelled_frames import DataError, LabelIds, LabelledFrame
-from exchange.images.file_names import IMAGE_ENDINGS, PICTURE_ENDINGS, namesakes, stem
+from exchange.images.file_names import IMAGE_ENDINGS, PICTURE_ENDINGS, namesakes, plain_name, stem
 
 Layout = Literal["cityscapes", "gta5", "synthia", "camvid", "camvid-frames"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 SPLIT_LAYOUTS: tuple[Layout, ...] = ("cityscapes", "camvid")
-_CITYSCAPES_LABELS = ("labelIds", "labelTrainIds")
+_CITYSCAPES_LABELS = ("_gtFine_labelIds", "_gtFine_labelTrainIds")
 _CAMVID_SPLITS = ("train", "val", "test")
 
 
@@ -107,18 +107,34 @@ class _LabelFolder:
         self._folder = folder
         self._by_name: dict[str, list[Path]] = {}
         for path in _pictures(folder) if folder.is_dir() else ():
-            self._by_name.setdefault(path.stem.casefold(), []).append(path)
+            self._by_name.setdefault(plain_name(path.stem), []).append(path)
+
+    def has(self, *names: str) -> bool:
+        """Return whether a label file has one of these names."""
+        return any(plain_name(name) in self._by_name for name in names)
 
     def file(self, *names: str) -> Path:
         """Return the first PNG of these names that exists. Raises DataError: none does, or two files have its name."""
         for name in names:
             path = self._folder / f"{name}.png"
             if path.is_file():
-                if others := [other for other in self._by_name.get(name.casefold(), ()) if other != path]:
+                if others := [other for other in self._by_name.get(plain_name(name), ()) if other != path]:
                     raise DataError(f"{path} and {others[0]} would label one image: keep one of them")
                 return path
         missing = self._folder / f"{names[0]}.png"
         raise DataError(f"{missing} is missing: restore the labels, or remove the frame that they belong to")
+
+
+def _labelled(
+    images: Path, folder: _LabelFolder, name_of: Callable[[Path], str] = stem, kinds: Sequence[str] = ("",)
+) -> Iterator[tuple[Path, Path]]:
+    """Yield a folder's images, each with the label file that is named like it and of the first kind that exists."""
+    read = _images(images, name_of)
+    for picture in _pictures(images):
+        if picture not in read and folder.has(*(f"{name_of(picture)}{kind}" for kind in kinds)):
+            raise DataError(f"{picture} has labels, but its kind is not read: convert it to JPEG or PNG")
+    for image in read:
+        yield image, folder.file(*(f"{name_of(image)}{kind}" for kind in kinds))
 
 
 def _splits(root: Path, split: str | None, present: Iterable[str]) -> list[str]:
@@ -141,8 +157,8 @@ def _list_cityscapes(root: Path, split: str | None) -> list[LabelledFrame]:
     for name in _splits(root, split, _subfolders(root / "leftImg8bit")):
         for city in sorted(_subfolders(root / "leftImg8bit" / name)):
             folder = _LabelFolder(root / "gtFine" / name / city)
-            for image in _images(root / "leftImg8bit" / name / city, _cityscapes_name):
-                labels = folder.file(*(f"{_cityscapes_name(image)}_gtFine_{kind}" for kind in _CITYSCAPES_LABELS))
+            images = root / "leftImg8bit" / name / city
+            for image, labels in _labelled(images, folder, _cityscapes_name, _CITYSCAPES_LABELS):
                 ids: LabelIds = "train" if labels.stem.endswith("labelTrainIds") else "cityscapes"
                 frames.append(LabelledFrame(image, labels, ids, sequence=city))
     return frames
@@ -169,15 +185,9 @@ def _list_pairs(images: str, labels: str, label_ids: LabelIds) -> Callable[[Path
 
 
 def _pair(images: Path, labels: Path, label_ids: LabelIds) -> list[LabelledFrame]:
-    folder = _LabelFolder(labels)
     return [
-        LabelledFrame(
-            image,
-            folder.file(image.stem),
-            label_ids,
-            sequence=image.stem.split("_")[0] if label_ids == "camvid" else "",
-        )
-        for image in _images(images)
+        LabelledFrame(image, label, label_ids, sequence=image.stem.split("_")[0] if label_ids == "camvid" else "")
+        for image, label in _labelled(images, _LabelFolder(labels))
     ]
 
 

@@ -19,6 +19,7 @@ from adaptation.learning.methods.self_training import (
     pseudo_labels,
     thing_cells,
 )
+from adaptation.learning.networks.efficientnet_lite import EfficientNetLite0
 from adaptation.learning.networks.hrda import HRDA, HRDALoss, hrda_loss
 from adaptation.learning.networks.layers import resized
 from adaptation.learning.networks.normalization import normalize
@@ -31,7 +32,7 @@ from adaptation.learning.rounds.self_labeler import SelfLabeler
 from adaptation.learning.rounds.shared_batch_norm import share_batch_norm
 from adaptation.learning.training.optimization import gradients_of, parameter_groups, rate_factor, set_rates
 from adaptation.learning.training.processes import ALONE, Processes
-from adaptation.learning.training.start import freeze_statistics
+from adaptation.learning.training.start import freeze_first_stages, freeze_statistics
 from exchange.jobs.recipes import RoundConfig, SelfTrainingConfig
 from exchange.label_space import IGNORE_ID
 
@@ -76,6 +77,8 @@ class SelfTraining:
         self.student = network.requires_grad_(True).train()
         if frozen:
             freeze_statistics(self.student)
+        if settings.frozen_stages and isinstance(self.student.backbone, EfficientNetLite0):
+            freeze_first_stages(self.student, settings.frozen_stages)
         self.self_labeler = self_labeler
         groups = parameter_groups(self.student, config.learning_rate, config.weight_decay)
         if self_labeler is not None:
