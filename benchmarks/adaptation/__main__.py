@@ -12,7 +12,7 @@ from pathlib import Path
 from adaptation.learning.data.labelled_frames import DataError
 from benchmarks.adaptation.cells import Bench, Cell, Key, read_cells, run_cell
 from benchmarks.adaptation.grid import SEEDS, chosen
-from benchmarks.adaptation.rows import ROWS
+from benchmarks.adaptation.rows import ROWS, START
 from benchmarks.adaptation.shifts import SHIFTS, open_shift
 from benchmarks.adaptation.starts import STARTS, make_start
 from benchmarks.adaptation.table import demands, figure, outdated, regrets, table
@@ -72,13 +72,14 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(options: argparse.Namespace) -> None:
     end_s = time.monotonic() + 60 * options.minutes
     for key in chosen(options.shifts, options.starts, options.rows, options.seeds):
-        if key.file(options.results).exists():
+        if key.files(options.results):
             continue
         if time.monotonic() + 60 * _CELL_MINUTES > end_s:
             return
-        cell = run_cell(_bench(options, key), key, options.results)
-        took = "resumed" if cell.seconds is None else f"{cell.seconds / 60:.1f} min"
-        print(f"{', '.join(map(str, key))}: {_told(cell, options.results)}, {took}", flush=True)
+        bench = _bench(options, key)
+        before = _cell(bench, key._replace(row=START, seed=0), options.results)
+        if key.row != START:
+            _cell(bench, key, options.results, before)
 
 
 def _bench(options: argparse.Namespace, key: Key) -> Bench:
@@ -88,14 +89,18 @@ def _bench(options: argparse.Namespace, key: Key) -> Bench:
     return Bench(shift, make_start(key.start, shift, options.work / "starts" / place), options.work / "cells" / place)
 
 
-def _told(cell: Cell, results: Path) -> str:
-    before = cell.key._replace(row="start", seed=0).file(results)
-    if not before.exists():
-        return "its start is not measured yet"
-    start = Cell.read(before)
-    figures = {truth: figure([cell], start, truth) for truth in cell.target}
+def _cell(bench: Bench, key: Key, results: Path, before: Cell | None = None) -> Cell:
+    """Return a cell that is there, or measure it and tell how it ended."""
+    path = key.file(results, bench.start)
+    if path.exists():
+        return Cell.read(path)
+    cell = run_cell(bench, key, results)
+    figures = {truth: figure([cell], [before or cell], truth) for truth in cell.target}
     told = ", ".join(f"{truth} {one.value:.1f} ({one.gain:+.1f})" for truth, one in figures.items())
-    return told if cell.gate is None else f"{told}, {'promoted' if cell.gate.promoted else 'refused'}"
+    judged = "" if cell.gate is None else f", {'promoted' if cell.gate.promoted else 'refused'}"
+    took = "resumed" if cell.seconds is None else f"{cell.seconds / 60:.1f} min"
+    print(f"{', '.join(map(str, key))}: {told}{judged}, {took}", flush=True)
+    return cell
 
 
 if __name__ == "__main__":

@@ -49,10 +49,17 @@ class Key(NamedTuple):
     row: str
     seed: int
 
-    def file(self, folder: Path) -> Path:
-        """Return where the cell is kept; cells of other settings lie beside it."""
-        digest = settings_digest(ROWS[self.row].settings)
-        return folder / f"{self.shift}-{self.start}" / f"{self.row}-{self.seed}-{digest[:8]}.json"
+    def name(self) -> str:
+        """Return the beginning of the cell's file name, which a row of other settings does not share."""
+        digest = hashlib.sha256(ROWS[self.row].settings.encode()).hexdigest()
+        return f"{self.row}-{self.seed}-{digest[:8]}"
+
+    def files(self, folder: Path) -> list[Path]:
+        """Return where the cell is kept, once for each machine's training of the start."""
+        return sorted((folder / f"{self.shift}-{self.start}").glob(f"{self.name()}-*.json"))
+
+    def file(self, folder: Path, start: Start) -> Path:
+        return folder / f"{self.shift}-{self.start}" / f"{self.name()}-{start.sha256[:8]}.json"
 
 
 class Counts(BaseModel):
@@ -141,17 +148,13 @@ class Bench:
     shrunk_training: Callable[[Training], Training] = lambda training: training
 
 
-def settings_digest(settings: str) -> str:
-    return hashlib.sha256(settings.encode()).hexdigest()
-
-
 def read_cells(folder: Path) -> list[Cell]:
     return [Cell.read(path) for path in sorted(folder.glob("*/*.json"))]
 
 
 def run_cell(bench: Bench, key: Key, kept: Path) -> Cell:
     """Trains and scores a cell, or goes on with it where it was cut off; writes it below `kept`, and returns it."""
-    path = key.file(kept)
+    path = key.file(kept, bench.start)
     folder = bench.work / path.stem
     began_before = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)

@@ -57,8 +57,13 @@ class Row:
 
     @property
     def settings(self) -> str:
-        """What decides the row's result beside start and seed: a cell of other settings is not the row's."""
-        does = self.does.model_dump_json() if isinstance(self.does, RoundConfig) else repr(self.does)
+        """What decides the row's result beside start and seed: a cell of other settings is not the row's.
+
+        Defaults are left out, so that an option that is new, and off, outdates no cell.
+        """
+        does = repr(self.does)
+        if isinstance(self.does, RoundConfig):
+            does = self.does.model_dump_json(exclude_defaults=True)
         return f"{does}, asked {self.asked(0) if self.asked else None}"
 
 

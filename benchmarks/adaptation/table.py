@@ -43,18 +43,21 @@ def iou(shift: str, counts_KK: NDArray[np.int64]) -> float:
     return math.nan if value is None else 100 * value
 
 
-def figure(cells: Sequence[Cell], start: Cell, truth: str) -> Figure:
-    """Compare the cells of one row with the start's."""
-    shift = start.shift
-    before_BKK = start.target[truth].array
-    after = [cell.target[truth].array for cell in cells]
-    values = [iou(shift, counts_BKK.sum(axis=0)) for counts_BKK in after]
-    base = iou(shift, before_BKK.sum(axis=0))
-    gains = [value - base for value in values]
+def figure(cells: Sequence[Cell], starts: Sequence[Cell], truth: str) -> Figure:
+    """Compare the cells of one row with the starts' that have the same weights."""
+    shift = starts[0].shift
+    befores = [_start_of(cell, starts).target[truth].array for cell in cells]
+    afters = [cell.target[truth].array for cell in cells]
+    values = [iou(shift, after_BKK.sum(axis=0)) for after_BKK in afters]
+    gains = [value - iou(shift, before_BKK.sum(axis=0)) for value, before_BKK in zip(values, befores, strict=True)]
     kept = [0.0 if cell.gate and not cell.gate.promoted else gain for cell, gain in zip(cells, gains, strict=True)]
-    low, high = _interval(shift, before_BKK, after)
+    low, high = _interval(shift, befores, afters)
     spread = float(np.std(gains, ddof=1)) if len(gains) > 1 else math.nan
     return Figure(_mean(values), _mean(gains), spread, low, high, _mean(kept), len(cells))
+
+
+def _start_of(cell: Cell, starts: Sequence[Cell]) -> Cell:
+    return next(start for start in starts if start.start_sha256 == cell.start_sha256)
 
 
 def table(cells: Sequence[Cell]) -> list[Row]:
@@ -80,8 +83,11 @@ def regrets(cells: Sequence[Cell]) -> list[Row]:
         for row, own in groups.items():
             if START not in groups or not own[0].interpolated:
                 continue
-            base = _value(groups[START][0], _first_truth(own[0]))
-            gains = [{share: _of(shift, counts) - base for share, counts in cell.interpolated.items()} for cell in own]
+            bases = [_value(_start_of(cell, groups[START]), _first_truth(cell)) for cell in own]
+            gains = [
+                {share: _of(shift, counts) - base for share, counts in cell.interpolated.items()}
+                for cell, base in zip(own, bases, strict=True)
+            ]
             best = [max(by_share.values()) for by_share in gains]
             for share in gains[0]:
                 gained = [by_share[share] for by_share in gains]
@@ -111,27 +117,27 @@ def demands(cells: Sequence[Cell]) -> list[str]:
 
 
 def _grouped(cells: Sequence[Cell]) -> Iterator[tuple[tuple[str, str], dict[str, list[Cell]]]]:
-    """Yield the present cells of each shift and start by row, all from the weights that the start's cell names."""
+    """Yield the present cells of each shift and start by row; those whose start is not measured are left out."""
     groups: dict[tuple[str, str], dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in sorted(cells, key=lambda cell: cell.seed):
         if cell.is_current:
             groups[cell.shift, cell.start][cell.row].append(cell)
     for key, by_row in groups.items():
-        weights = by_row[START][0].start_sha256 if START in by_row else ""
-        alike = {row: [cell for cell in own if cell.start_sha256 == weights] for row, own in by_row.items()}
-        yield key, {row: own for row, own in alike.items() if own}
+        known = {cell.start_sha256 for cell in by_row[START]}
+        measured = {row: [cell for cell in own if cell.start_sha256 in known] for row, own in by_row.items()}
+        yield key, {row: own for row, own in measured.items() if own}
 
 
 def _line(shift: str, start: str, row: str, groups: Mapping[str, Sequence[Cell]]) -> Row:
-    cells, before = groups[row], groups[START][0]
+    cells, starts = groups[row], groups[START]
     truth = _first_truth(cells[0])
-    own = figure(cells, before, truth)
-    others = [figure(cells, before, name) for name in cells[0].target if name != truth]
-    gap = _gap(groups, before)
+    own = figure(cells, starts, truth)
+    others = [figure(cells, starts, name) for name in cells[0].target if name != truth]
+    gap = _gap(groups)
     judged = [cell.gate.promoted for cell in cells if cell.gate]
     took = [cell.seconds / 60 for cell in cells if cell.seconds is not None]
-    is_apart = truth != _first_truth(before)
-    share = math.nan if math.isnan(gap) or gap < _SMALL_GAP else 100 * _mean_gain(cells, before) / gap
+    is_apart = truth != _first_truth(starts[0])
+    share = math.nan if math.isnan(gap) or gap < _SMALL_GAP else 100 * _mean_gain(cells, starts) / gap
     return {
         "shift, start": f"{shift}, {start}",
         "row": ROWS[row].what + (f" ({truth})" if is_apart else ""),
@@ -144,31 +150,35 @@ def _line(shift: str, start: str, row: str, groups: Mapping[str, Sequence[Cell]]
         "elsewhere": _mean([other.gain for other in others]),
         "gap": gap,
         "share of gap %": share,
-        "source": _mean([_of(shift, cell.source) for cell in cells]) - _of(shift, before.source),
+        "source": _mean([_of(shift, cell.source) - _of(shift, _start_of(cell, starts).source) for cell in cells]),
         "promoted": f"{sum(judged)} of {len(judged)}" if judged else "-",
         "minutes": _mean(took),
     }
 
 
-def _gap(groups: Mapping[str, Sequence[Cell]], before: Cell) -> float:
+def _gap(groups: Mapping[str, Sequence[Cell]]) -> float:
     """Return the better upper bound's gain on the truth apart from labels; NaN where there is none yet."""
-    gains = [_mean_gain(groups[row], before) for row in UPPER_BOUNDS if row in groups]
+    gains = [_mean_gain(groups[row], groups[START]) for row in UPPER_BOUNDS if row in groups]
     return max(gains, default=math.nan)
 
 
-def _mean_gain(cells: Sequence[Cell], before: Cell) -> float:
+def _mean_gain(cells: Sequence[Cell], starts: Sequence[Cell]) -> float:
     """On the truth that is apart from every label: the last one of a cell."""
     truth = list(cells[0].target)[-1]
-    return _mean([_value(cell, truth) for cell in cells]) - _value(before, truth)
+    return _mean([_value(cell, truth) - _value(_start_of(cell, starts), truth) for cell in cells])
 
 
-def _interval(shift: str, before_BKK: NDArray[np.int64], after: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
-    rng, blocks = np.random.default_rng(0), len(before_BKK)
+def _interval(
+    shift: str, befores: Sequence[NDArray[np.int64]], afters: Sequence[NDArray[np.int64]]
+) -> tuple[float, float]:
+    rng, blocks = np.random.default_rng(0), len(befores[0])
     gains = []
     for _ in range(_RESAMPLED):
         drawn = np.bincount(rng.integers(blocks, size=blocks), minlength=blocks)
-        base = iou(shift, np.tensordot(drawn, before_BKK, 1))
-        gains.append(_mean([iou(shift, np.tensordot(drawn, one_BKK, 1)) for one_BKK in after]) - base)
+        both = [
+            [iou(shift, np.tensordot(drawn, each, 1)) for each in pair] for pair in zip(befores, afters, strict=True)
+        ]
+        gains.append(_mean([after - before for before, after in both]))
     low, high = np.nanquantile(gains, (0.025, 0.975))
     return float(low), float(high)
 

@@ -136,6 +136,9 @@ class RoundConfig(BaseModel):
     """At most this many frames of each domain are labelled for the prior, and of the target for the evaluation."""
     crops: CropSettings
     """Of the source; target crops are cut alike, but keep their look."""
+    untrusted_margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Top, bottom, left and right of a target frame, as shares of its height or width, whose pseudo-labels weigh
+    nothing: a camera sees its own car there, or distorts."""
     appearance: Appearance = "none"
     """The look of target frames that source frames are given: Lab statistics, or low-frequency Fourier amplitudes."""
     fit_hw_by_layout: dict[str, tuple[int, int]] = {}
@@ -303,6 +306,7 @@ def paper_hrda() -> RoundConfig:
     return RoundConfig(
         recipe="paper_hrda",
         crops=CropSettings(crop_hw=(1024, 1024), fit_hw=(1024, 2048)),
+        untrusted_margins=(30 / 1024, 240 / 1024, 30 / 2048, 30 / 2048),
         fit_hw_by_layout={"gta5": (1440, 2560), "synthia": (1520, 2560)},
         as_served=False,
         detail_hw=(512, 512),

@@ -19,7 +19,7 @@ from benchmarks.adaptation.cells import Bench, Cell, Counts, Judged, Key, read_c
 from benchmarks.adaptation.grid import chosen, wanted
 from benchmarks.adaptation.rows import ESSENTIAL, ROWS, START
 from benchmarks.adaptation.shifts import Shift, Truth, open_shift
-from benchmarks.adaptation.starts import Training, make_start
+from benchmarks.adaptation.starts import Start, Training, make_start
 from benchmarks.adaptation.table import demands, figure, outdated, regrets, table
 from exchange.jobs.recipes import RoundConfig, SelfLabelingConfig
 from exchange.networks import NetworkConfig
@@ -137,7 +137,7 @@ def test_a_miniature_cell_is_scored_judged_and_kept(row: str, bench: Bench, tmp_
     key = Key("camvid-dusk", "robust", row, 0)
     cell = run_cell(bench, key, tmp_path)
     assert read_cells(tmp_path) == [cell]
-    assert key.file(tmp_path).exists()
+    assert key.files(tmp_path) == [key.file(tmp_path, bench.start)]
     assert not list(bench.work.iterdir())
     frames = {"dusk, last frames": 2} if ROWS[row].sees_labels else {"dusk": 7, "dusk, last frames": 2}
     assert {name: int(counts.array.sum()) for name, counts in cell.target.items()} == {
@@ -203,7 +203,7 @@ def test_counts_survive_their_file() -> None:
 def test_a_refused_round_ships_the_start() -> None:
     start = cell(START, 0, (0.6, 0.6))
     rounds = [cell("round", 0, (0.7, 0.7), promoted=True), cell("round", 1, (0.4, 0.6), promoted=False)]
-    found = figure(rounds, start, "night-test")
+    found = figure(rounds, [start], "night-test")
     assert (found.gain, found.shipped_gain, found.seeds) == (pytest.approx(0.0), pytest.approx(5.0), 2)
     assert found.spread == pytest.approx(np.std([10, -10], ddof=1))
     assert found.low == pytest.approx(-5.0)
@@ -226,9 +226,15 @@ def test_the_table_tells_shares_of_the_gap_and_leaves_out_what_is_outdated() -> 
     assert (by_share["0.5"]["regret"], by_share["1"]["regret"]) == (pytest.approx(0.0), pytest.approx(20.0))
 
 
-def test_cells_of_another_start_are_not_compared() -> None:
-    other = cell("round", 0, (0.9,)).model_copy(update={"start_sha256": "b"})
-    assert [line["row"] for line in table([cell(START, 0, (0.6,)), other])] == [ROWS[START].what]
+def test_cells_are_compared_with_the_start_of_their_own_weights() -> None:
+    """Machines of another kind train a start to other bits."""
+    cells = [cell(START, 0, (0.6,)), cell("round", 0, (0.7,))]
+    others = [
+        each.model_copy(update={"start_sha256": "b"}) for each in (cell(START, 0, (0.8,)), cell("round", 1, (0.9,)))
+    ]
+    assert [line["row"] for line in table([cells[0], others[1]])] == [ROWS[START].what]
+    (_, line) = table([*cells, *others])
+    assert (line["n"], line["gain"]) == (2, pytest.approx(10.0))
 
 
 def test_without_cells_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,7 +244,7 @@ def test_without_cells_the_command_says_what_is_missing(tmp_path: Path, capsys: 
 
 def test_the_table_is_drawn_from_kept_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for one in (cell(START, 0, (0.6, 0.5)), cell("round", 0, (0.7, 0.7), promoted=False)):
-        path = one.key.file(tmp_path)
+        path = one.key.file(tmp_path, Start("robust", tmp_path, "a"))
         path.parent.mkdir(exist_ok=True)
         path.write_text(one.model_dump_json())
         assert json.loads(path.read_text())["row"] == one.row

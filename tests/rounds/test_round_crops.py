@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adaptation.learning.data.data_choice import choose_data
-from adaptation.learning.rounds.crops import open_source_stream
+from adaptation.learning.rounds.crops import TargetStream, open_source_stream
 from adaptation.learning.rounds.snapshot import freeze
 from exchange.jobs.crops import Appearance
 from tests.rounds.small_round import CONFIG
@@ -32,3 +32,16 @@ def test_source_crops_take_the_targets_look(appearance: Appearance, day: Path, s
     plain, restyled = crops
     np.testing.assert_array_equal(plain.labels_NHW, restyled.labels_NHW)
     assert restyled.images_NHWC.mean() < 0.7 * plain.images_NHWC.mean()  # dusk is half as bright
+
+
+def test_margins_of_the_target_are_not_trusted(snapshot: Path) -> None:
+    """Of whole frames of 60 x 80, as they are cropped and flipped: beyond the frame nothing is trusted either."""
+    whole = PLAIN.model_copy(update={"fit_hw": (60, 80), "crop_hw": (64, 96), "scale_range": (1.0, 1.0)})
+    shares = {}
+    for margins in ((0.0, 0.0, 0.0, 0.0), (0.1, 0.2, 0.05, 0.1)):
+        config = CONFIG.model_copy(update={"crops": whole, "untrusted_margins": margins})
+        valid_NHW = TargetStream(snapshot, config, seed=1).crops(range(8)).valid_NHW
+        shares[margins] = {int(valid_HW.sum()) for valid_HW in valid_NHW}
+        rows = np.flatnonzero(valid_NHW[0].any(axis=1))
+        assert (rows[0], rows[-1]) == (round(60 * margins[0]), 59 - round(60 * margins[1]))
+    assert list(shares.values()) == [{60 * 80}, {42 * 68}]

@@ -40,6 +40,8 @@ class FrameLabeller:
     device: torch.device
     log_ratio: tuple[float, ...] | None = None
     """Added to the logits by `labels`, as serving does to follow another prior."""
+    temperature: float = 1.0
+    """What a release's manifest divides its logits by, so that its probabilities are right on average."""
     compiled: bool = False
     """Whether OpenVINO reads the frames; see `for_frames`."""
 
@@ -89,7 +91,8 @@ def open_labeller(
     own = manifest.windows if manifest and size == manifest.frame_size else whole_frame_windows(size)
     windows = with_crops(own, outer_crop, detail_crop)
     check_sizes(network, size, windows)
-    return FrameLabeller(network, size, windows, device)
+    temperature = manifest.calibration_temperature if manifest else 1.0
+    return FrameLabeller(network, size, windows, device, temperature=temperature)
 
 
 def confusion_over(

@@ -14,6 +14,7 @@ from adaptation.learning.data.cropping import draw_crop
 from adaptation.learning.data.data_choice import DataChoice
 from adaptation.learning.data.frame_cache import FrameCache
 from adaptation.learning.data.labelled_frames import LabelledFrame, read_image, read_labels
+from adaptation.learning.methods.self_training import inside_margins
 from adaptation.learning.rounds.snapshot import FrozenFrame, Snapshot, read_asked, source_frames
 from exchange.jobs.crops import CropSettings
 from exchange.jobs.recipes import RoundConfig
@@ -31,7 +32,7 @@ class TargetCrops:
     asked_NHW: NDArray[np.uint8]
     """Train ids where a person was asked, else 255."""
     valid_NHW: NDArray[np.uint8]
-    """1 where the crop shows the frame, 0 beyond its edge."""
+    """1 where the crop shows what is trusted of the frame, 0 in its margins and beyond its edge."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,10 @@ class TargetFrames:
 class TargetStream:
     """Crops of the target's frames; where people labelled regions, crops that show some of them are preferred."""
 
-    def __init__(self, snapshot: Path, settings: CropSettings, seed: int) -> None:
+    def __init__(self, snapshot: Path, config: RoundConfig, seed: int) -> None:
         self._frames = TargetFrames(snapshot)
-        self._settings = settings
+        self._settings = config.crops
+        self._margins = config.untrusted_margins
         self._seed = seed
 
     def crops(self, numbers: range) -> TargetCrops:
@@ -140,5 +142,12 @@ class TargetStream:
         box, asked_crop = draw_crop(
             rng, asked, fit_hw=settings.fit_hw, crop_hw=settings.crop_hw, scale_range=settings.scale_range
         )
-        inside = box.cut_labels(np.zeros_like(asked)) != IGNORE_ID
+        inside = box.cut_labels(self._trusted(*asked.shape)) == 1
         return box.cut_image(image), asked_crop, inside.astype(np.uint8)
+
+    def _trusted(self, height: int, width: int) -> NDArray[np.uint8]:
+        top, bottom, left, right = self._margins
+        sides = (
+            round(share * side) for share, side in ((top, height), (bottom, height), (left, width), (right, width))
+        )
+        return np.asarray(inside_margins(height, width, *sides))

@@ -134,7 +134,7 @@ class FrameReading(NamedTuple):
     """At the frame's own size."""
     presence_C: Tensor
     pixels_SC: Tensor
-    """Probabilities of pixels drawn at random."""
+    """Calibrated probabilities of pixels drawn at random."""
     confidence: float
 
 
@@ -143,13 +143,14 @@ def read_frame_evidence(labeller: FrameLabeller, path: Path, seed: int) -> Frame
     """What the network says about a frame, padding left out. Raises DataError if it cannot be read."""
     image_HW3 = read_image(path)
     logits, valid_hw = labeller.logits(image_HW3)
-    probabilities = logits[..., : valid_hw[0], : valid_hw[1]].softmax(dim=1).cpu()
+    logits = logits[..., : valid_hw[0], : valid_hw[1]].cpu()
+    probabilities = logits.softmax(dim=1)
     confidence_HW, labels_HW = probabilities[0].max(dim=0)
     places = torch.from_numpy(np.random.default_rng(seed).integers(labels_HW.numel(), size=_PIXELS_PER_FRAME))
     return FrameReading(
         restore_labels(labels_HW.to(torch.uint8).numpy(), valid_hw, (image_HW3.shape[0], image_HW3.shape[1])),
         presence_scores(probabilities)[0],
-        probabilities[0].flatten(1)[:, places].T.contiguous(),
+        (logits[0].flatten(1)[:, places].T / labeller.temperature).softmax(dim=1),
         float(confidence_HW.mean()),
     )
 

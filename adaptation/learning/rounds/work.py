@@ -128,7 +128,7 @@ class Work:
     def both_crops(self, training: int) -> Callable[[int], RoundCrops]:
         """Both domains' batches of each iteration."""
         source = self._source(training)
-        target = TargetStream(self.snapshot, self.config.crops, seed_of(self.seed(training), 1))
+        target = TargetStream(self.snapshot, self.config, seed_of(self.seed(training), 1))
 
         def draw(iteration: int) -> RoundCrops:
             numbers = self._numbers(iteration)
@@ -145,7 +145,7 @@ class Work:
 
     def target_crops(self, training: int) -> Callable[[int], TargetCrops]:
         """The target's batch of each iteration."""
-        target = TargetStream(self.snapshot, self.config.crops, seed_of(self.seed(training), 1))
+        target = TargetStream(self.snapshot, self.config, seed_of(self.seed(training), 1))
         return lambda iteration: target.crops(self._numbers(iteration))
 
     def progress(self, what: str) -> Callable[[int, int, Numbers], None]:
