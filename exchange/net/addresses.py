@@ -13,6 +13,7 @@ from exchange.plain_words import CONTROL_CHARACTER
 _HIGHEST_PORT = 65535
 _SCHEME = re.compile(r"(?:dns|ipv4|ipv6):(?://[^/]*/)?")
 """Of the names that gRPC takes beside HOST:PORT."""
+_NUMBERS = re.compile(r"[0-9a-fx]+(?:\.[0-9a-fx]+){0,3}", re.IGNORECASE)
 _UNIX = "unix:"
 _LONGEST_SOCKET_PATH_BYTES = 107
 _OTHER_SCHEMES = ("unix-abstract:", "vsock:", "xds:")
@@ -135,4 +136,14 @@ def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
+        return _short_ip_of(host)
+
+
+def _short_ip_of(host: str) -> ipaddress.IPv4Address | None:
+    """Read an IPv4 address of fewer than four numbers, or of octal or hexadecimal ones, as the C library does."""
+    if not _NUMBERS.fullmatch(host):
+        return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
         return None

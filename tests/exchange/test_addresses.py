@@ -54,7 +54,7 @@ def test_clients_also_take_the_schemes_of_grpc(target: str) -> None:
         *((text, True) for text in (
             "127.0.0.1:1", "127.9.8.7:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1", "[::ffff:127.0.0.1]:1", "localhost:1",
             "Localhost:1", "unix:/run/gateway", "dns:///localhost:1", "ipv4:127.0.0.1:1", "ipv6:[::1]:1",
-            "ipv4:127.0.0.1:1,127.0.0.2:1",
+            "ipv4:127.0.0.1:1,127.0.0.2:1", "127.1:1", "0x7f000001:1", "2130706433:1",
         )),
         *((text, False) for text in (
             "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "localhost.example.org:1", "[::ffff:10.0.0.1]:1", "no address",
