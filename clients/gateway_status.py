@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clients.client import Connection, RequestFailed, RoadshiftClient
-from exchange.net.addresses import AddressError, parse_address
+from exchange.net.addresses import AddressError, called_address
 from exchange.net.proxies import hint_for_url, open_url
 
 _TIMEOUT_S = 5.0
@@ -49,9 +49,9 @@ def ask_gateway(connection: Connection, metrics: str) -> GatewayStatus:
     if not metrics:
         return GatewayStatus(health)
     try:
-        url = f"http://{parse_address(metrics.removeprefix('http://').removesuffix('/metrics'))}/metrics"
+        url = f"http://{called_address(metrics.removeprefix('http://').removesuffix('/metrics'))}/metrics"
     except AddressError as error:
-        return GatewayStatus(health, metrics_error=str(error))
+        return GatewayStatus(health, metrics_error=f"--metrics {error}")
     try:
         with open_url(url, _TIMEOUT_S) as response:
             return GatewayStatus(health, parse_samples(response.read().decode()))

@@ -136,7 +136,7 @@ def list_triggers(server: _Server = DEFAULT_LEARNER) -> None:
 
 def learner_status(server: str) -> None:
     """Prints how the learner at an address is; exit code 1 where something does not work."""
-    with _learner(server) as learner:
+    with _learner(server, "--learner") as learner:
         status = learner.status()
     Console().print(_status_table(server, status))
     if status.troubles:
@@ -144,10 +144,10 @@ def learner_status(server: str) -> None:
 
 
 @contextmanager
-def _learner(server: str) -> Iterator[OperationsClient]:
+def _learner(server: str, option: str = "--server") -> Iterator[OperationsClient]:
     """Refusals end the command with one line."""
     try:
-        with OperationsClient(Connection.from_environment(server)) as learner:
+        with OperationsClient(Connection.from_environment(server, option)) as learner:
             yield learner
     except (RequestFailed, ValueError) as error:
         typer.echo(f"error: the learner at {server}: {error}", err=True)

@@ -58,7 +58,7 @@ def _groups(file: Path) -> Iterator[tuple[str, PurePosixPath]]:
     A container without a namespace of its own sees the host's name of its group, and its group as the mount itself.
     """
     try:
-        lines = file.read_text().splitlines()
+        lines = [os.fsdecode(line) for line in file.read_bytes().splitlines()]
     except OSError:
         lines = ["0::/", "1:cpu:/"]
     for line in lines:

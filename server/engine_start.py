@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exchange.net.addresses import AddressError, grpc_target
+from exchange.net.addresses import AddressError, called_target
 from exchange.net.listening import StartupError
 from exchange.plan.serving_plan import ServingPlan
 from exchange.registry.releases import Manifest, ReleaseError, read_manifest, verify_release
@@ -94,11 +94,11 @@ async def _start_triton(settings: GatewaySettings, release: Path, version: int) 
     if settings.triton_repository is None:
         raise StartupError("--triton needs --triton-repository: the folder that the external Triton reads")
     try:
-        grpc_target(settings.triton)
+        target = called_target(settings.triton)
     except AddressError as error:
         raise StartupError(f"--triton {error}") from error
     return await connect_external(
-        settings.triton,
+        target,
         settings.triton_repository,
         release,
         version=version,

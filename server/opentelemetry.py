@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from exchange.net.addresses import AddressError, parse_address
+from exchange.net.addresses import AddressError, called_address, grpc_target
 from exchange.net.proxies import channel_options
 from exchange.net.startup_error import StartupError
 from server.tracing import TRACE_METADATA, FrameTrace
@@ -72,8 +72,9 @@ def traced_by_otlp(collector: str, gateway: str) -> OpenTelemetryTracing:
     """
     resource = Resource.create({"service.name": "roadshift-gateway", "service.instance.id": gateway})
     provider = TracerProvider(resource=resource)
-    options = tuple(channel_options(_address_in(collector)))
-    exporter = OTLPSpanExporter(endpoint=collector, channel_options=options)  # type: ignore[arg-type]  # gRPC takes numbers
+    address = _address_in(collector)
+    endpoint, options = f"{collector.partition('://')[0]}://{address}", tuple(channel_options(address))
+    exporter = OTLPSpanExporter(endpoint=endpoint, channel_options=options)  # type: ignore[arg-type]  # gRPC takes numbers
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return OpenTelemetryTracing(provider)
 
@@ -83,6 +84,6 @@ def _address_in(collector: str) -> str:
     try:
         if scheme not in ("http", "https"):
             raise AddressError(f"{collector} is no URL")
-        return str(parse_address(address.removesuffix("/")))
+        return grpc_target(str(called_address(address.removesuffix("/"))))
     except AddressError as error:
         raise StartupError(f"--traces {error}: give http://HOST:PORT, or https://HOST:PORT for TLS") from error

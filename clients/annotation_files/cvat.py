@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from clients.annotation_files.asked_frames import AskedFrame, image_file
 from clients.annotation_files.cvat_shapes import area_of, level_of, told_level_of
 from clients.annotation_files.refusals import FileRefused, Refusal, read_bounded
-from exchange.images.file_names import namesakes
+from exchange.images.file_names import namesakes, plain_name
 from exchange.label_space import CLASS_NAMES, PALETTE_RGB
 from exchange.regions.tasks import UNSURE, RegionTask
 
@@ -89,7 +89,7 @@ def read_cvat(path: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[Shap
     root = _parsed(path)
     images = root.findall("image")
     names = dict.fromkeys(Path(image.get("name", "")) for image in images)
-    if twins := namesakes(name for name in names if name.stem.casefold() in sizes):
+    if twins := namesakes(name for name in names if plain_name(name.stem) in sizes):
         raise FileRefused(f"{path} has two images of one frame, {twins[0]} and {twins[1]}: take one of them out")
     times = Counter(_sha256_of(image) for image in images)
     for image in images:

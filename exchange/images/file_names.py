@@ -1,4 +1,4 @@
-"""File names that stand for one another: alike but for ending, case, or how their letters are composed (NFC, NFD)."""
+"""File names that stand for one another: alike but for their ending, upper and lower case, or Unicode composition."""
 
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ def stem(file: Path) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return what a name has in common with its namesakes."""
-    return unicodedata.normalize("NFC", name).casefold()
+    """Return a name as disks that know neither upper and lower case nor Unicode composition compare it."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def namesakes(files: Iterable[Path], name_of: Callable[[Path], str] = stem) -> tuple[Path, Path] | None:
-    """Return the first two files that many file systems would take for one; None where every name is one file's."""
+    """Return the first two files with the same plain name; None where every name is one file's."""
     first: dict[str, Path] = {}
     for file in files:
         name = plain_name(name_of(file))

@@ -85,7 +85,8 @@ def decode_index_png(data: bytes, colors: ColorPalette = "train") -> NDArray[np.
     """Reads a label file as ids, uint8 [H, W]: the values of a gray PNG, the colours or indices of a palette PNG.
 
     A palette of grays, as lossless optimisers leave it, holds ids as colours. Of other palettes those that `colors`
-    names hold ids as indices. What could be read in two ways that tell different ids is refused.
+    names hold ids as indices. What could be read in two ways that tell different ids is refused: so are
+    our own colours at other places, where an optimiser left grays of them alone.
 
     Raises:
         LabelImageError: not such a PNG, one that is not whole, or one that leaves open which ids it holds.
@@ -176,6 +177,11 @@ def _by_palette(indices_HW: NDArray[np.uint8], whole: WholePng, colors: ColorPal
         )
     if not is_gray:
         return indices_HW
+    if colors == "train" and not is_index and _are_own_grays(palette_E3[used]):
+        raise LabelImageError(
+            "a PNG whose palette shows only grays that our own palette has, too (black is ignored, there, and 0, road,"
+            f" as a gray), and both may be meant: {_REMEDY}"
+        )
     if is_index and (palette_E3[used, 0] != used).any():
         raise LabelImageError(f"a PNG whose palette tells other ids than its indices, and both may be meant: {_REMEDY}")
     gray_256 = np.zeros(256, dtype=np.uint8)
@@ -185,6 +191,11 @@ def _by_palette(indices_HW: NDArray[np.uint8], whole: WholePng, colors: ColorPal
 
 def _is_gray(palette_E3: NDArray[np.uint8]) -> bool:
     return bool((palette_E3 == palette_E3[:, :1]).all())
+
+
+def _are_own_grays(shown: NDArray[np.uint8]) -> bool:
+    """Whether a file of our own colours may look so when what it does not use is cut out of its palette."""
+    return all(color == (0, 0, 0) or color in _CLASS_OF_COLOR for color in map(tuple, shown.tolist()))
 
 
 def _indices_are_ids(used: NDArray[np.intp], palette_E3: NDArray[np.uint8], colors: ColorPalette) -> bool:

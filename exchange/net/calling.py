@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from exchange.net.addresses import grpc_target, is_loopback
+from exchange.net.addresses import AddressError, called_target, grpc_target, is_loopback
 from exchange.net.proxies import channel_options, hint_for_channel
 
 _MAX_MESSAGE_BYTES = 257 << 20
@@ -36,7 +36,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         """Raises ValueError where the address is none, or a token would be readable on the way."""
-        grpc_target(self.address)
+        called_target(self.address)
         is_plain = self.ca is None and self.certificate is None
         if self.token is not None and is_plain and not self.insecure and not is_loopback(self.address):
             raise ValueError(
@@ -45,13 +45,21 @@ class Connection:
             )
 
     @classmethod
-    def from_environment(cls, address: str) -> "Connection":
+    def from_environment(cls, address: str, option: str = "--server") -> "Connection":
         """The files and the token that ROADSHIFT_CA, _CLIENT_CERTIFICATE, _CLIENT_KEY and _TOKEN name; _INSECURE=1.
+
+        Args:
+            address: where to call.
+            option: what gave the address, which a refusal names.
 
         Raises:
             ValueError: an address that is none, a file that cannot be read, a certificate without its key, a token that
                 is none, or one that would be readable on the way.
         """
+        try:
+            called_target(address)
+        except AddressError as error:
+            raise AddressError(f"{option} {error}") from error
         ca, certificate, key = (_readable_file(name) for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
         if (certificate is None) != (key is None):
             raise ValueError("set both ROADSHIFT_CLIENT_CERTIFICATE and ROADSHIFT_CLIENT_KEY, or neither")

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
-from exchange.net.addresses import AddressError, is_on_this_machine, parse_address
+from exchange.net.addresses import AddressError, is_on_this_machine, parse_address, resolves_to_this_machine
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 _OF_GRPC = ("grpc_proxy", "https_proxy", "http_proxy")
+_OF_ALL = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 _EXCEPT_OF_GRPC = ("no_grpc_proxy", "no_proxy")
 
 
 def channel_options(target: str) -> list[tuple[str, int]]:
     """For every channel to a target, as gRPC takes it."""
-    return [("grpc.enable_http_proxy", 0)] if is_on_this_machine(target) else []
+    return [("grpc.enable_http_proxy", 0)] if _is_here(target) else []
 
 
 def hint_for_channel(target: str) -> str:
     """Names the variable that sends a channel to a proxy; empty where none does."""
-    if is_on_this_machine(target) or target.startswith("unix"):
+    if _is_here(target) or target.startswith("unix"):
         return ""
     try:
         host = parse_address(target.rpartition("/")[2]).host
@@ -40,23 +41,29 @@ def hint_for_url(url: str) -> str:
     parts = urlsplit(url)
     names = [f"{parts.scheme}_proxy", "all_proxy"]
     host = parts.hostname or ""
-    return (
-        "" if is_on_this_machine(_hosts_address(host)) else _hint(_either_case(names), _either_case(["no_proxy"]), host)
-    )
+    return "" if _is_here(_hosts_address(host)) else _hint(_either_case(names), _either_case(["no_proxy"]), host)
 
 
 def open_url(url: str, timeout_s: float) -> HTTPResponse:
     """As `urllib.request.urlopen`, and raises what it does."""
-    opener = build_opener(
-        *([ProxyHandler({})] if is_on_this_machine(_hosts_address(urlsplit(url).hostname or "")) else [])
-    )
+    opener = build_opener(*([ProxyHandler({})] if _is_here(_hosts_address(urlsplit(url).hostname or "")) else []))
     return cast(HTTPResponse, opener.open(url, timeout=timeout_s))
 
 
 def excluding_s3_proxies(endpoint: str) -> "ClientConfig":
     """Client options of object stores: an endpoint on this machine is its own proxy's exception, so there is none."""
     host = urlsplit(endpoint).hostname or ""
-    return {"proxy_url": endpoint, "proxy_excludes": host} if is_on_this_machine(_hosts_address(host)) else {}
+    if not _is_here(_hosts_address(host)):
+        return {}
+    # The client writes 127.1 as 127.0.0.1 before it compares.
+    spellings = dict.fromkeys((host, parse_address(_hosts_address(host)).ip or host))
+    return {"proxy_url": endpoint, "proxy_excludes": ",".join(spellings)}
+
+
+def _is_here(target: str) -> bool:
+    """Whether a target is on this machine; names are looked up only where a proxy may be in the way."""
+    names_a_proxy = any(map(os.environ.get, _either_case(_OF_ALL)))
+    return is_on_this_machine(target) or (names_a_proxy and resolves_to_this_machine(target))
 
 
 def _hosts_address(host: str) -> str:

@@ -1,6 +1,7 @@
 """Where a storage root lies, read from what an option or a variable says.
 
 A plain path is taken as it is, every letter of it. A file URL is percent-encoded, as RFC 8089 has it, and decoded once.
+What `..` and doubled slashes say is worked out, so that one folder has one spelling.
 """
 
 import os
@@ -55,7 +56,7 @@ class RootLocation:
             raise _refusal(text, f"{_FORMS}, without line breaks and other control characters")
         scheme = _SCHEME.match(text)
         if scheme is None:
-            return cls(folder=Path(text).absolute())
+            return cls(folder=_one_spelling(text))
         rest = text[scheme.end() :]
         if scheme[1].lower() == "file":
             return cls(folder=_folder_of_url(text, rest))
@@ -88,7 +89,17 @@ def _folder_of_url(text: str, rest: str) -> Path:
     folder = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
     if not folder.startswith("/") or not folder.strip("/") or CONTROL_CHARACTER.search(folder):
         raise _refusal(text, f"{_FORMS}; what is decoded of a file URL is an absolute path without control characters")
-    return Path(folder)
+    if (place := _one_spelling(folder)) == Path("/"):
+        raise _refusal(text, f"{_FORMS}; '..' leads to the top of the disk")
+    return place
+
+
+def _one_spelling(folder: str) -> Path:
+    """Return the absolute path without `..`, which goes up from where a link leads, as the system has it."""
+    place = Path("/")
+    for part in Path(folder).absolute().parts[1:]:
+        place = Path(os.path.realpath(place)).parent if part == ".." else place / part
+    return place
 
 
 def _refusal(text: str, remedy: str) -> StorageRefused:

@@ -24,6 +24,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
+from exchange.net.addresses import is_host
 from exchange.net.proxies import excluding_s3_proxies, hint_for_url
 from exchange.storage.objects import (
     ABSENT,
@@ -154,7 +155,7 @@ def _endpoint() -> str:
         return ""
     try:
         parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
     except ValueError:  # a port out of range, or a bracket that is not closed
         is_url = False
     if not is_url or re.search(r"[\s?#@]", url):

@@ -24,8 +24,7 @@ def parse_image_format(text: str) -> ImageFormat:
     """Read a frame's `format`: `jpeg`, `png` or `rgb8`, and as Foxglove and ROS write them.
 
     Raises:
-        InvalidRequest: another format, a depth image, a camera's raw mosaic, or a file that ROS wrote from RGB pixels,
-            which are taken for BGR.
+        InvalidRequest: another format, a depth image, a camera's raw mosaic, or red and blue exchanged.
     """
     words = text.strip().lower() if len(text) <= _MOST_CHARACTERS else ""
     if words in _NAMES:
@@ -37,8 +36,10 @@ def parse_image_format(text: str) -> ImageFormat:
     if found is None:
         raise InvalidRequest(f"format {shown(text)} is not served: send one of {known}")
     stored = found["stored"] or found["pixels"] or ""
+    if stored.startswith("rgb"):  # OpenCV, which ROS encodes with, takes these for BGR
+        raise InvalidRequest(
+            f"format {shown(text)} is a file with red and blue exchanged, which is not served: publish bgr8"
+        )
     if stored.startswith("bayer"):
         raise InvalidRequest(f"format {shown(text)} is a raw mosaic, which is not served: send it in colours, as bgr8")
-    if found["stored"].startswith("rgb"):
-        raise InvalidRequest(f"format {shown(text)} holds red and blue exchanged: let the transport publish bgr8")
     return _NAMES[found["name"]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from clients.client import AsyncRoadshiftClient, Connection, RequestFailed, RoadshiftClient
 from clients.gateway_status import ask_gateway
+from exchange.net.addresses import grpc_target
 from exchange.net.proxies import hint_for_channel, hint_for_url
 from exchange.storage import StorageUnavailable, open_root
 from server.triton.connection import TritonConnection
@@ -38,7 +39,9 @@ def closed_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "localhost", pytest.param("[::1]", marks=needs_ipv6)])
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1", "127.1", "0x7f000001", "localhost", pytest.param("[::1]", marks=needs_ipv6)]
+)
 async def test_a_gateway_on_this_machine_is_reached_without(
     start_gateway: StartGateway, known_frame: NDArray[np.uint8], closed_proxy: str, listen: str
 ) -> None:
@@ -53,7 +56,7 @@ async def test_a_gateway_on_this_machine_is_reached_without(
     await asyncio.to_thread(ask)
     async with AsyncRoadshiftClient(Connection(address), timeout_s=60) as client:
         await client.segment(known_frame)
-    triton = TritonConnection(address)
+    triton = TritonConnection(grpc_target(address))
     assert await triton.is_live(timeout_s=60)
     await triton.close()
 

@@ -46,6 +46,30 @@ def test_the_first_two_of_a_name_are_found() -> None:
     assert namesakes([Path("a.png")] * 2) == (Path("a.png"), Path("a.png"))
 
 
+def test_names_that_differ_in_unicode_composition_alone_are_one() -> None:
+    composed, decomposed = Path("caf\u00e9.png"), Path("cafe\u0301.jpg")
+    assert namesakes([composed, decomposed]) == (composed, decomposed)
+    assert namesakes([composed, Path("CAFE\u0301.png")]) is not None
+    assert namesakes([composed, Path("cafe.png")]) is None
+
+
+def test_a_label_that_is_not_spelt_like_its_image_is_refused(tmp_path: Path) -> None:
+    image, labels = tmp_path / "caf\u00e9.jpg", tmp_path / "cafe\u0301.png"
+    with pytest.raises(DataError, match=both(labels, image)):
+        check_pairs([labels], [image])
+
+
+@pytest.mark.parametrize("name", ["frame.webp", "other.jpg", "other.PNG"])
+def test_an_asked_label_of_a_kind_that_is_not_read_is_refused(name: str, source: Path, tmp_path: Path) -> None:
+    write(tmp_path / "target" / "frame.png", 1)
+    write(tmp_path / "target" / "other.png", 1)
+    write(tmp_path / "asked" / "frame.png", 0, gray=True)
+    strange = tmp_path / "asked" / name
+    strange.write_bytes(b"of another program")
+    with pytest.raises(DataError, match=rf"{re.escape(str(strange))} is not read.*\.png"):
+        frozen(tmp_path, source, tmp_path / "asked")
+
+
 @pytest.mark.parametrize("twin", ["b/frame.png", "a/frame.jpg", "a/Frame.png"])
 def test_one_label_of_two_frames_is_refused(twin: str, source: Path, tmp_path: Path) -> None:
     one, other = write(tmp_path / "target" / "a" / "frame.png", 1), write(tmp_path / "target" / twin, 2)

@@ -71,6 +71,19 @@ def test_a_palette_that_tells_two_ids_is_refused() -> None:
         decode_index_png(png_of(np.array([[0, 3]]), PALETTE, 2, palette=[(0, 0, 0), (1, 1, 1)]))
 
 
+@pytest.mark.parametrize("ids", [[255], [2], [5], [2, 255], [5, 2, 255]])
+def test_grays_of_our_own_palette_at_other_places_are_refused(ids: list[int]) -> None:
+    palette = [(0, 0, 0) if k == 255 else COLORS[k] for k in ids]
+    repacked = png_of(np.arange(len(ids))[None], PALETTE, 2, palette=palette)
+    with pytest.raises(LabelImageError, match="both may be meant: give a PNG of ids"):
+        decode_index_png(repacked)
+
+
+def test_black_beside_a_gray_that_is_no_class_color_is_an_id() -> None:
+    assert decode_index_png(optimised_png(np.array([[0, 8]], np.uint8))).tolist() == [[0, 8]]
+    assert decode_index_png(png_of(np.array([[0]]), PALETTE, 1, palette=[(0, 0, 0)]), "none").tolist() == [[0]]
+
+
 def test_cityscapes_ids_are_indices_of_their_colors() -> None:
     for ids in ([[0, 7, 8]], [[11, 0]], [[11, 11]]):
         assert decode_index_png(png_of(np.array(ids), PALETTE, 8, palette=GTA5), "cityscapes").tolist() == ids

@@ -52,6 +52,30 @@ def test_a_file_url_is_decoded_once(url: str, folder: str) -> None:
     assert RootLocation.parse(url) == RootLocation(folder=Path(folder)) == RootLocation.parse(folder)
 
 
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("file:///nowhere/../srv", "/srv"),
+        ("file:////srv//root/", "/srv/root"),
+        ("file:///nowhere/%2E%2E/srv/./root", "/srv/root"),
+        ("//srv//root", "/srv/root"),
+        ("/srv/nowhere/../root", "/srv/root"),
+        ("/../srv", "/srv"),
+    ],
+)
+def test_one_folder_is_one_root_however_it_is_spelt(text: str, folder: str) -> None:
+    assert RootLocation.parse(text) == RootLocation.parse(folder)
+    assert RootLocation.parse(text).url == f"file://{folder}"
+    assert RootLocation.parse(folder).is_meant_by(text)
+
+
+def test_dots_go_up_from_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "far" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "folder")
+    for text in (f"{tmp_path}/link/../root", f"file://{tmp_path}/link/../root"):
+        assert RootLocation.parse(text).folder == Path(os.path.realpath(tmp_path)) / "far" / "root"
+
+
 def test_a_name_that_is_no_utf_8_comes_back() -> None:
     folder = os.fsdecode(b"/srv/\xff")
     assert RootLocation.parse(folder).url == "file:///srv/%FF"
@@ -70,6 +94,7 @@ def test_a_name_that_is_no_utf_8_comes_back() -> None:
         ("file://./root", "a file URL names no host"),
         ("file:root", "an absolute path"),
         ("file:///", "an absolute path"),
+        ("file:///srv/..", "'..' leads to the top of the disk"),
         ("file:///srv/a%0Ab", "without control characters"),
         ("file:///srv/a%00b", "without control characters"),
         ("/srv/a\nb", "without line breaks"),

@@ -244,7 +244,15 @@ def test_an_endpoint_by_another_name_is_reached_alike(
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["127.0.0.1:9000", "ftp://127.0.0.1:9000", "http://", "http://127.0.0.1:99999", "http://[::1", "http://a b:1"],
+    [
+        "127.0.0.1:9000",
+        "ftp://127.0.0.1:9000",
+        "http://",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "http://a b:1",
+        "http://a..b:1",
+    ],
 )
 def test_an_endpoint_that_is_no_url_is_refused_by_name(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)

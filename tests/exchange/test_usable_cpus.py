@@ -91,3 +91,12 @@ def test_without_a_quota_that_bounds_it_the_affinity_counts(tmp_path: Path, file
 
 def test_this_machine_has_some() -> None:
     assert 1 <= usable_cpus() <= AFFINITY
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_group_whose_name_is_no_utf_8_has_its_quota(tmp_path: Path) -> None:
+    name = os.fsdecode(b"pods/\xff\x85one")
+    folder = machine(tmp_path, v2(name, "100000 100000"))
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/self/cgroup").write_bytes(b"0::/pods/\xff\x85one\n")
+    assert usable_cpus(folder) == 1

@@ -1,4 +1,4 @@
-"""The authors' reference numbers, slimmed down: arrays by file name, as tensors. And no stopwatch on properties."""
+"""The authors' reference numbers, slimmed down: arrays by file name, as tensors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,16 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 FOLDER = Path(__file__).parent.parent / "reference" / "methods"
 
 Reference = Callable[[str], dict[str, Tensor]]
-
-# How long an example takes says more about the machine's other work than about the code.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,9 @@ def test_without_a_collector_nothing_of_it_is_imported() -> None:
     assert ended.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("collector", ["127.0.0.1:4317", "[::1]:4317", "ftp://a:1", "http://a", "http://a b:1"])
+@pytest.mark.parametrize(
+    "collector", ["127.0.0.1:4317", "[::1]:4317", "ftp://a:1", "http://a", "http://a b:1", "http://a:0"]
+)
 def test_a_collector_that_is_no_url_of_host_and_port_is_refused_by_name(collector: str) -> None:
     with pytest.raises(
         StartupError, match=f"--traces {re.escape(collector.removeprefix('http://'))}.*http://HOST:PORT"

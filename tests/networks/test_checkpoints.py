@@ -173,7 +173,15 @@ def test_code_in_a_file_is_named_and_nobody_is_told_to_run_it(tmp_path: Path) ->
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("classes", [("road",), (), tuple(range(19)), 19, "road", {"road": 1}, [*CLASS_NAMES, "x"]])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        *(("road",), (), tuple(range(19)), 19, "road", {"road": 1}, [*CLASS_NAMES, "x"]),
+        {name: [output] for output, name in enumerate(CLASS_NAMES)},
+        {output: [name] for output, name in enumerate(CLASS_NAMES)},
+        [[name] for name in CLASS_NAMES],
+    ],
+)
 def test_classes_must_match(classes: Any, tiny: HRDA, tmp_path: Path) -> None:
     content = {"state_dict": prefixed(tiny.state_dict(), "model."), "meta": {"CLASSES": classes}}
     with pytest.raises(CheckpointError, match="predicts 19 classes but names"):

@@ -136,6 +136,24 @@ def test_requests_that_would_overwrite_each_other_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cafe\u0301.png", "is not spelt like"),
+        ("caf\u00e9.webp", "is not read: labels are read from files that end in"),
+    ],
+)
+def test_earlier_labels_that_would_be_passed_over_are_refused(
+    name: str, message: str, labeller: FrameLabeller, tmp_path: Path
+) -> None:
+    for file in (tmp_path / "target" / "caf\u00e9.png", tmp_path / "earlier" / name):
+        file.parent.mkdir()
+        Image.new("RGB", (80, 60)).save(file)
+    with pytest.raises(DataError, match=f"{tmp_path / 'earlier' / name} {message}"):
+        ask(tmp_path / "out", labeller, tmp_path / "target", RegionBudget(clicks=5), tmp_path / "earlier")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ([], "one of the two"),

@@ -134,6 +134,11 @@ def one_token_too_few(folder: Path) -> Path:
             r"--listen ::1:8500 is ambiguous: .* \[::1\]:8500$",
         ),
         (lambda folder: ("--fake", "--metrics", "::1:9500"), r"--metrics ::1:9500 is ambiguous: .* \[::1\]:9500$"),
+        (lambda folder: ("--fake", "--listen", "a..b:8500"), r"--listen a\.\.b:8500 names no host that can be"),
+        (
+            lambda folder: ("--triton", "127.0.0.1:0", "--triton-repository", folder),
+            "--triton 127.0.0.1:0 has a port where nobody can be called: give one from 1 to 65535",
+        ),
         (lambda folder: ("--fake", "--metrics", ":9500"), "--metrics :9500 is not HOST:PORT"),
         (
             lambda folder: ("--triton", "::1:8001", "--triton-repository", folder),

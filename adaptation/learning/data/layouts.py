@@ -10,7 +10,7 @@ Label PNGs are read by `exchange.images.labels`: 8-bit gray, or the same with a 
 Images are JPEG or PNG of the kinds that `exchange.images.frames` lists, without an EXIF orientation.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -67,8 +67,9 @@ def list_frames(
         sequences: keeps only these drives or cities; none named keeps all.
 
     Raises:
-        DataError: a folder or a label file is missing, nothing fits, or two images or two label files have one name but
-            for its ending or case; the message names them.
+        DataError: a folder or a label file is missing, nothing fits, a labelled image is of a kind that is not read, or
+            two images or two label files have one name but for its ending, case or Unicode composition; the message
+            names them.
     """
     frames = _LISTERS[layout or detect_layout(root)](root, split)
     if not frames:
@@ -83,12 +84,29 @@ def list_frames(
     return tuple(frames)
 
 
-def _images(folder: Path, name_of: Callable[[Path], str] = stem) -> list[Path]:
-    """List a folder's images; `name_of` gives what their label files are called by."""
+def _pairs(
+    images: Path, labels: Path, name_of: Callable[[Path], str] = stem, kinds: Sequence[str] = ("",)
+) -> list[tuple[Path, Path]]:
+    """List a folder's images, each with its label file: called by `name_of`, and the first of `kinds` that exists."""
+    folder = _LabelFolder(labels, kinds)
+    return [(image, folder.file(name_of(image))) for image in _images(images, name_of, folder)]
+
+
+def _images(folder: Path, name_of: Callable[[Path], str], labels: "_LabelFolder") -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: restore it, or name the right layout with --layout")
     pictures = _pictures(folder)
     found = [path for path in pictures if path.suffix.lower() in IMAGE_ENDINGS]
+    read = {plain_name(name_of(path)) for path in found}
+    for path in sorted(folder.iterdir()):
+        name = name_of(path)
+        if path.suffix.lower() in IMAGE_ENDINGS or plain_name(name) in read or not path.is_file():
+            continue
+        if labels.have(name):
+            raise DataError(
+                f"{path} has labels, but images are read from {', '.join(IMAGE_ENDINGS)}: convert it, or remove it and"
+                " its labels"
+            )
     if not found:
         raise DataError(f"{folder} holds no image: put the frames there, or give another folder")
     if twins := namesakes(pictures, name_of):
@@ -101,40 +119,34 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 class _LabelFolder:
-    """The label files of a folder, which may be missing."""
+    """The label files of a folder, which may be missing; a name's file ends in the first of `kinds` that exists."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self._folder = folder
+        self._kinds = kinds
         self._by_name: dict[str, list[Path]] = {}
         for path in _pictures(folder) if folder.is_dir() else ():
             self._by_name.setdefault(plain_name(path.stem), []).append(path)
 
-    def has(self, *names: str) -> bool:
-        """Return whether a label file has one of these names."""
-        return any(plain_name(name) in self._by_name for name in names)
+    def have(self, name: str) -> bool:
+        """Whether a picture has this name, read or not."""
+        return any(plain_name(f"{name}{kind}") in self._by_name for kind in self._kinds)
 
-    def file(self, *names: str) -> Path:
-        """Return the first PNG of these names that exists. Raises DataError: none does, or two files have its name."""
-        for name in names:
-            path = self._folder / f"{name}.png"
+    def file(self, name: str) -> Path:
+        """Return the PNG of this name. Raises DataError: there is none, or two files have its name."""
+        for kind in self._kinds:
+            path = self._folder / f"{name}{kind}.png"
+            others = [other for other in self._by_name.get(plain_name(path.stem), ()) if other != path]
             if path.is_file():
-                if others := [other for other in self._by_name.get(plain_name(name), ()) if other != path]:
+                if others:
                     raise DataError(f"{path} and {others[0]} would label one image: keep one of them")
                 return path
-        missing = self._folder / f"{names[0]}.png"
+            if others:
+                raise DataError(
+                    f"{others[0]} is not called {path.name}, which is read: rename it or, if need be, convert it"
+                )
+        missing = self._folder / f"{name}{self._kinds[0]}.png"
         raise DataError(f"{missing} is missing: restore the labels, or remove the frame that they belong to")
-
-
-def _labelled(
-    images: Path, folder: _LabelFolder, name_of: Callable[[Path], str] = stem, kinds: Sequence[str] = ("",)
-) -> Iterator[tuple[Path, Path]]:
-    """Yield a folder's images, each with the label file that is named like it and of the first kind that exists."""
-    read = _images(images, name_of)
-    for picture in _pictures(images):
-        if picture not in read and folder.has(*(f"{name_of(picture)}{kind}" for kind in kinds)):
-            raise DataError(f"{picture} has labels, but its kind is not read: convert it to JPEG or PNG")
-    for image in read:
-        yield image, folder.file(*(f"{name_of(image)}{kind}" for kind in kinds))
 
 
 def _splits(root: Path, split: str | None, present: Iterable[str]) -> list[str]:
@@ -156,9 +168,8 @@ def _list_cityscapes(root: Path, split: str | None) -> list[LabelledFrame]:
     frames = []
     for name in _splits(root, split, _subfolders(root / "leftImg8bit")):
         for city in sorted(_subfolders(root / "leftImg8bit" / name)):
-            folder = _LabelFolder(root / "gtFine" / name / city)
-            images = root / "leftImg8bit" / name / city
-            for image, labels in _labelled(images, folder, _cityscapes_name, _CITYSCAPES_LABELS):
+            images, gt_fine = root / "leftImg8bit" / name / city, root / "gtFine" / name / city
+            for image, labels in _pairs(images, gt_fine, _cityscapes_name, _CITYSCAPES_LABELS):
                 ids: LabelIds = "train" if labels.stem.endswith("labelTrainIds") else "cityscapes"
                 frames.append(LabelledFrame(image, labels, ids, sequence=city))
     return frames
@@ -186,8 +197,8 @@ def _list_pairs(images: str, labels: str, label_ids: LabelIds) -> Callable[[Path
 
 def _pair(images: Path, labels: Path, label_ids: LabelIds) -> list[LabelledFrame]:
     return [
-        LabelledFrame(image, label, label_ids, sequence=image.stem.split("_")[0] if label_ids == "camvid" else "")
-        for image, label in _labelled(images, _LabelFolder(labels))
+        LabelledFrame(image, file, label_ids, sequence=image.stem.split("_")[0] if label_ids == "camvid" else "")
+        for image, file in _pairs(images, labels)
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptation.learning.data.data_choice import DataChoice
-from adaptation.learning.data.label_pairs import check_pairs
+from adaptation.learning.data.label_pairs import check_pairs, label_files
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame, read_frame, read_image
 from adaptation.learning.evaluation.evaluate import spread
 from adaptation.learning.evaluation.scores import count_confusion
@@ -116,7 +116,7 @@ class _Gate:
     def sentinel(self, labels: Path, target: Sequence[TargetFrame]) -> LabelledScores:
         """Raises DataError where the folder holds no label, one of no target frame, or one of two."""
         images = {frame.image.stem: frame for frame in target}
-        files = sorted(labels.glob("*.png"))
+        files = label_files(labels)
         if not files or (strangers := [file for file in files if file.stem not in images]):
             stranger = f"{strangers[0].name} is named like no target frame" if files else "it holds no PNG"
             raise DataError(f"{labels}: {stranger}: give train-id PNGs named like frames of the target")

@@ -87,7 +87,11 @@ def _listed(names: Any) -> tuple[str, ...]:
 
 def _by_output(names: Mapping[Any, Any]) -> list[Any] | None:
     """Return the names of {output: name} or {name: output} in order; None where the outputs are not 0, 1, 2, ..."""
-    by_output = {value: key for key, value in names.items()} if all(map(_is_name, names)) else names
+    by_output = names
+    if all(map(_is_name, names)):
+        if not all(isinstance(output, int) for output in names.values()):
+            return None
+        by_output = {output: name for name, output in names.items()}
     places = range(len(names))
     return [by_output[place] for place in places] if all(place in by_output for place in places) else None
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from adaptation.learning.data.label_pairs import check_pairs, label_files
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame, read_image, read_labels
 from adaptation.learning.evaluation.evaluate import FrameLabeller
 from adaptation.learning.methods.ripu import (
@@ -106,13 +107,15 @@ def request_regions(
         labelled: folder of labels that people gave before; what they cover, and a margin, is not asked again.
 
     Raises:
-        DataError: an image or a label map cannot be read, they differ in size, or two images have one name; then
-            nothing is written.
+        DataError: an image or a label map cannot be read, they differ in size, two images have one name, or a label is
+            not read; nothing is written for names.
     """
     if twins := namesakes(images):
         raise DataError(
             f"{twins[0]} and {twins[1]} would share one request: rename one, or ask in one folder at a time"
         )
+    if labelled:
+        check_pairs(label_files(labelled), images)
     (out / REQUESTS_FOLDER).mkdir(parents=True, exist_ok=True)
     labeller = labeller.for_frames(len(images))
     frames = []

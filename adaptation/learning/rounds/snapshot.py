@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adaptation.learning.data.class_statistics import count_classes, scan_labels
 from adaptation.learning.data.data_choice import DataChoice, choose_data
-from adaptation.learning.data.label_pairs import check_pairs
+from adaptation.learning.data.label_pairs import check_pairs, label_files
 from adaptation.learning.data.labelled_frames import DataError, LabelledFrame, read_image, read_labels
 from adaptation.learning.data.layouts import detect_layout
 from adaptation.learning.rounds.steps import RoundError
@@ -92,12 +92,14 @@ def freeze(
     for name in ("frames", "asked", "truth"):
         (folder / name).mkdir(exist_ok=True)
     listed = list_target(target, target_split)
-    asked_files = {path.stem: path for path in sorted(asked.glob("*.png"))} if asked else {}
+    asked_files = {path.stem: path for path in label_files(asked)} if asked else {}
     check_pairs([*asked_files.values()], (image for image, _, _ in listed))
     if asked and not asked_files:
         raise DataError(f"{asked} holds no PNG: give the folder of train-id PNGs that people labelled")
     if strangers := sorted(set(asked_files) - {image.stem for image, _, _ in listed}):
-        raise RoundError(f"{asked_files[strangers[0]]} is named like no frame of {target}: rename or remove it")
+        raise RoundError(
+            f"{asked_files[strangers[0]]} is named like no frame of {target}, a JPEG or PNG: rename or remove it"
+        )
     frozen = []
     for index, (image, drive, labelled) in enumerate(listed):
         frozen.append(_freeze_frame(folder, f"{index:06}_{image.stem}", image, drive, labelled, asked_files))
