@@ -23,6 +23,7 @@ from adaptation.learning.data.labelled_frames import DataError
 from exchange.metrics_port import serve_metrics
 from exchange.net.call_errors import CallErrors
 from exchange.net.callers import Callers
+from exchange.net.connections import server_options
 from exchange.net.guarded_calls import GuardedCalls
 from exchange.net.listening import StartupError, check_free, checked_tls, open_port
 from exchange.net.serving_thread import HandlersInThreads, serving_thread
@@ -33,6 +34,8 @@ from exchange.storage import JoinedRoots, StorageRoot, open_root
 
 _THREADS = 4
 """For each sort of calls but watches, which have one each."""
+_CONNECTIONS = 256
+"""Of operators, annotators and commands; each has few."""
 _GRACE_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -128,7 +131,7 @@ def _port(learner: Learner, callers: Callers, errors: CallErrors, tls: TlsFiles 
     async def start() -> tuple[grpc.aio.Server, int]:
         in_threads = HandlersInThreads(lambda method: executors[sort_of(method)])
         guards = [GuardedCalls(CallAccess(callers)), errors, in_threads]
-        server = grpc.aio.server(interceptors=guards, options=[("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(interceptors=guards, options=server_options(_CONNECTIONS))
         pb_grpc.add_OperationsServicer_to_server(OperationsServicer(learner, callers), server)
         annotation_pb2_grpc.add_AnnotationServicer_to_server(AnnotationServicer(learner, callers), server)
         port = open_port(server, learner.settings, tls)

@@ -6,7 +6,9 @@ the same address without the token; where the learner has neither tokens nor cer
 name that they let point to this machine (`origins.py`), nor by a form that they post without a session's token.
 """
 
+import asyncio
 import hmac
+import time
 from dataclasses import replace
 from importlib import resources
 from urllib.parse import urlencode, urlsplit
@@ -15,7 +17,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaptation.console.forms import LARGEST_BYTES, FormTooLarge, read_form
+from adaptation.console.connections import COMMON_NAMES, RECOGNIZED
+from adaptation.console.forms import LARGEST_BYTES, WITHIN_S, FormTooLarge, FormTooSlow, read_form
 from adaptation.console.origins import Origins
 from adaptation.console.policy import NONCE, headers_with, new_nonce
 from adaptation.console.sessions import LASTS_S, Sessions, Visitor, cleaned_name
@@ -23,11 +26,14 @@ from exchange.markup import tag
 from exchange.net.callers import Callers
 
 SESSION_COOKIE, NAME_COOKIE = "roadshift_session", "roadshift_name"
-COMMON_NAMES = "common_names"
-"""In a connection's state: those of the client's certificate."""
 _LOGIN, _NAME = "/login", "/name"
 _NOBODY_WAITS = "No response returned."
 """Starlette's word for a browser that left before its answer came."""
+_LOG_IN = "log in first"
+_POLICY_VIOLATION = 1008
+_LOOK_EVERY_S = 2.0
+_SHUT_OUT_FOR_S = 5.0
+"""By then an open page has loaded itself anew, as the login page."""
 _NAME_LASTS_S = 365 * 24 * 3600
 _FORM_STATE = "form_token"
 """In a connection's state."""
@@ -57,10 +63,10 @@ class Access:
             await self._app(scope, receive, send)
             return
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name != _PROXY_PREFIX]
-        connection, nonce = HTTPConnection(scope), new_nonce()
-        if scope["type"] == "http":
+        connection, nonce, is_socket = HTTPConnection(scope), new_nonce(), scope["type"] == "websocket"
+        if not is_socket:
             send = _with_headers(send, headers_with(nonce))
-        if why := self._origins.refusal(connection):
+        if why := _refusal_of(scope["path"]) or self._origins.refusal(connection):
             await _refuse(scope, receive, send, why)
             return
         visitor = self._visitor(connection)
@@ -68,12 +74,14 @@ class Access:
         session = connection.cookies.get(SESSION_COOKIE, "") or visitor.shown
         state = {"visitor": still, NONCE: nonce, _FORM_STATE: self._sessions.form_token(session)}
         scope.setdefault("state", {}).update(state)
-        if scope["type"] == "http" and (answer := await self._answer(Request(scope, receive), visitor)) is not None:
+        if visitor.may_look and (recognized := scope["state"].get(RECOGNIZED)) is not None:
+            recognized()
+        if not is_socket and (answer := await self._answer(Request(scope, receive), visitor)) is not None:
             await answer(scope, receive, send)
         elif visitor.may_look:
-            await self._served(scope, receive, send)
+            await self._served(scope, _while_let_in(still, receive, send) if is_socket else receive, send)
         else:
-            await _refuse(scope, receive, send, "log in first")
+            await _refuse(scope, receive, send, _LOG_IN)
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -97,6 +105,8 @@ class Access:
                 form = await read_form(request)
             except FormTooLarge:
                 return PlainTextResponse(f"This form is too large: send at most {LARGEST_BYTES} bytes.\n", 413)
+            except FormTooSlow:
+                return PlainTextResponse(f"This form did not come within {WITHIN_S:.0f} s: send it again.\n", 408)
             return self._posted(request, form, visitor)
         if request.method == "GET" and "token" in request.query_params:
             rest = [(key, value) for key, value in request.query_params.multi_items() if key != "token"]
@@ -154,16 +164,46 @@ def form_token_of(connection: HTTPConnection) -> str:
     return str(connection.scope["state"][_FORM_STATE])
 
 
+def _while_let_in(visitor: Visitor, receive: Receive, send: Send) -> Receive:
+    """Return what receives a socket's messages, and ends the socket some seconds after its visitor was shut out."""
+    shut_out_s = 0.0
+
+    async def receiving() -> Message:
+        nonlocal shut_out_s
+        coming = asyncio.ensure_future(receive())
+        try:
+            while not coming.done():
+                await asyncio.wait((coming,), timeout=_LOOK_EVERY_S)
+                now_s = time.monotonic()
+                shut_out_s = 0.0 if visitor.is_still_let_in() else shut_out_s or now_s
+                if shut_out_s and now_s - shut_out_s > _SHUT_OUT_FOR_S:
+                    await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": _LOG_IN})
+                    return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": _LOG_IN}
+            return coming.result()
+        finally:
+            coming.cancel()
+
+    return receiving
+
+
+def _refusal_of(path: str) -> str:
+    """Why no address has this path, or nothing: what a request line names may be anything."""
+    return "" if path.startswith("/") else "An address here begins with /."
+
+
 def _local(address: str) -> str:
     """The path and query of an address, so that nobody is sent elsewhere."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/"
     path = "/" + parts.path.lstrip("/\\")
     return "/" if path == _LOGIN else f"{path}?{parts.query}" if parts.query else path
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, why: str) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": why})
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": why})
     else:
         await PlainTextResponse(f"{why}\n", 403)(scope, receive, send)
 

@@ -42,14 +42,14 @@ class Origins:
     def is_secure(self, connection: HTTPConnection) -> bool:
         """Whether the browser came over TLS: here, or to a proxy before this."""
         asked = (connection.headers.get("origin", "").lower(), f"https://{connection.headers.get('host', '').lower()}")
-        return connection.url.scheme in ("https", "wss") or any(
+        return connection.scope.get("scheme") in ("https", "wss") or any(
             each in self._named and each.startswith("https:") for each in asked
         )
 
     def _expected(self, connection: HTTPConnection, host: str) -> set[str]:
         if host in self._named.values():
             return set(self._named)
-        scheme = "https" if connection.url.scheme in ("https", "wss") else "http"
+        scheme = "https" if connection.scope.get("scheme") in ("https", "wss") else "http"
         return {f"{scheme}://{host}", *self._named}
 
     def _knows(self, host: str) -> bool:

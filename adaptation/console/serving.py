@@ -1,22 +1,21 @@
 """Serves the console from inside a learner: a thread with a loop of its own, which waits for its sockets alone."""
 
-import asyncio
 import logging
 import socket
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from nicegui import ui
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from adaptation.console.access import COMMON_NAMES, Access
+from adaptation.console.access import Access
 from adaptation.console.backstage import Backstage
+from adaptation.console.connections import Connections, ConsoleProtocol
 from adaptation.console.link import link, link_token
 from adaptation.console.origins import Origins
 from adaptation.console.page_files import page_files
@@ -24,12 +23,18 @@ from adaptation.console.pages import add_pages
 from adaptation.console.picture_routes import picture_routes
 from adaptation.console.policy import mark_template_scripts
 from adaptation.console.sessions import Sessions
+from adaptation.console.sockets import check_messages
 from adaptation.control.learner.learner import Learner
 from exchange.net.addresses import Address, parse_address
 from exchange.net.callers import Callers
+from exchange.net.connections import most_connections
 from exchange.net.listening import StartupError
 from exchange.net.tls_files import TlsFiles
 
+_CONNECTIONS = 256
+"""A page that is open has one, and for moments some more."""
+_AT_ONCE = 32
+"""The event loop takes up so many new connections before it looks at one."""
 _GRACE_S = 1
 _START_WITHIN_S = 30.0
 _RECONNECT_WITHIN_S = 5.0
@@ -61,6 +66,7 @@ def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFil
         show_welcome_message=False,
     )
     mark_template_scripts()
+    check_messages()
     settings = learner.settings
     token = link_token(settings.run_dir / "console-token") if callers.are_open else ""
     access = Access(
@@ -88,9 +94,11 @@ def running_console(learner: Learner, callers: Callers, listen: str, tls: TlsFil
 
 
 def _server_config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
+    connections = most_connections(_CONNECTIONS)
     config = uvicorn.Config(
         app,
-        http=_WithCommonNames,
+        # Any callable makes a protocol; the type asks for a class.
+        http=partial(ConsoleProtocol, counted=Connections(connections // 2)),  # type: ignore[arg-type]
         ws="websockets-sansio",
         loop="asyncio",
         lifespan="on",
@@ -98,6 +106,7 @@ def _server_config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
+        backlog=_AT_ONCE,
         timeout_graceful_shutdown=_GRACE_S,
     )
     config.load()
@@ -114,13 +123,3 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.is_up.set()
-
-
-class _WithCommonNames(H11Protocol):
-    """Tells every request, and every socket that one becomes, whose certificate the connection came with."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        certificate: dict[str, Any] = transport.get_extra_info("peercert") or {}
-        names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-        self.app_state = {**self.app_state, COMMON_NAMES: names}
-        super().connection_made(transport)

@@ -32,6 +32,8 @@ LOG_JSON_HELP = "Log JSON: every line on stderr is an object; ports are announce
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_OWN_LOGGERS = frozenset({"adaptation", "clients", "exchange", "roadshift", "server", "__main__"})
+_MOST_PLACES = 256
 _ending = logging.getLogger("roadshift")
 _ids: ContextVar[Mapping[str, str]] = ContextVar("ids of what is worked on", default=MappingProxyType({}))
 
@@ -47,6 +49,7 @@ def configure_logs(*, as_json: bool = False) -> None:
         raise StartupError(f"{VARIABLE}={wanted} is no format of logs: use {TEXT} or {JSON}")
     os.environ[VARIABLE] = wanted
     handler = logging.StreamHandler()
+    handler.addFilter(LibraryWarnings())
     handler.setFormatter(JsonFormatter() if wanted == JSON else logging.Formatter(_TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     if wanted == JSON:
@@ -110,15 +113,32 @@ def working_on(**ids: str) -> Iterator[None]:
         _ids.set(before)  # by value: a generator may be closed by another thread than began it
 
 
+class _Seldom:
+    """At most one line in a while of one thing; for any thread."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._next_s = 0.0
+        self._unsaid = 0
+        self._lock = threading.Lock()
+
+    def unsaid(self) -> int | None:
+        """Return how often nothing was said since the last line; None where nothing is to be said now."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s < self._next_s:
+                self._unsaid += 1
+                return None
+            since, self._unsaid, self._next_s = self._unsaid, 0, now_s + self._every_s
+        return since
+
+
 class SeldomLog:
     """Logs at most one line in a while of what may happen again and again; each says how often since the last one."""
 
     def __init__(self, logger: logging.Logger, every_s: float = 60.0) -> None:
         self._logger = logger
-        self._every_s = every_s
-        self._next_s = 0.0
-        self._unsaid = 0
-        self._lock = threading.Lock()
+        self._seldom = _Seldom(every_s)
 
     def warning(self, message: str) -> None:
         self._say(logging.WARNING, message, None)
@@ -128,14 +148,38 @@ class SeldomLog:
         self._say(logging.ERROR, message, error)
 
     def _say(self, level: int, message: str, error: BaseException | None) -> None:
-        with self._lock:
-            now_s = time.monotonic()
-            if now_s < self._next_s:
-                self._unsaid += 1
-                return
-            since, self._unsaid, self._next_s = self._unsaid, 0, now_s + self._every_s
-        again = f" ({since} more since the last such line)" if since else ""
-        self._logger.log(level, "%s%s", message, again, exc_info=error)
+        if (unsaid := self._seldom.unsaid()) is not None:
+            self._logger.log(level, "%s%s", message, _again(unsaid), exc_info=error)
+
+
+class LibraryWarnings(logging.Filter):
+    """Lets one warning a minute through of each place in a library that logs it, and of each kind of error there.
+
+    Strangers can have libraries log: a web server each request that is none, an event loop each connection that it
+    cannot take.
+    """
+
+    def __init__(self, every_s: float = 60.0) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._places: dict[tuple[object, ...], _Seldom] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged; it says how often since the last such line."""
+        if record.levelno < logging.WARNING or record.name.partition(".")[0] in _OWN_LOGGERS:
+            return True
+        error = record.exc_info[0] if record.exc_info else None
+        place = (record.name, record.pathname, record.lineno, error)
+        if place not in self._places and len(self._places) >= _MOST_PLACES:
+            self._places.clear()
+        unsaid = self._places.setdefault(place, _Seldom(self._every_s)).unsaid()
+        if unsaid:
+            record.msg, record.args = f"{record.getMessage()}{_again(unsaid)}", None
+        return unsaid is not None
+
+
+def _again(unsaid: int) -> str:
+    return f" ({unsaid} more since the last such line)" if unsaid else ""
 
 
 class JsonFormatter(logging.Formatter):

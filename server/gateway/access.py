@@ -51,7 +51,7 @@ class Access(Gatekeeper):
         self._operators = _small("reflection calls", calls=16, receiving=8)
         self._anyones = {
             _CHECK: _small("health checks", calls=64, receiving=16),
-            _WATCH: _small("health watches", calls=64, receiving=8, full="call Check now and then"),
+            _WATCH: _small("health watches", calls=64, calls_per_peer=8, receiving=8, full="call Check now and then"),
             **dict.fromkeys(_PROBES, _small("health checks", calls=64, receiving=16)),
         }
         self._anyone = _small("calls of this kind", calls=64, receiving=8)
@@ -70,10 +70,18 @@ class Access(Gatekeeper):
         self._metrics.turned_away(error)
 
 
-def _small(name: str, *, calls: int, receiving: int, full: str = "call again later") -> CallKind:
+def _small(
+    name: str, *, calls: int, calls_per_peer: int | None = None, receiving: int, full: str = "call again later"
+) -> CallKind:
     """Calls whose messages are small and come with them."""
     return CallKind(
-        name, calls=calls, receiving=receiving, oldest_makes_way=True, largest_bytes=_SMALL_BYTES, full=full
+        name,
+        calls=calls,
+        calls_per_peer=calls_per_peer,
+        receiving=receiving,
+        oldest_makes_way=True,
+        largest_bytes=_SMALL_BYTES,
+        full=full,
     )
 
 

@@ -3,11 +3,14 @@
 import grpc
 
 from exchange.net.call_errors import CallErrors
+from exchange.net.connections import server_options
 from exchange.net.guarded_calls import Gatekeeper, GuardedCalls
 from server.settings import GatewaySettings
 
 _MESSAGE_MARGIN_BYTES = 1 << 20
 """Beside the pixels."""
+_FEWEST_CONNECTIONS = 1024
+"""Where few streams are allowed: vehicles may also call frame by frame."""
 
 
 def new_server(settings: GatewaySettings, gatekeeper: Gatekeeper, errors: CallErrors) -> grpc.aio.Server:
@@ -15,7 +18,7 @@ def new_server(settings: GatewaySettings, gatekeeper: Gatekeeper, errors: CallEr
     return grpc.aio.server(
         interceptors=[GuardedCalls(gatekeeper), errors],
         options=[
-            ("grpc.so_reuseport", 0),  # else a second gateway would silently share the port
+            *server_options(max(_FEWEST_CONNECTIONS, 4 * settings.streams)),
             ("grpc.max_receive_message_length", 3 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),  # RGB
             # Runs of one pixel each, and raw confidence.
             ("grpc.max_send_message_length", 4 * settings.max_frame_pixels + _MESSAGE_MARGIN_BYTES),

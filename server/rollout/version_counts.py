@@ -69,11 +69,11 @@ class VersionCounts:
             counts.compared_K += compared_K
             counts.differing_K += differing_K
 
-    def engine_p99_s(self, version: int, at_least: int) -> float | None:
-        """None where fewer frames than this are known."""
+    def engine_s(self, version: int, percent: int, at_least: int) -> float | None:
+        """Return a percentile of the engine's seconds; None where fewer frames than this are known."""
         with self._lock:
             engine_s = list(self._counts[version].engine_s) if version in self._counts else []
-        return _percentile(engine_s, 99) if len(engine_s) >= at_least else None
+        return _percentile(engine_s, percent) if len(engine_s) >= at_least else None
 
     def forget(self, versions: Collection[int]) -> None:
         """Of versions that are gone; they begin anew should they come again."""

@@ -3,9 +3,12 @@
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -202,6 +205,25 @@ async def test_nobody_is_sent_elsewhere(opened: Open) -> None:
         answer = await opened().post("/login", data={"token": "op-token", "next": address}, follow_redirects=False)
         assert answer.headers["location"].startswith("/")
         assert not answer.headers["location"].startswith(("//", "/\\"))
+
+
+@pytest.mark.parametrize("address", ["//[", "//[x", "/\\[", "//[::1]]/", "http://[", "[", "\ud800"])
+async def test_an_address_that_cannot_be_read_leads_to_the_first_page(opened: Open, address: str) -> None:
+    form = urlencode({"token": "op-token", "next": address}, errors="surrogatepass")
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await opened().post("/login", content=form, headers=headers, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"][:2].rstrip("[%")) == (303, "/")
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(address=st.text(max_size=40), name=st.text(max_size=40), cookie=st.text(max_size=40))
+async def test_no_text_of_a_stranger_is_a_defect(opened: Open, address: str, name: str, cookie: str) -> None:
+    headers = [(b"cookie", f"roadshift_session={cookie}; roadshift_name={cookie}".encode())]
+    form = {"token": "op-token", "next": address, "name": name}
+    answer = await opened().post("/login", data=form, headers=headers, follow_redirects=False)
+    assert answer.status_code == 303
+    asked = await opened().get("/", params={"token": name, "x": address}, headers=headers)
+    assert asked.status_code in (401, 403)
 
 
 async def test_pages_of_other_sites_reach_nothing(opened: Open) -> None:

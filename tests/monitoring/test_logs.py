@@ -15,7 +15,7 @@ import grpc
 import pytest
 from roadshift.v1 import segmentation_pb2 as pb
 
-from exchange.net.logs import VARIABLE, JsonFormatter, current_ids, note_ids, working_on
+from exchange.net.logs import VARIABLE, JsonFormatter, LibraryWarnings, current_ids, note_ids, working_on
 from server.errors import EngineFailed
 from tests.gateways import StartGateway, eventually
 
@@ -50,6 +50,33 @@ def test_ids_are_those_of_what_is_worked_on() -> None:
             assert formatted("x").items() >= {"round_id": "r1", "request_id": "q1"}.items()
         assert "request_id" not in formatted("x")
     assert "round_id" not in formatted("x")
+
+
+def test_a_library_warns_once_a_minute_from_each_place() -> None:
+    def kept(name: str, level: int, line: int, text: str) -> str | None:
+        record = logging.LogRecord(name, level, "library.py", line, "%s", (text,), None)
+        return record.getMessage() if seldom.filter(record) else None
+
+    seldom = LibraryWarnings(every_s=3600.0)
+    assert kept("uvicorn.error", logging.WARNING, 7, "no HTTP") == "no HTTP"
+    assert [kept("uvicorn.error", logging.WARNING, 7, f"no HTTP {number}") for number in range(9)] == [None] * 9
+    assert kept("uvicorn.error", logging.WARNING, 8, "another place") == "another place"
+    assert kept("uvicorn.error", logging.INFO, 7, "a matter of course") == "a matter of course"
+    assert [kept("server.gateway", logging.WARNING, 7, "our own") for _ in range(2)] == ["our own"] * 2
+    often = LibraryWarnings(every_s=0.0)
+    record = logging.LogRecord("asyncio", logging.ERROR, "library.py", 7, "no descriptor", None, None)
+    assert [often.filter(record) for _ in range(3)] == [True] * 3
+
+
+def test_what_a_library_was_not_let_say_is_counted() -> None:
+    seldom = LibraryWarnings(every_s=0.2)
+    said: list[str] = []
+    while len(said) < 2:
+        record = logging.LogRecord("asyncio", logging.ERROR, "library.py", 7, "no descriptor", None, None)
+        if seldom.filter(record):
+            said.append(record.getMessage())
+    assert said[0] == "no descriptor"
+    assert re.fullmatch(r"no descriptor \(\d+ more since the last such line\)", said[1])
 
 
 async def test_tasks_keep_their_ids_apart() -> None:

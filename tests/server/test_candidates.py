@@ -3,21 +3,25 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 from roadshift.v1 import segmentation_pb2 as pb
 
 from exchange.fleet.engine_busy import EngineBusyReader
 from exchange.fleet.gateways import VersionHealth, read_heartbeats
+from exchange.label_space import NUM_CLASSES
 from exchange.plan.serving_plan import Candidate, DomainPlan
 from exchange.storage import StorageRoot, open_root
 from server.errors import EngineFailed
-from server.rollout.candidates import ERRORS_IN_A_ROW, JUDGED_FROM_FRAMES
-from server.routing import CandidatePlan
-from server.segmenter import FakeBehavior
+from server.rollout.candidates import ERRORS_IN_A_ROW, JUDGED_FROM_FRAMES, Candidates
+from server.rollout.version_counts import VersionCounts
+from server.routing import CandidatePlan, ServingPlan
+from server.segmenter import FakeBehavior, FakeSegmenter
 from tests.gateways import Served, StartGateway, eventually
 from tests.plans import publish_releases, write_plan
 
@@ -182,8 +186,21 @@ async def test_a_slow_candidate_is_left(serve: Callable[..., Any], frame_message
     served.segmenter.behaviors[2].latency_s = 0.1
     while health(served).trouble is None:
         await ask_all(served, frame_message, 10)
-    assert "too slow: 1 % of its frames take" in str(health(served).trouble)
+    assert "too slow: 10 % of its frames take" in str(health(served).trouble)
     assert set(await ask_all(served, frame_message, 10)) == {1}
+
+
+@pytest.mark.parametrize(("slow", "is_left"), [(2, False), (6, True)])
+def test_a_candidate_is_left_for_many_slow_frames_in_fifty(slow: int, is_left: bool) -> None:
+    counts, pixels_K = VersionCounts(), np.zeros(NUM_CLASSES, np.int64)
+    for number in range(JUDGED_FROM_FRAMES):
+        counts.shadowed(1, 0.01, pixels_K, pixels_K)
+        counts.shadowed(2, 0.3 if number < slow else 0.01, pixels_K, pixels_K)
+    candidates = Candidates(FakeSegmenter(), counts)
+    served = ServingPlan.single_release(1)
+    tried = replace(served.default, candidate=CandidatePlan(2, 0.5))
+    candidates.review(replace(served, default=tried))
+    assert (2 in candidates.left) == is_left
 
 
 @pytest.mark.parametrize(("shift", "disagreement"), [(0, 0.0), (1, 1.0)])

@@ -188,13 +188,25 @@ def until(found: Callable[[], T | None], what: str, patience_s: float = PATIENCE
 class LearnerProcess:
     """`roadshift learner` on a free port."""
 
-    def __init__(self, url: str, source: Path, folder: Path, *options: str, failpoint: str = "", wait: bool = True):
+    def __init__(
+        self,
+        url: str,
+        source: Path,
+        folder: Path,
+        *options: str,
+        failpoint: str = "",
+        wait: bool = True,
+        descriptors: int | None = None,
+    ):
+        """`descriptors`: how many files and connections the process may have open."""
         folder.mkdir(parents=True, exist_ok=True)
         recipe = folder / "recipe.json"
         recipe.write_text(RECIPE.model_dump_json())
         command = [sys.executable, "-c", "import cli; cli.main()", "learner", "--root", url, "--source", str(source)]
         command += ["--run-dir", str(folder / "run"), "--recipe-file", str(recipe), "--recipe", "tiny"]
         command += ["--listen", "127.0.0.1:0", "--metrics", "", "--lease-s", "1", "--own-machine", *options]
+        if descriptors is not None:
+            command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: failpoint}
         self.log = folder / "learner.log"
         with self.log.open("ab") as log:
