@@ -52,7 +52,7 @@ COMMANDS = {
     "repair": (
         "adaptation.cli.repair_command",
         "repair",
-        "Write a root's lease, ledger and serving plan anew where they are damaged.",
+        "Write anew what a root cannot go on without, where it is damaged: lease, ledger, triggers, pins, plan.",
     ),
     "erase": ("adaptation.cli.erase_command", "erase", "Erase one vehicle's frames from a storage root."),
     "parity": ("adaptation.cli.export_commands", "parity", "Compare a release's engine with the torch reference."),

@@ -14,6 +14,7 @@ from roadshift.v1 import operations_pb2 as pb
 from clients.client import RequestFailed
 from clients.operations import DEFAULT_LEARNER, FINAL_PHASES, OperationsClient, phase_name
 from exchange.net.calling import Connection
+from exchange.storage.locations import TRIGGERS
 
 round_commands = typer.Typer(no_args_is_help=True, help="Start, watch and cancel rounds of adaptation.")
 trigger_commands = typer.Typer(no_args_is_help=True, help="When rounds start by themselves.")
@@ -130,8 +131,12 @@ def set_it(
 def list_triggers(server: _Server = DEFAULT_LEARNER) -> None:
     """List the domains whose rounds start by themselves."""
     with _learner(server) as learner:
-        for trigger in learner.status().triggers:
-            typer.echo(_trigger_line(trigger))
+        status = learner.status()
+    for trigger in status.triggers:
+        typer.echo(_trigger_line(trigger))
+    if unknown := [trouble for trouble in status.troubles if TRIGGERS in trouble]:
+        typer.echo(f"error: {unknown[0]}", err=True)
+        raise typer.Exit(1)
 
 
 def learner_status(server: str) -> None:

@@ -60,13 +60,19 @@ console = Console(stderr=True)
 
 
 @contextmanager
-def plan_writer(storage: StorageRoot, who: str, direct: bool) -> Iterator[Lease]:
-    """The lease for one command: taken from nobody, or by `direct` from whoever holds it."""
+def plan_writer(
+    storage: StorageRoot, who: str, direct: bool, instead: str = "go through it by --server, or past it by --direct"
+) -> Iterator[Lease]:
+    """The lease for one command: taken from nobody, or by `direct` from whoever holds it.
+
+    Args:
+        instead: what to do where somebody else holds it, by options that the command has.
+    """
     with ExitStack() as stack:
         try:
             lease = stack.enter_context(holding(storage, who, seize=direct))
         except LeaseHeld as error:
-            raise LeaseHeld(f"{error}; or go through it by --server, or past it by --direct") from None
+            raise LeaseHeld(f"{error}; or {instead}") from None
         yield lease
 
 

@@ -122,7 +122,9 @@ def gc(
         if dry_run:
             rubbish, title = find_rubbish(storage, keep_last=keep_last), "would be deleted"
         else:
-            with plan_writer(storage, who, direct=False) as lease:
+            with plan_writer(
+                storage, who, direct=False, instead="leave it to the learner: it collects hourly"
+            ) as lease:
                 rubbish = collect(storage, lease, who=who, why=why, keep_last=keep_last)
             title = "deleted"
     if as_json:

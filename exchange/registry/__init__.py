@@ -24,7 +24,7 @@ from exchange.registry.entries import (
     require_present,
 )
 from exchange.registry.fetching import fetch_release
-from exchange.registry.publishing import publish, repair_entries
+from exchange.registry.publishing import publish, repair_entries, void_damaged_claims
 
 __all__ = [
     "KEPT_WHEN_COLLECTED",
@@ -43,4 +43,5 @@ __all__ = [
     "repair_entries",
     "require_present",
     "unmark_collected",
+    "void_damaged_claims",
 ]

@@ -29,6 +29,8 @@ from exchange.storage.readable_objects import read_each
 from exchange.storage.records import Record
 
 FAILED = "-failed"
+REPAIR_PLAN = "repair-plan"
+"""What an entry says of a plan that was written anew, without candidates."""
 _LONGEST_WHY = 2000
 _MOST_DETAILS, _LONGEST_DETAIL = 32, 256
 

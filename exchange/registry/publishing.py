@@ -22,9 +22,11 @@ from exchange.registry.releases import MANIFEST_NAME, Manifest, ReleaseError, de
 from exchange.storage import ObjectExists, StorageRoot
 from exchange.storage.locations import CLAIM_NAME, RELEASES, Version, ledger_key, release_file, release_key
 from exchange.storage.objects import check_key
+from exchange.storage.readable_objects import UNREADABLE, at_its_key, read_each
 from exchange.storage.records import Record, RecordError, RecordTooNew
 
 _ATTEMPTS = 32
+_GIVE_UP_BOTH = "restore the entry or the claim from a backup"
 
 
 class Claim(Record):
@@ -36,6 +38,9 @@ class Claim(Record):
     round_id: RoundId | None = None
     nonce: str
     """Tells two claims of one moment apart."""
+
+
+_decode_claim = at_its_key(Claim, lambda claim: release_key(claim.version, CLAIM_NAME))
 
 
 def publish(
@@ -79,9 +84,9 @@ def _claim(root: StorageRoot, by: str, origin: Origin, round_id: str | None) -> 
     """A number of one's own; or the entry that the round has already."""
     for _ in range(_ATTEMPTS):
         claims = _claims(root)
-        if round_id is not None and (entry := _published(root, [c for c in claims if c.round_id == round_id], by)):
+        if round_id is not None and (entry := _published(root, claims, round_id, by)):
             return entry
-        version = 1 + max((0, *decided_versions(root), *(claim.version for claim in claims)))
+        version = 1 + max((0, *decided_versions(root), *claims))
         claim = Claim(
             version=version,
             claimed_at=datetime.now(UTC),
@@ -98,15 +103,24 @@ def _claim(root: StorageRoot, by: str, origin: Origin, round_id: str | None) -> 
     raise ObjectExists(f"others took {_ATTEMPTS} numbers in {root.url} first: try again")
 
 
-def _claims(root: StorageRoot) -> list[Claim]:
-    keys = [info.key for info in root.list_objects(RELEASES) if (release_file(info.key) or (0, ""))[1] == CLAIM_NAME]
-    stored = ((key, root.read_if_any(key)) for key in keys)  # a collection may have been quicker
-    return [Claim.decode(found.data, key) for key, found in stored if found is not None]
+def _claims(root: StorageRoot) -> dict[int, Claim | None]:
+    """Return every claimed number; None for a claim that cannot be read, which is noted, and takes its number still."""
+    named = ((info, release_file(info.key)) for info in root.list_objects(RELEASES))
+    infos = {name[0]: info for info, name in named if name is not None and name[1] == CLAIM_NAME}
+    readable = {claim.version: claim for _, claim in read_each(root, infos.values(), _decode_claim)}
+    return {version: readable.get(version) for version in infos}
 
 
-def _published(root: StorageRoot, claims: list[Claim], by: str) -> LedgerEntry | None:
+def _published(root: StorageRoot, claims: dict[int, Claim | None], round_id: str, by: str) -> LedgerEntry | None:
     """What became of earlier publications of a round: each is finished or given up; None where it has none."""
-    for claim in claims:
+    for version, claim in claims.items():
+        if claim is None:
+            # Nobody can finish it. Where it was finished before, the entry still says of which round it is.
+            if isinstance(decided := read_decided(root, version), LedgerEntry) and decided.round_id == round_id:
+                return decided
+            continue
+        if claim.round_id != round_id:
+            continue
         if read_decided(root, claim.version) is None:
             if (manifest := root.read_if_any(release_key(claim.version, MANIFEST_NAME))) is not None:
                 _finish(root, claim, manifest.data)
@@ -164,10 +178,44 @@ def repair_entries(root: StorageRoot) -> list[int]:
             if claim is None or manifest is None:
                 raise RecordError(f"{damaged}; its claim and manifest are not there to make it of") from damaged
         decode_manifest(manifest.data, release_key(version, MANIFEST_NAME))
-        entry = _entry(Claim.decode(claim.data, release_key(version, CLAIM_NAME)), manifest.data)
+        try:
+            whose = _decode_claim(claim.data, release_key(version, CLAIM_NAME))
+        except RecordTooNew:
+            raise
+        except RecordError as error:
+            raise RecordError(f"{error}, and {ledger_key(version)} is damaged, too: {_GIVE_UP_BOTH}") from error
+        entry = _entry(whose, manifest.data)
         root.write(ledger_key(version), entry.encode())
         repaired.append(version)
     return repaired
+
+
+def void_damaged_claims(root: StorageRoot, by: str) -> tuple[list[int], list[int]]:
+    """Make numbers void whose claim is damaged, as nobody can finish them; return them, and those decided before.
+
+    Raises:
+        RecordError, StorageError: the root cannot be read or written.
+    """
+    void, decided = [], []
+    for info in root.list_objects(RELEASES):
+        version, name = release_file(info.key) or (0, "")
+        if name == CLAIM_NAME and _is_damaged_claim(root, info.key):
+            if read_decided(root, version) is None and make_void(root, version, by):
+                void.append(version)
+            else:
+                decided.append(version)
+    return sorted(void), sorted(decided)
+
+
+def _is_damaged_claim(root: StorageRoot, key: str) -> bool:
+    try:
+        if (found := root.read_if_any(key)) is not None:
+            _decode_claim(found.data, key)
+    except RecordTooNew:  # its publication may go on
+        return False
+    except UNREADABLE:
+        return True
+    return False
 
 
 def _entry(claim: Claim, manifest_bytes: bytes) -> LedgerEntry:

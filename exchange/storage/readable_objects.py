@@ -27,6 +27,7 @@ def read_readable(root: StorageRoot, key: str, decode: Callable[[bytes, str], T]
     try:
         found = decode(root.read(key).data, key)
     except ObjectMissing:
+        root.unreadable.forget(key)
         return None
     except UNREADABLE as error:
         root.unreadable.note(key, error)

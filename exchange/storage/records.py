@@ -26,6 +26,10 @@ class RecordTooNew(RecordError):
     """A record of a major that a later release writes; the message names it, both majors and the remedy."""
 
 
+class RecordToRepair(RecordError):
+    """A damaged record without which nothing goes on; the message names the remedy, and whoever needs it waits."""
+
+
 class Record(BaseModel):
     """What every record has: it is never changed, and fields that a newer minor added are kept and written back.
 
@@ -55,6 +59,7 @@ class Record(BaseModel):
 
         Raises:
             RecordTooNew: it is of a later major.
+            RecordToRepair: the data is no such record, and this kind has a remedy.
             RecordError: the data is no such record.
         """
         try:
@@ -63,8 +68,9 @@ class Record(BaseModel):
             refused = f"{key} is no {cls.__name__} that this version knows"
             if (major := _major_of(data)) is not None and major > MAJOR:
                 raise RecordTooNew(f"{refused}: {too_new(major)}") from error
-            remedy = f"; {cls.REMEDY}" if cls.REMEDY else ""
-            raise RecordError(f"{refused}: {refusal_of(error)}{remedy}") from error
+            if cls.REMEDY:
+                raise RecordToRepair(f"{refused}: {refusal_of(error)}; {cls.REMEDY}") from error
+            raise RecordError(f"{refused}: {refusal_of(error)}") from error
 
 
 def too_new(major: int) -> str:

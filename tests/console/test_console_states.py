@@ -16,7 +16,7 @@ from adaptation.control.labeling.progress import TaskSummary
 from exchange.regions.batches import read_batches
 from exchange.regions.tasks import new_batch_id
 from exchange.storage import open_root
-from exchange.storage.locations import region_batch_key
+from exchange.storage.locations import PINS, region_batch_key
 from exchange.storage.root import PATIENCE_S
 from tests.console.browsing import Visit, visiting
 from tests.console.conftest import FAST, TOKENS, Deployed, console_of
@@ -186,6 +186,18 @@ def test_a_duty_that_fails_is_told_until_it_works_again(visit: Visit, bare: Depl
     )
     bare.root.delete(damaged)
     expect(visit.page.get_by_role("alert")).to_have_count(0)
+
+
+def test_releases_are_shown_where_their_pins_cannot_be_read(visit: Visit, bare: Deployed) -> None:
+    visit.go("/releases")
+    pin = visit.page.locator('[aria-label="pin version 1"]')
+    expect(pin).to_have_count(1)
+    bare.root.create(PINS, b"{")
+    expect(visit.page.locator("#page")).to_contain_text("The pins cannot be read")
+    expect(visit.page.locator("#page")).to_contain_text("version 1")
+    expect(pin).to_have_count(0)
+    bare.root.delete(PINS)
+    expect(pin).to_have_count(1)
 
 
 def test_while_the_root_is_away_pages_say_so_and_go_on_after(visit: Visit, bare: Deployed) -> None:

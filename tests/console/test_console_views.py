@@ -40,6 +40,7 @@ from exchange.plan.serving_plan import DomainPlan, ServingPlan, read_plan
 from exchange.registry import publish
 from exchange.registry.audit import AuditEntry, audited, record
 from exchange.storage import StorageRoot, StorageUnavailable, open_root
+from exchange.storage.locations import PINS, TRIGGERS
 from tests.clocks import LONG_S
 from tests.console.deployment import STARTER, leave_captured, leave_presence
 from tests.service.learner_rig import beat, healthy
@@ -219,6 +220,21 @@ def test_releases_below_what_they_were_learned_from(reading: Reading) -> None:
         ("sim-dusk", 2, 1, 1),
     ]
     assert dict(view.releases[1].facts)["parent, anchor"] == "1, 1"
+
+
+def test_pins_and_triggers_that_cannot_be_read_are_told_and_hide_nothing(reading: Reading) -> None:
+    for key in (PINS, TRIGGERS):
+        reading.root.write(key, b"{")
+    view = releases_view(reading)
+    assert view.pins_are_unknown
+    assert [(node.version, node.pinned) for node in view.releases] == [(1, None)]
+    assert dict(view.releases[0].facts)["kept"] == "unknown: the pins cannot be read"
+    now = NowReader(reading).view()
+    assert [domain.name for domain in now.domains] == ["default"]
+    for kind in ("Pins", "TriggerBook"):
+        assert any(f"is no {kind}" in trouble for trouble in now.troubles)
+    reading.root.delete(PINS)
+    assert not releases_view(reading).pins_are_unknown
 
 
 def test_an_order_says_what_it_changes(reading: Reading) -> None:

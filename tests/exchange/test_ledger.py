@@ -22,7 +22,7 @@ from exchange.registry import (
 )
 from exchange.registry.releases import ReleaseError, hash_files, verify_release
 from exchange.storage import StorageRoot, open_root
-from exchange.storage.locations import LEDGER, ledger_key, release_key
+from exchange.storage.locations import CLAIM_NAME, LEDGER, ledger_key, release_key
 from exchange.storage.records import RecordError
 from tests.releases import make_release
 
@@ -174,3 +174,19 @@ def test_a_disk_that_takes_no_more_shows_nothing(tmp_path: Path) -> None:
     assert root.list_objects(LEDGER) == []
     assert list((tmp_path / "root" / ".partial").iterdir()) == []
     assert publish(root, release, by="x", origin="added").version == 2
+
+
+@pytest.mark.parametrize("claim", [b"", b"\xff{", b'{"format": 2}', b"a copy"])
+def test_a_claim_that_cannot_be_read_takes_its_number_and_stops_no_other(
+    root: StorageRoot, release: Path, claim: bytes
+) -> None:
+    publish(root, release, by="eva", origin="added")
+    copy = root.read(release_key(1, CLAIM_NAME)).data
+    root.create(release_key(2, CLAIM_NAME), copy if claim == b"a copy" else claim)
+    first = publish(root, release, by="learner", origin="round", round_id="r-1")
+    assert first.version == 3
+    assert publish(root, release, by="learner", origin="round", round_id="r-2").version == 4
+    assert root.unreadable.counts == {"releases": 1}
+    root.write(release_key(3, CLAIM_NAME), claim)
+    assert publish(root, release, by="learner", origin="round", round_id="r-1") == first, "a round is published once"
+    assert [entry.version for entry in read_ledger(root)] == [1, 3, 4]

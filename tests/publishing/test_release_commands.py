@@ -16,6 +16,7 @@ from exchange.registry import collected_versions, publish
 from exchange.registry.audit import AuditEntry, read_audit, user_at_host
 from exchange.registry.pins import read_pins
 from exchange.storage import StorageRoot
+from exchange.storage.locations import PINS
 
 Run = Callable[..., Result]
 
@@ -127,12 +128,26 @@ def test_pins_and_collection(served_root: StorageRoot, run: Run) -> None:
     assert "release 3 was collected" in refused(run("release", "promote", "3", "--force", "--why", "test"))
 
 
+@pytest.mark.parametrize("pins", [b'{"format": 2}', b'{"pinned": [2'])
+def test_pins_that_cannot_be_read_stop_only_the_collection(served_root: StorageRoot, run: Run, pins: bytes) -> None:
+    served_root.write(PINS, pins)
+    listed = json.loads(done(run("release", "list", "--json")))
+    assert [(each["version"], each["pinned"]) for each in listed] == [(number, None) for number in (1, 2, 3, 4)]
+    assert "unknown" in done(run("release", "list"))
+    assert "unknown: the pins cannot be read" in done(run("release", "show", "2"))
+    told = refused(run("release", "gc", "--keep-last", "1"))
+    assert "pins.json is no Pins" in told
+    assert ("upgrade this process" if b"format" in pins else "run roadshift repair") in told
+    assert collected_versions(served_root) == set()
+
+
 def test_who_holds_the_lease_is_passed_by_or_fenced(served_root: StorageRoot, run: Run) -> None:
     done(run("release", "promote", "2", "--force", "--why", "test"))
     with holding(served_root, "a learner", lasts_s=2.0) as lease:
         told = refused(run("rollback"))
         assert "a learner holds" in told
         assert "go through it by --server, or past it by --direct" in told
+        assert "or leave it to the learner: it collects hourly" in refused(run("release", "gc"))
         done(run("release", "gc", "--dry-run"))
         assert "default is served with release 1" in done(run("rollback", "--direct"))
         with pytest.raises(LeaseLost):

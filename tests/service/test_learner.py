@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from exchange.plan.serving_plan import read_plan
 from exchange.registry import read_ledger
 from exchange.registry.audit import read_audit
 from exchange.storage import StorageRoot, open_root
+from exchange.storage.locations import PINS, TRIGGERS
 from tests.service.learner_rig import BeatingGateway, LearnerProcess, leave_frames, phase_reached, until
 
 FAST = ("--shadow-s", "0", "--bake-s", "0", "--fewest-frames", "1", "--fake")
@@ -260,3 +263,33 @@ def test_a_learner_that_cannot_start_says_why(url: str, source: Path, tmp_path: 
     with LearnerProcess(url, source, tmp_path / "a", *FAST, wait=False) as learner:
         assert learner.wait_for_end() == 1
         assert "has no release yet: give the first one by --release" in learner.said()
+
+
+@pytest.mark.parametrize("damaged", [b'{"format": 2}', b"{"])
+def test_pins_and_triggers_that_cannot_be_read_are_told_and_stop_no_list(
+    shared: LearnerProcess, stub: pb_grpc.OperationsStub, damaged: bytes
+) -> None:
+    root = shared.root()
+    for key in (PINS, TRIGGERS):
+        root.write(key, damaged)
+    try:
+        listed = stub.ListReleases(pb.ListReleasesRequest()).releases
+        assert [(release.version, release.pinned) for release in listed][:1] == [(1, False)]
+        status = stub.GetStatus(pb.GetStatusRequest())
+        assert list(status.triggers) == []
+        for kind in ("Pins", "TriggerBook"):
+            assert any(f"is no {kind}" in trouble for trouble in status.troubles)
+        shown = subprocess.run(
+            [sys.executable, "-c", "import cli; cli.main()", "trigger", "list", "--server", f"127.0.0.1:{shared.port}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (shown.returncode, "triggers.json is no TriggerBook" in shown.stderr) == (1, True)
+        order = pb.SetTriggerRequest(trigger=pb.Trigger(domain="sim-fog", drift=True, min_new_frames=9))
+        too_new = damaged.endswith(b"2}")
+        refused = grpc.StatusCode.FAILED_PRECONDITION if too_new else grpc.StatusCode.DATA_LOSS
+        assert status_of(stub.SetTrigger, order) is refused
+    finally:
+        for key in (PINS, TRIGGERS):
+            root.delete(key)
+    status = stub.GetStatus(pb.GetStatusRequest())
+    assert not any(trouble.startswith("skipped") for trouble in status.troubles)

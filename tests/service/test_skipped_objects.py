@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from adaptation.cli.repair_command import repair_plan
 from adaptation.console.views.audit import AuditReader
 from adaptation.console.views.frames import FrameShelf
 from adaptation.control.learner.learner import Learner
@@ -16,7 +17,7 @@ from adaptation.control.learner.triggers import TriggerRule, set_trigger
 from adaptation.control.releases.collecting import collect, find_rubbish
 from adaptation.control.rollout.gateway_watch import GatewayWatch
 from adaptation.control.rollout.rollouts import judge
-from adaptation.control.rounds.round_state import Phase, RoundBook
+from adaptation.control.rounds.round_state import Phase, Request, RoundBook, read_round
 from adaptation.control.settings import RolloutSettings
 from exchange.fleet.erasures import request_erasure
 from exchange.fleet.presence import PresenceRow, PresenceRows
@@ -24,8 +25,8 @@ from exchange.plan.lease import holding
 from exchange.plan.priors import read_prior
 from exchange.plan.serving_plan import Candidate
 from exchange.storage import StorageRoot
-from exchange.storage.locations import heartbeat_key, presence_key
-from tests.service.learner_rig import BeatingGateway, beat, healthy, until
+from exchange.storage.locations import CLAIM_NAME, SERVING_PLAN, heartbeat_key, presence_key, release_key
+from tests.service.learner_rig import BeatingGateway, beat, healthy, phase_reached, until
 from tests.service.spoiled_root import DOMAIN, SPOILS, Spoil, frame_keys, keys, leave_foreign_files, path_of
 from tests.service.test_unreadable_frames import Lines, ended, running
 
@@ -141,3 +142,34 @@ def test_a_gateway_whose_heartbeat_cannot_be_read_is_waited_for_while_it_beats(r
     root.delete(heartbeat_key("gw-x"))
     watch.look()
     assert watch.unreadable() == []
+
+
+@each_spoil
+def test_a_round_is_published_beside_a_claim_that_cannot_be_read(
+    root: StorageRoot, source: Path, hollow: Path, tmp_path: Path, spoil: Spoil
+) -> None:
+    spoil(path_of(root, release_key(2, CLAIM_NAME)))
+    with BeatingGateway(root), running(root, source, hollow, tmp_path / "run") as learner:
+        assert read_round(root, ended(learner, Phase.PROMOTED)).version == 4, "the first release is 3"
+        assert skipped(learner)["releases"] == 1
+
+
+@pytest.mark.parametrize("serve", [1, 2])
+def test_a_round_waits_for_the_repair_of_a_damaged_plan(
+    root: StorageRoot, source: Path, hollow: Path, tmp_path: Path, serve: int
+) -> None:
+    with running(root, source, hollow, tmp_path / "run") as learner:
+        round_id = learner.operations.start_round(Request(domain=DOMAIN, recipe="", seed=7), by="ann").id
+        until(phase_reached(root, round_id, Phase.ROLLOUT), "the rollout")
+        with learner.lease.writing:
+            root.write(SERVING_PLAN, root.read(SERVING_PLAN).data[:-40])
+        until(lambda: "run roadshift repair --serve VERSION" in learner.troubles.get("rounds", ""), "the remedy")
+        assert read_round(root, round_id).phase is Phase.ROLLOUT
+        other = learner.operations.start_round(Request(domain="sim-day", recipe="", seed=7), by="ann").id
+        until(lambda: "ServingPlan" in learner.troubles.get("rounds", ""), "the trouble of the other round")
+        repair_plan(root, learner.lease, serve, "test")
+        with BeatingGateway(root):
+            until(phase_reached(root, round_id, Phase.PROMOTED), "the promotion")
+        learner.operations.cancel_round(other, by="ann")
+    told = [event.text for event in read_round(root, round_id).events]
+    assert any("its release is tried again" in text for text in told) is (serve == 1)

@@ -50,6 +50,7 @@ class _Releases:
         self._live.rows(lambda view: view.domains, lambda domain: domain.name, self._domain, "lines")
         second_heading("Lineage")
         self._live.part(lambda view: not view.releases, lambda none, _: _say_none(none))
+        self._live.part(lambda view: view.pins_are_unknown, lambda unknown, _: _say_unknown_pins(unknown))
         self._live.rows(lambda view: view.releases, lambda node: node.version, self._release, "lines tree")
 
     def _domain(self, domain: ServedDomain) -> None:
@@ -91,8 +92,9 @@ class _Releases:
                     ui.link("its round", f"/rounds/{node.round_id}")
                 if self._visitor.may_operate and node.stored:
                     _button("Promote…", partial(self._promote, node), f"promote version {node.version}")
-                    pin = "Unpin" if node.pinned else "Pin"
-                    _button(f"{pin}…", partial(self._pin, node), f"{pin.lower()} version {node.version}")
+                    if node.pinned is not None:
+                        pin = "Unpin" if node.pinned else "Pin"
+                        _button(f"{pin}…", partial(self._pin, node), f"{pin.lower()} version {node.version}")
 
     async def _roll_back(self, domain: ServedDomain) -> None:
         await self._serve_otherwise(
@@ -190,3 +192,9 @@ def _say_none(none: bool) -> None:
         nothing(
             "No release yet.", "The learner publishes the first one from --release; more: roadshift release add DIR"
         )
+
+
+def _say_unknown_pins(unknown: bool) -> None:
+    if unknown:
+        told = "The pins cannot be read: which releases are pinned is unknown, and none is collected. See Now for why."
+        ui.label(told).classes("warn-text").props("role=status")

@@ -14,7 +14,7 @@ from adaptation.console.views.domain_figures import (
     p99_of_domain,
 )
 from adaptation.console.views.reading import Reading
-from adaptation.control.learner.triggers import read_triggers
+from adaptation.control.learner.triggers import TriggerBook
 from adaptation.control.rounds.domain_sight import DomainSights, drift
 from adaptation.control.rounds.round_state import Phase, RoundState, progress_key
 from exchange.fleet.gateways import Heartbeat, VersionHealth
@@ -22,6 +22,8 @@ from exchange.jobs.progress import Progress
 from exchange.plan.plan_changes import DEFAULT, follows_default
 from exchange.plan.priors import read_priors
 from exchange.plan.serving_plan import ServingPlan
+from exchange.registry.pins import pins_for_a_list
+from exchange.storage.locations import TRIGGERS
 from exchange.storage.readable_objects import read_readable
 
 RATE_OVER_S = 20.0
@@ -194,7 +196,8 @@ class NowReader:
         return round((requests - known[0][1]) / lasted_s, 1) if lasted_s > 0 else 0.0
 
     def _look_for_drift(self, plan: ServingPlan, rounds: list[RoundState]) -> dict[str, str]:
-        surest = read_triggers(self._reading.root).surest
+        book = read_readable(self._reading.root, TRIGGERS, TriggerBook.decode)
+        surest = {} if book is None else book.surest
         found = {}
         for name in self._reading.domains(plan):
             if (sight := self._sights.of(name, plan.of(name).serving)) is not None:
@@ -215,6 +218,7 @@ class NowReader:
         )
 
     def _troubles(self, gateways: tuple[GatewayNow, ...]) -> list[str]:
+        pins_for_a_list(self._reading.root)  # what is noted of them is no older than this view
         lost = self._reading.book.damaged
         skipped = [line for line in self._reading.root.unreadable.lines() if line not in lost.values()]
         troubles = [f"lost: {why}" for _, why in sorted(lost.items())]

@@ -33,7 +33,8 @@ class ReleaseNode:
     round_id: str | None
     recipe: str
     roles: tuple[Role, ...]
-    pinned: bool
+    pinned: bool | None
+    """None: the pins cannot be read."""
     stored: bool
     facts: tuple[tuple[str, str], ...]
     """Of its manifest, for people."""
@@ -64,6 +65,10 @@ class ReleasesView:
     domains: tuple[ServedDomain, ...]
     gateways: int
     """That are alive."""
+
+    @property
+    def pins_are_unknown(self) -> bool:
+        return any(node.pinned is None for node in self.releases)
 
 
 def releases_view(reading: Reading) -> ReleasesView:

@@ -12,7 +12,7 @@ from roadshift.v1 import operations_pb2_grpc as pb_grpc
 from adaptation.control.api import converters
 from adaptation.control.learner.learner import Learner
 from adaptation.control.learner.operations import KeyUsed, TooManyWaiting
-from adaptation.control.learner.triggers import read_triggers
+from adaptation.control.learner.triggers import TriggerBook
 from adaptation.control.releases.deciding import Order
 from adaptation.control.rounds.round_state import (
     NoSuchRound,
@@ -34,10 +34,11 @@ from exchange.plan.plan_changes import PlanRefused
 from exchange.plan.priors import read_prior
 from exchange.plan.serving_plan import read_plan
 from exchange.registry import collected_versions, read_ledger
-from exchange.registry.pins import read_pins
+from exchange.registry.pins import pins_for_a_list
 from exchange.registry.releases import ReleaseError
 from exchange.storage import ObjectChanged, StorageUnavailable
-from exchange.storage.locations import DomainName
+from exchange.storage.locations import TRIGGERS, DomainName
+from exchange.storage.readable_objects import read_readable
 from exchange.storage.records import RecordError, RecordTooNew
 
 DEFAULT_LIMIT, MOST_LISTED = 20, 200
@@ -100,7 +101,8 @@ class OperationsServicer(pb_grpc.OperationsServicer):
 
     def ListReleases(self, request: pb.ListReleasesRequest, context: grpc.ServicerContext) -> pb.ListReleasesResponse:  # noqa: N802
         with self._answering(context):
-            stored, pinned, collected = read_plan(self._root), read_pins(self._root), collected_versions(self._root)
+            stored, collected = read_plan(self._root), collected_versions(self._root)
+            pinned = pins_for_a_list(self._root) or ()  # GetStatus tells of pins that cannot be read
             plan = None if stored is None else stored.plan
             ledger = read_ledger(self._root)
             return pb.ListReleasesResponse(
@@ -155,10 +157,11 @@ class OperationsServicer(pb_grpc.OperationsServicer):
         if started:
             status.running.CopyFrom(self._message(started[0]))
         status.queued = len(open_rounds) - len(started)
-        book = read_triggers(self._root)
+        book = read_readable(self._root, TRIGGERS, TriggerBook.decode) or TriggerBook()
         status.triggers.extend(converters.trigger_message(domain, rule) for domain, rule in book.usable.items())
         status.troubles.extend(self._learner.triggers.troubles)
         status.troubles.extend(f"{duty}: {why}" for duty, why in sorted(learner.troubles.items()))
+        pins_for_a_list(self._root)  # what is noted of them is no older than this answer
         lost = learner.book.damaged
         skipped = [line for line in learner.root.unreadable.lines() if line not in lost.values()]
         status.troubles.extend(f"lost: {why}" for _, why in sorted(lost.items()))

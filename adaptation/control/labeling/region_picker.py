@@ -33,7 +33,7 @@ from exchange.registry import fetch_release
 from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageRoot
 from exchange.storage.locations import region_batch_key
-from exchange.storage.records import RecordError, RecordTooNew
+from exchange.storage.records import RecordError, RecordTooNew, RecordToRepair
 
 FRAMES_LOOKED_AT = 64
 LONGEST_S = 1800.0
@@ -62,7 +62,11 @@ class RegionPicker:
         self._next_look_s = 0.0
 
     def tick(self) -> None:
-        """Raises OSError, RecordTooNew, StorageError: the step was not done; the next call tries it again."""
+        """Takes the oldest order one step on.
+
+        Raises:
+            OSError, RecordTooNew, RecordToRepair, StorageError: the step was not done; the next call tries it again.
+        """
         if self._batch is None:
             self._batch = self._next_order()
             self._crashes = 0
@@ -73,8 +77,8 @@ class RegionPicker:
                 self._worker = self._start_worker(self._batch)
             elif self._worker.exit_status is not None or self._worker.worked_s > LONGEST_S:
                 self._finish(self._batch, self._worker)
-        except RecordTooNew:
-            raise  # an upgraded learner can go on with it
+        except (RecordTooNew, RecordToRepair):
+            raise  # an upgraded learner can go on with it, or this one after a repair
         except (RecordError, ReleaseError) as error:
             self._end(self._batch, str(error))
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -44,6 +44,7 @@ _Rule = Annotated[TriggerRule | dict[str, JsonValue], Field(union_mode="left_to_
 
 
 class TriggerBook(Record):
+    REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair, and set every trigger again"
     format: Literal[1] = 1
     rules: dict[DomainName, _Rule] = Field(default={}, max_length=MAX_DOMAINS)
     set_at: dict[DomainName, datetime] = Field(default={})

@@ -12,10 +12,12 @@ from exchange.plan.plan_changes import DEFAULT, follows_default
 from exchange.plan.serving_plan import DomainPlan, ServingPlan, read_plan
 from exchange.registry import LedgerEntry, Origin, collected_versions, read_ledger
 from exchange.registry.audit import AuditEntry
-from exchange.registry.pins import read_pins
+from exchange.registry.pins import pins_for_a_list
 from exchange.registry.releases import Manifest
 from exchange.storage import StorageRoot
 from exchange.storage.records import Record
+
+UNKNOWN_PINS = "unknown: the pins cannot be read"
 
 
 class ReleaseRow(Record):
@@ -28,15 +30,23 @@ class ReleaseRow(Record):
     round_id: str | None
     roles: tuple[str, ...]
     """Such as "serves default" or "candidate in sim-dusk (10 %)"."""
-    pinned: bool
+    pinned: bool | None
+    """None: the pins cannot be read."""
     stored: bool
     """Its files are still there."""
 
+    @property
+    def kept(self) -> str:
+        """Why its files are still there, or that they are not; empty where nothing is special about it."""
+        if not self.stored:
+            return "collected"
+        return UNKNOWN_PINS if self.pinned is None else "pinned" if self.pinned else ""
+
 
 def list_releases(root: StorageRoot) -> list[ReleaseRow]:
-    """By version. Raises RecordError or StorageError."""
+    """By version. Pins that cannot be read are noted. Raises RecordError or StorageError."""
     stored = read_plan(root)
-    pinned, collected = read_pins(root), collected_versions(root)
+    pinned, collected = pins_for_a_list(root), collected_versions(root)
     roles = [] if stored is None else list(_roles(stored.plan))
     return [
         ReleaseRow(
@@ -46,7 +56,7 @@ def list_releases(root: StorageRoot) -> list[ReleaseRow]:
             published_by=entry.published_by,
             round_id=entry.round_id,
             roles=tuple(role for version, role in roles if version == entry.version),
-            pinned=entry.version in pinned,
+            pinned=None if pinned is None else entry.version in pinned,
             stored=entry.version not in collected,
         )
         for entry in read_ledger(root)
@@ -57,11 +67,12 @@ def releases_table(rows: list[ReleaseRow]) -> Table:
     table = Table("version", "origin", "published", "by", "what it is to whom", "kept")
     table.columns[0].justify = "right"
     for row in rows:
-        kept = "pinned" if row.pinned else "" if row.stored else "collected"
         origin = f"round {row.round_id}" if row.origin == "round" and row.round_id else row.origin
         when = f"{row.published_at:%Y-%m-%d %H:%M}"
         style = None if row.stored else "dim"
-        table.add_row(str(row.version), origin, when, escape(row.published_by), "\n".join(row.roles), kept, style=style)
+        table.add_row(
+            str(row.version), origin, when, escape(row.published_by), "\n".join(row.roles), row.kept, style=style
+        )
     return table
 
 
@@ -77,7 +88,7 @@ def release_facts(entry: LedgerEntry, manifest: Manifest, row: ReleaseRow) -> di
     """What there is to know of a release, by name."""
     return {
         "what it is to whom": "\n".join(row.roles) or "nothing",
-        "kept": "pinned" if row.pinned else "yes" if row.stored else "collected: only the manifest is left",
+        "kept": (row.kept or "yes") if row.stored else "collected: only the manifest is left",
         "published": f"{entry.published_at:%Y-%m-%d %H:%M} UTC by {entry.published_by}",
         "origin": f"round {entry.round_id}" if entry.origin == "round" else entry.origin,
         "parent, anchor": f"{manifest.parent or 'none'}, {manifest.anchor or 'itself'}",

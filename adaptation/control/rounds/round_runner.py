@@ -43,15 +43,17 @@ from exchange.plan.lease import Lease
 from exchange.plan.plan_changes import PlanRefused, apply_change, candidate_dropped, with_candidate
 from exchange.plan.serving_plan import PlanContent, read_plan
 from exchange.registry import publish, read_ledger
-from exchange.registry.audit import AuditEntry, audited, read_audit, record
+from exchange.registry.audit import REPAIR_PLAN, AuditEntry, audited, read_audit, record
 from exchange.registry.releases import ReleaseError
 from exchange.storage import StorageRoot
 from exchange.storage.readable_objects import read_readable
-from exchange.storage.records import RecordError, RecordTooNew
+from exchange.storage.records import RecordError, RecordTooNew, RecordToRepair
 
 MOST_CRASHES = 3
 FEWEST_FRAMES = 8
 _LOOK_EVERY_S = 2.0
+_AGAIN = "the plan was repaired, which has no candidates: its release is tried again"
+"""Once at most for a round, whatever the clocks say of the order of audit entries."""
 _log = logging.getLogger(__name__)
 
 
@@ -85,28 +87,29 @@ class RoundRunner:
         """Takes the round that is under way, or else the one that has waited longest, one step on.
 
         A round whose data or releases are damaged, or gone, fails with that reason. One that a later release wrote of
-        waits for an upgraded learner, and so do its domain's others; those of other domains take their turns.
+        waits for an upgraded learner, and one that needs a damaged plan, ledger or lease for its repair; so do its
+        domain's others, while those of other domains take their turns.
 
         Raises:
             LeaseLost: this learner may write no more.
             OSError, PlanRefused, RecordError, StorageError: the step was not done; the next call tries it again.
         """
-        too_new: dict[str, RecordTooNew] = {}
+        waiting: dict[str, RecordError] = {}
         for state in self._in_turn():
-            if state.request.domain in too_new:
+            if state.request.domain in waiting:
                 continue
             self._lease.check()
             with working_on(round_id=state.id):
                 try:
                     self._step(state)
-                except RecordTooNew as error:
-                    too_new[state.request.domain] = error
+                except (RecordTooNew, RecordToRepair) as error:
+                    waiting[state.request.domain] = error
                     if self._worker is None:
                         continue
                 except (RecordError, ReleaseError) as error:
                     self._end(state, Phase.FAILED, " ".join(str(error).split()))
             break
-        for first in too_new.values():
+        for first in waiting.values():
             raise first
 
     def _in_turn(self) -> list[RoundState]:
@@ -288,8 +291,7 @@ class RoundRunner:
             self._withdraw(state)
             self._end(state, Phase.CANCELLED, f"cancelled by {state.cancelled_by}")
         elif plan is None or plan.candidate is None or plan.candidate.version != state.version:
-            why = self._why_dropped(state)
-            self._end(state, Phase.REJECTED, why, collapsed="collapse" in why)
+            self._lost_candidate(state)
         elif plan.candidate.share:
             text = f"release {state.version} answers {plan.candidate.share:.0%} of the drives"
             if all(event.text != text for event in state.events):
@@ -310,10 +312,18 @@ class RoundRunner:
             apply_change(self._root, self._lease, without)
         failpoint("round.after-withdrawal")
 
-    def _why_dropped(self, state: RoundState) -> str:
-        """What the audit says last of the candidate."""
-        told = [entry for entry in read_audit(self._root, state.created_at) if entry.version == state.version]
-        return f"{told[-1].what} by {told[-1].who}: {told[-1].why}" if told else "its candidate was dropped"
+    def _lost_candidate(self, state: RoundState) -> None:
+        """Ends a round with what the audit says last of its candidate; one that a repair took away is tried again."""
+        told = [
+            entry
+            for entry in read_audit(self._root, state.created_at)
+            if entry.version == state.version or entry.what == REPAIR_PLAN
+        ]
+        if told and told[-1].what == REPAIR_PLAN and all(event.text != _AGAIN for event in state.events):
+            self._move(state, Phase.PUBLISHING, _AGAIN)
+            return
+        why = f"{told[-1].what} by {told[-1].who}: {told[-1].why}" if told else "its candidate was dropped"
+        self._end(state, Phase.REJECTED, why, collapsed="collapse" in why)
 
     def _move(self, state: RoundState, phase: Phase, text: str, **changes: object) -> None:
         self._lease.check()
