@@ -172,8 +172,9 @@ def status(
     answer = ask_gateway(_connection(server), metrics)
     Console().print(_status_table(server, answer))
     if answer.metrics_error:
-        typer.echo(f"no metrics at {metrics}: {answer.metrics_error}", err=True)
-    if not answer.is_serving:
+        advice = "give its own --metrics, or '' where it serves none"
+        typer.echo(f"error: no metrics at {metrics}: {answer.metrics_error}: {advice}", err=True)
+    if not answer.is_serving or answer.metrics_error:
         raise typer.Exit(1)
 
 

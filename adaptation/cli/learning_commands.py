@@ -33,7 +33,7 @@ from adaptation.learning.training.train import Run, SourceTraining, check_out, t
 from exchange.jobs.recipes import RECIPES as ROUND_RECIPES
 from exchange.jobs.recipes import RoundConfig
 from exchange.label_space import NUM_CLASSES, SCORED_CLASSES
-from exchange.net.request_values import MOST_MINUTES
+from exchange.net.request_values import FEWEST_MINUTES, MOST_MINUTES
 from exchange.plain_words import counted
 from exchange.registry.releases import ReleaseError
 
@@ -204,8 +204,8 @@ def adapt(
 def _round_config(recipe: str, minutes: float | None, iterations: int | None) -> RoundConfig:
     if recipe not in ROUND_RECIPES:
         fail(f"there is no recipe {recipe}: choose one of {', '.join(ROUND_RECIPES)}")
-    if minutes is not None and (iterations is not None or not 0 < minutes <= MOST_MINUTES):
-        fail(f"give a budget in --minutes (above 0, at most {MOST_MINUTES}) or in --iterations, one of the two")
+    if minutes is not None and (iterations is not None or not FEWEST_MINUTES <= minutes <= MOST_MINUTES):
+        fail(f"give a budget in --minutes (from {FEWEST_MINUTES} to {MOST_MINUTES}) or in --iterations, one of the two")
     config = ROUND_RECIPES[recipe]()
     if minutes is not None:
         return config.with_budget(minutes, "minutes")

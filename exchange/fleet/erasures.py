@@ -16,14 +16,14 @@ from exchange.storage.locations import (
     erasure_of,
 )
 from exchange.storage.readable_objects import read_readable
-from exchange.storage.records import Record, RecordError
+from exchange.storage.records import Moment, Record, RecordError
 
 
 class Erasure(Record):
     format: Literal[1] = 1
     vehicle: str
     """A pseudonym."""
-    requested_at: datetime
+    requested_at: Moment
 
 
 def request_erasure(root: StorageRoot, vehicle: str) -> int:

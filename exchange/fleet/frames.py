@@ -12,14 +12,13 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from exchange.images.frames import ImageFormat
 from exchange.storage.locations import DomainName, GatewayName
-from exchange.storage.records import PerClass, Record, RecordError
+from exchange.storage.records import Moment, PerClass, Record, RecordError
 
 _BLOCK_BYTES = 512
 _END = bytes(2 * _BLOCK_BYTES)
@@ -44,7 +43,7 @@ class FrameMetadata(Record):
     vehicle: str
     """A pseudonym (`exchange.fleet.pseudonyms`), as is the drive."""
     drive: str
-    captured_at: datetime
+    captured_at: Moment
     model_version: int
     prior_id: str
     image: ImageExtension

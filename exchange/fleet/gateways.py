@@ -1,6 +1,5 @@
 """Each gateway's heartbeat: what it has loaded, which plan it serves, and how its versions do."""
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -8,7 +7,7 @@ from pydantic import Field
 from exchange.storage import ObjectInfo, StorageRoot
 from exchange.storage.locations import GATEWAYS, GatewayName, heartbeat_key
 from exchange.storage.readable_objects import at_its_key, read_readable
-from exchange.storage.records import PerClass, Record
+from exchange.storage.records import Moment, PerClass, Record
 
 
 class VersionHealth(Record):
@@ -17,7 +16,7 @@ class VersionHealth(Record):
     loaded: bool
     trouble: str | None = None
     """Why it cannot be loaded here, or why this gateway gives it, the candidate, no frames any more."""
-    last_success: datetime | None
+    last_success: Moment | None
     requests: int = Field(ge=0)
     errors: int = Field(ge=0)
     """Requests that the engine failed or was not there for; a refused frame is none. Those of a candidate were
@@ -41,8 +40,8 @@ class Heartbeat(Record):
 
     format: Literal[1] = 1
     gateway: GatewayName
-    started_at: datetime
-    written_at: datetime
+    started_at: Moment
+    written_at: Moment
     plan_revision: int = Field(ge=0)
     """Applied whole; 0 for the release that it was started with."""
     versions: dict[int, VersionHealth]

@@ -4,8 +4,8 @@ import math
 
 from exchange.plain_words import CONTROL_CHARACTER, shown
 
-MOST_MINUTES = 7 * 24 * 60
-"""Of a round, or of people who label: a week."""
+FEWEST_MINUTES, MOST_MINUTES = 0.01, 7 * 24 * 60
+"""Of a round, or of people who label: at most a week."""
 LONGEST_WHY_BYTES = 2000
 
 
@@ -39,3 +39,8 @@ def checked_number(name: str, value: float, low: float, high: float) -> float:
     if not (math.isfinite(value) and low <= value <= high):
         raise BadValue(f"{name} {value:g} is not from {low:g} to {high:g}: send a number in between")
     return value
+
+
+def checked_minutes(value: float) -> float | None:
+    """Return the minutes; None for 0, which says nothing of them. Raises BadValue."""
+    return checked_number("minutes", value, FEWEST_MINUTES, MOST_MINUTES) if value else None

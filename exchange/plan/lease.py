@@ -18,7 +18,7 @@ from pydantic import Field
 
 from exchange.storage import ObjectChanged, ObjectExists, StorageError, StorageRoot, StoredObject
 from exchange.storage.locations import LEASE
-from exchange.storage.records import Record, RecordError
+from exchange.storage.records import Moment, Record, RecordError
 
 LASTS_S = 15.0
 _WATCH_PAUSE_S = 0.25
@@ -44,7 +44,7 @@ class LeaseRecord(Record):
     holder: str = Field(max_length=256)
     lasts_s: float = Field(gt=0, le=3600)
     released: bool = False
-    renewed_at: datetime
+    renewed_at: Moment
     """For people; nothing is decided by it."""
     nonce: str
     """Makes each renewal another content, and so another etag."""

@@ -5,7 +5,6 @@ other. Gateways read the serving plan alone.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -15,7 +14,7 @@ from exchange.storage import StorageRoot
 from exchange.storage.locations import PRIORS, DomainName, Version, prior_key
 from exchange.storage.readable_objects import at_its_key, read_each
 from exchange.storage.record_changes import change_record
-from exchange.storage.records import PerClass, Record
+from exchange.storage.records import Moment, PerClass, Record
 
 PRIOR_FRAMES = 256
 """A target estimated from this many independent frames is believed half. With GTA5's class frequencies the worst
@@ -25,7 +24,7 @@ class's log ratio is then off by 0.4 in the median draw, and with a quarter of t
 class LiveEstimate(Record):
     """What one version's rows say about a domain. Shares are of frames that hold a class."""
 
-    estimated_at: datetime
+    estimated_at: Moment
     frames: int
     effective_frames: float
     """Of how many independent recent frames they are worth."""
@@ -44,7 +43,7 @@ class PriorRecord(Record):
     domain: DomainName
     frozen: bool = False
     """The plan's ratio stays as it is."""
-    since: datetime | None = None
+    since: Moment | None = None
     """Rows that were captured earlier do not count: the prior was reset."""
     estimates: dict[Version, LiveEstimate] = Field(default={})
 

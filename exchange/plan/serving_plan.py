@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from exchange.plan.lease import Lease, LeaseLost
 from exchange.storage import ObjectChanged, ObjectExists, StorageRoot
 from exchange.storage.locations import MAX_DOMAINS, SERVING_PLAN, DomainName, Version
-from exchange.storage.records import PerClass, Record
+from exchange.storage.records import Moment, PerClass, Record
 
 NO_PRIOR_ID = "none"
 _ATTEMPTS = 8
@@ -55,7 +55,7 @@ class ServingPlan(Record):
     REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair --serve VERSION"
     format: Literal[1] = 1
     revision: int = Field(ge=1)
-    written_at: datetime
+    written_at: Moment
     lease_epoch: int = Field(ge=1)
     default: DomainPlan
     domains: dict[DomainName, DomainPlan] = Field(default={}, max_length=MAX_DOMAINS)

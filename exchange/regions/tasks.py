@@ -20,7 +20,7 @@ from exchange.storage.locations import (
     DomainName,
     Version,
 )
-from exchange.storage.records import Record
+from exchange.storage.records import Moment, Record
 
 UNSURE: Final = IGNORE_ID
 HELD_OUT_SHARE = 0.2
@@ -53,22 +53,22 @@ class Box(NamedTuple):
 class Opinion(Record):
     annotator: Annotator
     label: Label
-    at: datetime
+    at: Moment
     seconds: float | None = Field(default=None, ge=0)
     """From the lease, or the annotator's answer before, to this one; None of an answer from a file."""
 
 
 class TaskLease(Record):
     annotator: Annotator
-    since: datetime
-    until: datetime
+    since: Moment
+    until: Moment
     call: str = Field(default="", max_length=32)
     """Of its own for each: a call whose first reply was lost finds what it took, though somebody else wrote since."""
 
 
 class Skip(Record):
     annotator: Annotator
-    at: datetime
+    at: Moment
     why: str = Field(default="", max_length=_LONGEST_WHY)
 
 
@@ -158,7 +158,7 @@ class RegionBatch(Record):
     id: BatchId
     domain: DomainName
     asked_by: str = Field(max_length=256)
-    asked_at: datetime
+    asked_at: Moment
     clicks: int = Field(ge=1, le=MOST_TASKS)
     """At most; a second person's click counts as one."""
     random_seed: int | None = None

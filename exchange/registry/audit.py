@@ -26,7 +26,7 @@ from pydantic import Field, JsonValue, StringConstraints
 from exchange.storage import StorageError, StorageRoot
 from exchange.storage.locations import AUDIT, DomainName, Version, audit_key, before_audit
 from exchange.storage.readable_objects import read_each
-from exchange.storage.records import Record
+from exchange.storage.records import Moment, Record
 
 FAILED = "-failed"
 REPAIR_PLAN = "repair-plan"
@@ -37,7 +37,7 @@ _MOST_DETAILS, _LONGEST_DETAIL = 32, 256
 
 class AuditEntry(Record):
     format: Literal[1] = 1
-    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    at: Moment = Field(default_factory=lambda: datetime.now(UTC))
     who: str = Field(max_length=256)
     """user@host of a command at the root itself; of a caller `role:name (says NAME)`; or the learner by itself."""
     what: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{0,63}$")]

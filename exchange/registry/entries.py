@@ -1,7 +1,6 @@
 """What the ledger says of each number, and of the release behind it."""
 
 import hashlib
-from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
@@ -18,7 +17,7 @@ from exchange.storage.locations import (
     release_file,
     release_key,
 )
-from exchange.storage.records import Record, RecordError
+from exchange.storage.records import Moment, Record, RecordError
 
 Origin = Literal["added", "round", "starter"]
 RoundId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
@@ -34,7 +33,7 @@ class LedgerEntry(Record):
     version: Version
     manifest_sha256: str
     """Of manifest.json as it is stored; the manifest has those of all other files."""
-    published_at: datetime
+    published_at: Moment
     published_by: Name
     origin: Origin
     round_id: RoundId | None = None
@@ -46,14 +45,14 @@ class VoidEntry(Record):
     format: Literal[1] = 1
     version: Version
     void: Literal[True] = True
-    decided_at: datetime
+    decided_at: Moment
     decided_by: Name
 
 
 class Collected(Record):
     format: Literal[1] = 1
     version: Version
-    collected_at: datetime
+    collected_at: Moment
     collected_by: Name
 
 

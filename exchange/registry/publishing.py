@@ -23,7 +23,7 @@ from exchange.storage import ObjectExists, StorageRoot
 from exchange.storage.locations import CLAIM_NAME, RELEASES, Version, ledger_key, release_file, release_key
 from exchange.storage.objects import check_key
 from exchange.storage.readable_objects import UNREADABLE, at_its_key, read_each
-from exchange.storage.records import Record, RecordError, RecordTooNew
+from exchange.storage.records import Moment, Record, RecordError, RecordTooNew
 
 _ATTEMPTS = 32
 _GIVE_UP_BOTH = "restore the entry or the claim from a backup"
@@ -32,7 +32,7 @@ _GIVE_UP_BOTH = "restore the entry or the claim from a backup"
 class Claim(Record):
     format: Literal[1] = 1
     version: Version
-    claimed_at: datetime
+    claimed_at: Moment
     claimed_by: Name
     origin: Origin
     round_id: RoundId | None = None

@@ -9,7 +9,6 @@ A release is immutable once its manifest is there.
 
 import hashlib
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,7 @@ from pydantic import Field
 
 from exchange.label_space import NUM_CLASSES
 from exchange.networks import NetworkConfig, WindowConfig
-from exchange.storage.records import Record, RecordError, RecordTooNew
+from exchange.storage.records import Moment, Record, RecordError, RecordTooNew
 
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -44,7 +43,7 @@ class Manifest(Record):
     """The ledger's number, and Triton's version directory; None until it is published."""
     parent: int | None = None
     anchor: int | None = None
-    created_at: datetime
+    created_at: Moment
     engine: Engine
     precision: Precision
     network: NetworkConfig

@@ -6,6 +6,7 @@ no number of its own. README.md, "Versions and compatibility", says what is prom
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -96,3 +97,19 @@ def _one_for_each_class(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 PerClass = Annotated[tuple[float, ...], AfterValidator(_one_for_each_class)]
+
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+"""Messages and sums of times bear these; no process here writes others."""
+
+
+def _of_this_age(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone: write it as 2026-03-01T12:00:00Z")
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValueError(f"a time that is not from {_EARLIEST.year} to {_LATEST.year - 1}")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_of_this_age)]
+"""A record's time, in UTC."""

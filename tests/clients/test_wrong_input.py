@@ -115,8 +115,8 @@ async def test_status_of_what_is_no_metrics_page_is_told(start_gateway: StartGat
     served = await start_gateway()
     for metrics in ("not an address", served.address, "127.0.0.1:1"):
         result = await run("status", "--server", served.address, "--metrics", metrics)
-        assert result.exit_code == 0  # it serves
-        assert f"no metrics at {metrics}: " in result.output
+        assert result.exit_code == 1
+        assert f"error: no metrics at {metrics}: " in result.output
 
 
 async def test_a_folder_that_cannot_be_written_is_told(start_gateway: StartGateway, tmp_path: Path) -> None:

@@ -25,10 +25,16 @@ class Intruder:
 
     def opened_page(self, path: str) -> tuple[str, str]:
         """Return the page's id, and what was sent of it."""
-        sent = httpx.get(f"{self._address}{path}", headers=self._cookies, timeout=_PATIENCE_S).text
+        sent = self._get(path).text
         found = re.search(r"[\"']client_id[\"']: *[\"']([0-9a-f-]{36})", sent)
         assert found, sent
         return found[1], sent
+
+    def status_of(self, path: str) -> int:
+        return self._get(path).status_code
+
+    def _get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self._address}{path}", headers=self._cookies, timeout=_PATIENCE_S)
 
     @contextmanager
     def socket(self) -> Iterator["Socket"]:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -63,6 +64,12 @@ def test_what_one_socket_sends_is_of_its_own_page(deployed: Deployed) -> None:
         socket.say("event", _click(page, sent, "Freeze…"))
         shown = socket.received_until("Freeze the prior?")
         assert "Reset the prior?" not in shown
+
+
+@pytest.mark.parametrize("path", ["/frame", "/picture/frame", "/picture/labels", "/picture/doubt"])
+@pytest.mark.parametrize("shard", ["../../etc/passwd", "frames/sim-dusk/gw/../../../lease.json", "", "\0", "x" * 3000])
+def test_a_frame_of_no_shard_is_not_there(viewer: Intruder, path: str, shard: str) -> None:
+    assert viewer.status_of(f"{path}?{urlencode({'shard': shard, 'key': 'x'})}") == 404
 
 
 def test_a_socket_ends_with_its_token(labelled: Path, tmp_path: Path) -> None:

@@ -245,8 +245,8 @@ def test_the_command_adapts(start: Path, day: Path, dusk: Path, tmp_path: Path) 
     [
         (["--recipe", "x"], "there is no recipe x"),
         (["--release", "r"], "give --release or --network, one of the two"),
-        (["--minutes", "3", "--iterations", "3"], "--minutes (above 0, at most 10080) or in --iterations"),
-        (["--minutes", "-1"], "--minutes (above 0, at most 10080) or in --iterations"),
+        (["--minutes", "3", "--iterations", "3"], "--minutes (from 0.01 to 10080) or in --iterations"),
+        (["--minutes", "-1"], "--minutes (from 0.01 to 10080) or in --iterations"),
         (["--source", "nowhere"], "nowhere is no folder"),
         (["--target", "nowhere"], "nowhere holds no JPEG or PNG"),
         (["--labels", "."], ". holds no PNG"),

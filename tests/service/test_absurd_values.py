@@ -56,7 +56,7 @@ def _trigger(**values: float | str) -> pb.SetTriggerRequest:
 
 
 ABSURD: tuple[Message, ...] = (
-    *(pb.StartRoundRequest(domain=DOMAIN, minutes=m) for m in (math.inf, -math.inf, math.nan, -1, 10_081)),
+    *(pb.StartRoundRequest(domain=DOMAIN, minutes=m) for m in (math.inf, -math.inf, math.nan, -1, 1e-320, 10_081)),
     pb.StartRoundRequest(domain=DOMAIN, recipe=LONG),
     pb.StartRoundRequest(domain=LONG),
     pb.StartRoundRequest(domain=DOMAIN, seed=2**31),
@@ -66,7 +66,7 @@ ABSURD: tuple[Message, ...] = (
     pb.StartRoundRequest(domain=DOMAIN, why=LONG),
     pb.StartRoundRequest(domain=DOMAIN, idempotency_key="\x00"),
     *(_trigger(interval_s=s) for s in (math.inf, math.nan, -1.0, 1e300, 59)),
-    *(_trigger(minutes=m) for m in (math.inf, math.nan, 20_000, -1)),
+    *(_trigger(minutes=m) for m in (math.inf, math.nan, 20_000, -1, 1e-320)),
     _trigger(min_new_frames=2**32 - 1),
     _trigger(recipe=LONG),
     _trigger(domain="Not a name"),
@@ -76,7 +76,7 @@ ABSURD: tuple[Message, ...] = (
     pb.RollbackRequest(why=LONG),
     pb.ListRoundsRequest(domain="a\nb"),
     pb.GetPriorRequest(domain=LONG),
-    *(annotation.AskRequest(domain=DOMAIN, minutes=m) for m in (math.inf, math.nan, -1, 1e300, 10_081)),
+    *(annotation.AskRequest(domain=DOMAIN, minutes=m) for m in (math.inf, math.nan, -1, 1e-320, 1e300, 10_081)),
     annotation.AskRequest(domain=DOMAIN, clicks=3, minutes=-1),
     annotation.AskRequest(domain=DOMAIN, clicks=2**32 - 1),
     *(annotation.AskRequest(domain=DOMAIN, clicks=3, double_share=share) for share in (math.inf, math.nan, 2)),

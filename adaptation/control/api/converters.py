@@ -11,6 +11,7 @@ from adaptation.control.rounds.round_state import Request, RoundState
 from exchange.fleet.gateways import Heartbeat
 from exchange.jobs.progress import Progress
 from exchange.jobs.verdict import Verdict
+from exchange.net.request_values import checked_minutes
 from exchange.plan.plan_changes import DEFAULT
 from exchange.plan.priors import PriorRecord
 from exchange.plan.serving_plan import DomainPlan, ServingPlan
@@ -22,24 +23,24 @@ def domain_or_default(domain: str) -> str | None:
 
 
 def round_request(message: pb.StartRoundRequest) -> Request:
-    """Raises ValidationError."""
+    """Raises BadValue, ValidationError."""
     return Request(
         domain=message.domain,
         recipe=message.recipe,
-        minutes=message.minutes or None,
+        minutes=checked_minutes(message.minutes),
         seed=message.seed,
         force=message.force,
     )
 
 
 def trigger_rule(message: pb.Trigger) -> TriggerRule:
-    """Raises ValidationError."""
+    """Raises BadValue, ValidationError."""
     return TriggerRule(
         interval_s=message.interval_s or None,
         drift=message.drift,
         min_new_frames=message.min_new_frames or DEFAULT_MIN_FRAMES,
         recipe=message.recipe or None,
-        minutes=message.minutes or None,
+        minutes=checked_minutes(message.minutes),
     )
 
 

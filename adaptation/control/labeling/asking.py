@@ -7,7 +7,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from adaptation.control.labeling.batch_reader import BatchReader
 from adaptation.control.labeling.progress import progress_of
-from exchange.net.request_values import MOST_MINUTES, BadValue, checked_number
+from exchange.net.request_values import BadValue, checked_minutes, checked_number
 from exchange.plain_words import shown
 from exchange.regions.batches import create_batch
 from exchange.regions.tasks import MOST_TASKS, RegionBatch, new_batch_id
@@ -47,7 +47,7 @@ def ask_for_regions(
         _DOMAIN.validate_python(domain)
     except ValidationError:
         raise BadValue(f"{shown(domain)} is no domain name: such as sim-dusk") from None
-    checked_number("minutes", minutes, 0, MOST_MINUTES)
+    checked_minutes(minutes)
     if (clicks > 0) == (minutes > 0):
         raise BadValue("give a number of clicks or of minutes, one of the two")
     if minutes > 0:

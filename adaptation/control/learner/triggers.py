@@ -17,7 +17,7 @@ from exchange.plan.serving_plan import ServingPlan, read_plan
 from exchange.storage import StorageRoot
 from exchange.storage.locations import MAX_DOMAINS, TRIGGERS, DomainName, Version
 from exchange.storage.record_changes import change_record
-from exchange.storage.records import Record
+from exchange.storage.records import Moment, Record
 
 DEFAULT_MIN_FRAMES = 256
 _LONGEST_INTERVAL_S = 366 * 86_400.0
@@ -47,7 +47,7 @@ class TriggerBook(Record):
     REMEDY: ClassVar[str] = "restore it from a backup, or run roadshift repair, and set every trigger again"
     format: Literal[1] = 1
     rules: dict[DomainName, _Rule] = Field(default={}, max_length=MAX_DOMAINS)
-    set_at: dict[DomainName, datetime] = Field(default={})
+    set_at: dict[DomainName, Moment] = Field(default={})
     """Where there was no round yet, an interval is counted from here."""
     surest: dict[Version, float] = Field(default={})
     """The highest mean confidence that a version has shown in any domain."""

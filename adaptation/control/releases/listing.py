@@ -1,7 +1,6 @@
 """What there is, for people and for programs: releases, what they are to each domain, and what became of them."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from pydantic import JsonValue
 from rich.markup import escape
@@ -15,7 +14,7 @@ from exchange.registry.audit import AuditEntry
 from exchange.registry.pins import pins_for_a_list
 from exchange.registry.releases import Manifest
 from exchange.storage import StorageRoot
-from exchange.storage.records import Record
+from exchange.storage.records import Moment, Record
 
 UNKNOWN_PINS = "unknown: the pins cannot be read"
 
@@ -25,7 +24,7 @@ class ReleaseRow(Record):
 
     version: int
     origin: Origin
-    published_at: datetime
+    published_at: Moment
     published_by: str
     round_id: str | None
     roles: tuple[str, ...]

@@ -10,39 +10,44 @@ ALIVE_S = 5.0
 
 
 class GatewayWatch:
-    """For one thread."""
+    """`look` is for one thread; others may read what it saw."""
 
     def __init__(self, root: StorageRoot) -> None:
         self._root = root
         self._beats: dict[str, Heartbeat] = {}
         self._changed_s: dict[str, float] = {}
+        """By gateway: when its heartbeat was last seen to change."""
         self._unreadable: dict[str, tuple[ObjectInfo, float]] = {}
-        """By gateway: its heartbeat, and when it was last seen to change."""
+        """By gateway: the object that cannot be read, and when it was last seen to change."""
 
     def look(self) -> None:
         """Raises StorageError where the root does not answer."""
         now_s = time.monotonic()
+        beats: dict[str, Heartbeat] = {}
         unreadable: dict[str, tuple[ObjectInfo, float]] = {}
         for info, beat in look_at_heartbeats(self._root):
             if beat is None:
                 name = info.key.rpartition("/")[2].removesuffix(".json")
                 known_info, changed_s = self._unreadable.get(name, (info, 0.0))
                 unreadable[name] = info, now_s if info != known_info else changed_s
+                if name in self._beats:
+                    beats[name] = self._beats[name]
                 continue
             known = self._beats.get(beat.gateway)
             if known is not None and known.written_at != beat.written_at:
                 self._changed_s[beat.gateway] = now_s
-            self._beats[beat.gateway] = beat
-        self._unreadable = unreadable
+            beats[beat.gateway] = beat
+        self._changed_s = {gateway: at_s for gateway, at_s in self._changed_s.items() if gateway in beats}
+        self._beats, self._unreadable = beats, unreadable
 
     def all(self) -> list[Heartbeat]:
-        """The last heartbeat of every gateway that there ever was."""
+        """Return the last heartbeat that could be read of every gateway that has one."""
         return list(self._beats.values())
 
     def alive(self) -> list[Heartbeat]:
         """Of those that were seen to beat in the last seconds."""
         oldest_s = time.monotonic() - ALIVE_S
-        return [beat for name, beat in list(self._beats.items()) if self._changed_s.get(name, 0.0) > oldest_s]
+        return [beat for name, beat in self._beats.items() if self._changed_s.get(name, 0.0) > oldest_s]
 
     def unreadable(self) -> list[str]:
         """Of those that beat just now, the ones whose heartbeat cannot be read; a file that only lies there is none."""

@@ -24,7 +24,7 @@ from exchange.storage import ObjectMissing, StorageRoot
 from exchange.storage.locations import ROUNDS, DomainName, Version
 from exchange.storage.readable_objects import UNREADABLE, at_its_key
 from exchange.storage.record_changes import change_record
-from exchange.storage.records import PerClass, Record
+from exchange.storage.records import Moment, PerClass, Record
 
 _EVENTS_KEPT = 64
 _LONGEST_TEXT = 1000
@@ -54,7 +54,7 @@ class NoSuchRound(Exception):
 
 
 class Event(Record):
-    at: datetime
+    at: Moment
     text: str = Field(max_length=_LONGEST_TEXT)
 
 
@@ -86,8 +86,8 @@ class RoundState(Record):
     id: RoundId
     request: Request
     requested_by: str
-    created_at: datetime
-    changed_at: datetime
+    created_at: Moment
+    changed_at: Moment
     phase: Phase = Phase.QUEUED
     start_version: Version | None = None
     """Chosen when the snapshot is taken: what the domain is served with, or the anchor."""
