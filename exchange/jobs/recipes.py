@@ -50,6 +50,7 @@ class AlignmentConfig(BaseModel):
     adversarial_weight: float = Field(default=0.001, gt=0)
     discriminator_rate: float = Field(default=1e-4, gt=0)
     temperature: float = Field(default=1.8, gt=0)
+    """Divides the logits of the discriminator's targets, and those of the source's loss."""
     clip: float = Field(default=0.9, gt=0, le=1)
     hidden_channels: int = Field(default=256, ge=2)
 

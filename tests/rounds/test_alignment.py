@@ -4,9 +4,13 @@ import copy
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from adaptation.learning.methods.fada import ClassDiscriminator, adversarial_loss, discriminator_loss, soften
+from adaptation.learning.methods.self_training import SelfTrainingBatch, SelfTrainingSettings, labelled_losses
 from adaptation.learning.networks.checkpoints import load_network
+from adaptation.learning.networks.normalization import normalize
+from adaptation.learning.networks.windows import Box
 from adaptation.learning.rounds.alignment import Alignment, DomainView
 from adaptation.learning.rounds.self_training import SelfTraining
 from exchange.jobs.recipes import AlignmentConfig, SelfTrainingConfig
@@ -76,3 +80,20 @@ def test_alignment_moves_the_encoder_and_resumes_to_the_bit(start: Path) -> None
     ):
         for name, tensor in own.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_what_the_discriminator_sees_and_the_sources_loss_are_of_fadas_temperature_and_size(start: Path) -> None:
+    network = load_network(start).train()
+    batch = crops(0)
+    images_N3HW = normalize(torch.from_numpy(batch.source.images_NHWC))
+    labels_NHW = torch.from_numpy(batch.source.labels_NHW)
+    height, width = labels_NHW.shape[-2:]
+    logits = network.forward_train(images_N3HW, Box(0, CONFIG.detail_hw[0], 0, CONFIG.detail_hw[1]))
+    seen = DomainView.of(CONFIG_16, logits, (height, width))
+    enlarged_NKHW = F.interpolate(logits.fused_NKHW, size=(height, width), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(seen.soft_NKHW, (enlarged_NKHW / 1.8).softmax(dim=1).clamp(max=0.9))
+    settings = SelfTrainingSettings(detail_weight=0.0)
+    pair = SelfTrainingBatch(images_N3HW, labels_NHW, images_N3HW)
+    loss, _ = labelled_losses(network, logits, None, pair, settings, temperature=1.8)
+    expected = F.cross_entropy(enlarged_NKHW / 1.8, labels_NHW.long(), ignore_index=255, reduction="none").mean()
+    torch.testing.assert_close(loss.total, expected)

@@ -14,6 +14,8 @@ from adaptation.learning.methods.fada import (
     soften,
 )
 from adaptation.learning.networks.hrda import HRDALogits
+from adaptation.learning.networks.layers import resized
+from adaptation.learning.networks.windows import Size
 from adaptation.learning.training.processes import ALONE, Processes
 from exchange.jobs.recipes import AlignmentConfig
 from exchange.label_space import NUM_CLASSES
@@ -23,12 +25,14 @@ class DomainView(NamedTuple):
     """What the discriminator sees of one domain: the context's deepest maps, and how the student labels them."""
 
     features_NDhw: Tensor
-    soft_NKhw: Tensor
-    """Softened predictions at the logits' own stride, where the authors enlarge them to the image."""
+    soft_NKHW: Tensor
+    """Softened predictions of the image's size, as the authors' code has them."""
 
     @classmethod
-    def of(cls, config: AlignmentConfig, logits: HRDALogits) -> "DomainView":
-        return cls(logits.context_features[-1], soften(logits.fused_NKHW, config.temperature, config.clip))
+    def of(cls, config: AlignmentConfig, logits: HRDALogits, size: Size) -> "DomainView":
+        """Return what a forward shows of images of this size, in pixels."""
+        fused_NKHW = resized(logits.fused_NKHW.detach(), size)
+        return cls(logits.context_features[-1], soften(fused_NKHW, config.temperature, config.clip))
 
 
 class Alignment:
@@ -54,16 +58,16 @@ class Alignment:
     def encoder_loss(self, target: DomainView) -> Tensor:
         """Weighted; the discriminator learns nothing from it."""
         self.discriminator.requires_grad_(False)
-        judged_N2Khw = self._judged(target.features_NDhw, target)
+        judged_N2KHW = self._judged(target.features_NDhw, target)
         self.discriminator.requires_grad_(True)
-        return adversarial_loss(judged_N2Khw, target.soft_NKhw, self.config.adversarial_weight)
+        return adversarial_loss(judged_N2KHW, target.soft_NKHW, self.config.adversarial_weight)
 
     def learn(self, source: DomainView, target: DomainView, iteration: int) -> Tensor:
         """One step of the discriminator on both domains' maps, after the student's; returns its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = polynomial_rate(self.config.discriminator_rate, iteration, self.iterations)
         judged = [self._judged(view.features_NDhw.detach(), view) for view in (source, target)]
-        loss = discriminator_loss(judged[0], source.soft_NKhw, judged[1], target.soft_NKhw)
+        loss = discriminator_loss(judged[0], source.soft_NKHW, judged[1], target.soft_NKHW)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         total = loss.detach()
@@ -73,6 +77,6 @@ class Alignment:
         return total
 
     def _judged(self, features_NDhw: Tensor, view: DomainView) -> Tensor:
-        height, width = view.soft_NKhw.shape[-2:]
+        height, width = view.soft_NKHW.shape[-2:]
         judged: Tensor = self.discriminator(features_NDhw, (height, width))
         return judged

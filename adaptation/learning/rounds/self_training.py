@@ -163,8 +163,9 @@ class SelfTraining:
     def _learn_from_source(self, crops: SelfTrainingBatch, box: Box) -> tuple[Tensor, DomainView | None]:
         """Gradients of the labelled loss, the feature distance and, with asked labels, of L_cr; returns the first."""
         logits = self.student.forward_train(crops.source_N3HW, box)
+        temperature = 1.0 if self.alignment is None else self.alignment.config.temperature
         source, distance = labelled_losses(
-            self.student, logits, self.reference, crops, self.step_settings, self.offset_C
+            self.student, logits, self.reference, crops, self.step_settings, self.offset_C, temperature
         )
         loss = source.total
         if distance is not None:
@@ -174,7 +175,7 @@ class SelfTraining:
             boundary = source_boundary_loss(self.asked_labels, logits.fused_NKHW, crops.labels_NHW, self.processes)
             loss = loss + boundary
         loss.backward()
-        view = None if self.alignment is None else DomainView.of(self.alignment.config, logits)
+        view = None if self.alignment is None else DomainView.of(self.alignment.config, logits, _size(crops))
         return source.total.detach(), view
 
     def _learn_from_plain_target(
@@ -188,7 +189,7 @@ class SelfTraining:
         if self.asked_labels is not None:
             loss = loss + target_losses(self.asked_labels, logits.fused_NKHW, asked_NHW, self.processes)
         if self.alignment is not None:
-            view = DomainView.of(self.alignment.config, logits)
+            view = DomainView.of(self.alignment.config, logits, _size(crops))
             loss = loss + self.alignment.encoder_loss(view)
         loss.backward()
         return loss.detach(), view
@@ -207,7 +208,7 @@ class SelfTraining:
         """
         labeler = self.self_labeler
         maps = self.teacher.fused(crops.target_N3HW, detail_hw, with_embedding=labeler is not None)
-        size = (crops.target_N3HW.shape[-2], crops.target_N3HW.shape[-1])
+        size = _size(crops)
         logits_NCHW = resized(maps.logits_NKHW, size)
         confidence = logits_NCHW.softmax(dim=1).amax(dim=1).mean()
         if labeler is not None:
@@ -226,3 +227,7 @@ class SelfTraining:
 
     def _generator(self, *purpose: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self.seed, *purpose))
+
+
+def _size(crops: SelfTrainingBatch) -> Size:
+    return crops.target_N3HW.shape[-2], crops.target_N3HW.shape[-1]

@@ -4,6 +4,7 @@
 public, so that a round can put other labels in the place of the teacher's or share quantities among processes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,10 +169,17 @@ def labelled_losses(
     batch: SelfTrainingBatch,
     settings: SelfTrainingSettings,
     offset_C: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> tuple[HRDALoss, Tensor | None]:
-    """`source_losses` of a training forward that others read as well."""
+    """`source_losses` of a training forward that others read as well.
+
+    Args:
+        temperature: divides the logits of the loss before the offset; FADA's is 1.8.
+    """
+    if temperature != 1.0:
+        logits = _mapped(logits, lambda each_NKHW: each_NKHW / temperature)
     if offset_C is not None:
-        logits = _shifted(logits, offset_C)
+        logits = _mapped(logits, lambda each_NKHW: adjust(each_NKHW, offset_C))
     loss = hrda_loss(logits, batch.labels_NHW.long(), detail_weight=settings.detail_weight)
     if reference_encoder is None:
         return loss, None
@@ -192,9 +200,9 @@ def mix(batch: SelfTrainingBatch, labels_NHW: Tensor, weights_NHW: Tensor, choic
     )
 
 
-def _shifted(logits: HRDALogits, offset_C: Tensor) -> HRDALogits:
-    detail_NKHW = None if logits.detail_NKHW is None else adjust(logits.detail_NKHW, offset_C)
-    return replace(logits, fused_NKHW=adjust(logits.fused_NKHW, offset_C), detail_NKHW=detail_NKHW)
+def _mapped(logits: HRDALogits, change: Callable[[Tensor], Tensor]) -> HRDALogits:
+    detail_NKHW = None if logits.detail_NKHW is None else change(logits.detail_NKHW)
+    return replace(logits, fused_NKHW=change(logits.fused_NKHW), detail_NKHW=detail_NKHW)
 
 
 def _without_graph(loss: HRDALoss) -> HRDALoss:
