@@ -97,7 +97,7 @@ def ways(subject: Subject, folder: Path, threads: int) -> Iterator[Way | Absent]
     yield eager_way(AS_RELEASED, subject, share_windows=False)
     yield eager_way(WINDOWS_ONCE, subject, share_windows=True)
     graph = FrameGraph(for_inference(subject.network), subject.frame_size, subject.windows, tiled=True)
-    build_openvino(graph, folder)
+    build_openvino(graph, folder, "fp32")
     yield engine_way(OPENVINO_FP32, open_openvino(folder, "fp32", threads=threads), graph)
     if cpu_has_bf16():
         yield engine_way(OPENVINO_BF16, open_openvino(folder, "bf16", threads=threads), graph)

@@ -5,7 +5,7 @@ tensors go in and come out in the order listed here, by these names where the fo
 the folder `engine/` of a release:
 
     openvino   model.xml with model.bin beside it: compile it for the CPU with INFERENCE_PRECISION_HINT set to the
-               manifest's precision (`OPENVINO_PRECISION`).
+               manifest's precision (`OPENVINO_PRECISION`); a CPU without it computes in float32.
     torch      model.pt2: torch.export.load(model.pt2).module(), called with the three inputs, gives the tuple of the
                four outputs. Its precision is in its own graph. Where it was built on a GPU, compiled.pt2 lies beside
                it, compiled ahead of time for that kind of GPU: torch._inductor.aoti_load_package(compiled.pt2) is
@@ -45,4 +45,4 @@ OUTPUTS = (
     TensorSpec("MEAN_PROBABILITY", np.float32, ("K",)),  # mean probability before adjustment, over valid pixels
 )
 
-OPENVINO_PRECISION = MappingProxyType({"fp32": "f32", "bf16": "bf16"})
+OPENVINO_PRECISION = MappingProxyType({"fp32": "f32", "bf16": "bf16", "fp16": "f16"})

@@ -5,7 +5,7 @@ PRESENCE and MEAN_PROBABILITY. It imports numpy, the engine's own package and no
 also works in a container that holds no more than these.
 
     <version>/model.py      this file
-    <version>/engine.json   {"engine": "openvino" | "torch", "precision": "fp32" | "bf16"}
+    <version>/engine.json   {"engine": "openvino" | "torch", "precision": "fp32" | "bf16" | "fp16"}
     <version>/engine/       the release's engine files
 
 Config parameter `threads`: how many cores one inference may use; 0 means all. Where the config has several instances,
@@ -62,7 +62,7 @@ def load_openvino(engine_dir: Path, precision: str, threads: int, instances: int
     import openvino
 
     settings = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,  # to OpenVINO, too, 0 means all
     }

@@ -42,7 +42,7 @@ def assert_same(ours: FrameOutputs, reference: FrameOutputs) -> None:
 
 def test_openvino(small_network: BuildNetwork, random_inputs: Inputs, tmp_path: Path) -> None:
     network = small_network("efficientnet, light, no detail")[1]
-    build_openvino(FrameGraph(for_inference(network), SIZE, TWO_WINDOWS, tiled=True), tmp_path)
+    build_openvino(FrameGraph(for_inference(network), SIZE, TWO_WINDOWS, tiled=True), tmp_path, "fp32")
     reference = reference_graph(network, SIZE, TWO_WINDOWS)
     inputs = random_inputs(SIZE)
     assert_same(

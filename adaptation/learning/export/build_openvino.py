@@ -9,12 +9,13 @@ from adaptation.learning.export.build_torch import LOGITS, WithLogits, traced
 from adaptation.learning.export.graph import FrameGraph
 from exchange.contract import INPUTS, OUTPUTS
 from exchange.label_space import NUM_CLASSES
+from exchange.registry.releases import Precision
 
 MODEL_NAME = "model.xml"
 
 
-def build_openvino(graph: FrameGraph, engine_dir: Path) -> None:
-    """Writes model.xml and model.bin with float32 weights.
+def build_openvino(graph: FrameGraph, engine_dir: Path, precision: Precision) -> None:
+    """Writes model.xml and model.bin: with float16 weights for fp16, which take half the space, else with float32.
 
     The tensor LOGITS is inside, and no output until `compile_openvino` makes it one.
     """
@@ -28,4 +29,4 @@ def build_openvino(graph: FrameGraph, engine_dir: Path) -> None:
         port.get_node().set_friendly_name(name)
     model.reshape({spec.name: spec.shape(graph.frame_size, NUM_CLASSES) for spec in INPUTS})  # VALID_HW's is lost
     model.remove_result(model.get_results()[-1])
-    openvino.save_model(model, engine_dir / MODEL_NAME, compress_to_fp16=False)
+    openvino.save_model(model, engine_dir / MODEL_NAME, compress_to_fp16=precision == "fp16")

@@ -221,7 +221,7 @@ def _build_engine(network: HRDA, settings: ExportSettings, engine_dir: Path) -> 
     on_cpu = settings.engine == "openvino" or not torch.cuda.is_available()
     graph = FrameGraph(fast, settings.frame_size, settings.windows, tiled=on_cpu)
     if settings.engine == "openvino":
-        build_openvino(graph, engine_dir)
+        build_openvino(graph, engine_dir, settings.precision)
     elif settings.engine == "torch":
         build_torch(graph if on_cpu else graph.cuda(), engine_dir)
     else:
