@@ -19,6 +19,7 @@ from clients.demo.short import drive_and_show
 from clients.demo.tables import class_table, stages, timeline_lines
 from clients.demo.timeline_picture import draw_story
 from clients.own_processes import DemoError
+from exchange.plain_words import counted
 from exchange.registry import read_ledger
 from exchange.storage import StorageError
 from exchange.storage.records import RecordError
@@ -59,7 +60,9 @@ def _tell_the_story(out: Path, fake: bool) -> None:
     lines = timeline_lines(journal, _WINDOW)
     console.print("mIoU over the time, from {:.0%} to {:.0%}:".format(*SHOWN_IOU), *lines, sep="\n", highlight=False)
     draw_story(out / "story.png", journal, shown, _WINDOW)
-    console.print(f"{len(journal.answers)} frames, every one answered; {len(read_ledger(story.root))} releases")
+    learnt = f"release {story.version} was learnt and promoted" if story.version > 1 else "the gate refused the round"
+    releases = counted(len(read_ledger(story.root)), "release")
+    console.print(f"the demo ended well: {learnt}; {len(journal.answers)} frames, every one answered; {releases}")
     console.print(f"the picture: {out / 'story.png'}", highlight=False, soft_wrap=True)
 
 

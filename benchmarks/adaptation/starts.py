@@ -1,7 +1,8 @@
 """The networks that rounds start from, made once for each shift below the work folder, as networks and as releases.
 
 robust     the starter; for bdd-night the starter trained on its day, since the starter knows no drivable area
-daylight   the starter's recipe without its wide photometric range, trained on the shift's source alone
+daylight   the starter's recipe without its wide photometric range, trained on the shift's source alone; for the city,
+           the network that ships, which is that of its `sim-day`
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from adaptation.learning.evaluation.evaluate import spread
 from adaptation.learning.export.calibration import CALIBRATION_FRAMES, fit_labelled
 from adaptation.learning.export.release import ExportSettings, SourceStatistics, export_release
 from adaptation.learning.export.source_presence import SOURCE_PRESENCE_FRAMES
-from adaptation.learning.networks.checkpoints import WEIGHTS_FILE, load_network, save_network
+from adaptation.learning.networks.checkpoints import WEIGHTS_FILE, load_network, load_network_config, save_network
 from adaptation.learning.training.processes import join_processes
-from adaptation.learning.training.recipes import TrainingConfig, daylight, source_only, starter
+from adaptation.learning.training.recipes import TrainingConfig, source_only, starter
 from adaptation.learning.training.record import RECORD_NAME
 from adaptation.learning.training.source_data import open_source_data
 from adaptation.learning.training.start import starting_network
@@ -27,10 +28,10 @@ from benchmarks.adaptation.progress import tell
 from benchmarks.adaptation.shifts import Shift
 from exchange.images.frame_fitting import fit_frame
 from exchange.networks import whole_frame_windows
-from exchange.registry.releases import file_sha256, read_manifest
+from exchange.registry.releases import MANIFEST_NAME, file_sha256, read_manifest
 
 STARTS = ("robust", "daylight")
-STARTER = Path(__file__).parents[2] / "model_repository" / "starter"
+_SHIPPED = Path(__file__).parents[2] / "model_repository"
 _SEED = 1
 _CACHE_BYTES = 2 << 30
 _COMPARED_FRAMES = 4
@@ -64,18 +65,24 @@ def make_start(name: str, shift: Shift, work: Path, toy: Training | None = None)
         if training is not None:
             train_on(training, [shift.source], network)
         elif not network.exists():
-            manifest = read_manifest(STARTER)
-            network.mkdir(parents=True)
-            save_network(network, manifest.network, load_network(STARTER, manifest.network).state_dict())
+            _copy_shipped("starter" if name == "robust" else "daylight", network)
         _export(network, shift, release)
     return Start(name, release, file_sha256(release / WEIGHTS_FILE))
 
 
 def _training(name: str, shift: Shift) -> Training | None:
-    """Return what makes a start; None for the starter as it ships."""
+    """Return what makes a start; None for a network that ships."""
     if name == "robust":
-        return Training(starter(), 250, _SEED, STARTER) if shift.name == "bdd-night" else None
-    return Training(daylight() if shift.name.startswith("sim-") else source_only(), 400, _SEED, None)
+        return Training(starter(), 250, _SEED, _SHIPPED / "starter") if shift.name == "bdd-night" else None
+    return None if shift.name.startswith("sim-") else Training(source_only(), 400, _SEED, None)
+
+
+def _copy_shipped(name: str, network: Path) -> None:
+    """Write a network that ships, with its record, in the precision of networks that are trained here."""
+    shipped = _SHIPPED / name
+    config = read_manifest(shipped).network if (shipped / MANIFEST_NAME).exists() else load_network_config(shipped)
+    network.mkdir(parents=True)
+    save_network(network, config, load_network(shipped, config).state_dict())
 
 
 def train_on(training: Training, choices: list[DataChoice], out: Path) -> Path:

@@ -1,10 +1,13 @@
 """The story, chapter by chapter: what is served goes down at dusk, is learnt from, judged, tried, promoted, undone."""
 
 import json
+import secrets
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +21,7 @@ from clients.client import Connection
 from clients.demo.fleet_at_work import FleetAtWork
 from clients.demo.journal import Answer, Journal, confusion_of, mean_iou
 from clients.demo.operator import Operator
-from clients.demo.outside_releases import evaluated, export, learn_daylight, learn_from_labels, poison
+from clients.demo.outside_releases import DAYLIGHT, evaluated, export, poison, scores_beforehand
 from clients.demo.short import COMFORTABLE_LOAD, capacity
 from clients.demo.simulated_data import DAY, DUSK, FRAME_HW, Scale, city_data, simulate_day, simulate_dusk
 from clients.operations import phase_name
@@ -36,6 +39,7 @@ _QUARTER, _TRICKLE = 0.25, 0.02
 """Of the gateway's capacity: while a round learns, and while others work on this machine who give way to nobody."""
 _PATIENCE_S = 300.0
 _LOOK_EVERY_S = 0.2
+_LINE_EVERY_S = 10.0
 
 
 class Budget(NamedTuple):
@@ -50,18 +54,14 @@ class Budget(NamedTuple):
     """Of the round."""
     drift_patience_s: float
     """Then the operator starts the round."""
-    daylight_iterations: int
-    """Of the network that the story begins with; 0 begins with the starter."""
-    label_iterations: int
-    """Of the network that is taught by labels of dusk."""
     rollout: tuple[float, float, int]
     """Seconds as a shadow, seconds with a share of the frames, and frames answered at least."""
     judged_frames: int
     """Of dusk, by the gate."""
 
 
-WHOLE = Budget(Scale(200, 16, 96, 40), 12, 8, 1.75, 20.0, 400, 60, (4.0, 6.0, 12), 32)
-SMALL = Budget(Scale(4, 4, 0, 0), 4, 4, 1.0, 1.0, 0, 0, (0.5, 0.5, 2), 16)
+WHOLE = Budget(Scale(120, 16, 40), 10, 8, 1.5, 20.0, (4.0, 6.0, 12), 32)
+SMALL = Budget(Scale(4, 4, 0), 4, 4, 1.0, 1.0, (0.5, 0.5, 2), 16)
 
 
 @dataclass
@@ -78,41 +78,71 @@ class Story:
     console: Console
     journal: Journal
 
+    version: int = 1
+    """That the story ends with: the round's, where it was promoted."""
+    step: str = ""
+    """Of a round that learns."""
+
     def tell(self) -> None:
         """Raises DemoError where it does not go on."""
         with ExitStack() as stack:
+            stack.enter_context(self._lines_where_no_bars_are_drawn())
             self._start(stack)
             self.fleet = stack.enter_context(FleetAtWork(self.gateway, self.streets, self.journal))
             self._day()
             self._dusk()
-            version = self._learn()
-            if version is None:
-                version = self._try_a_release_from_outside()
-            self._measure(version)
-            if not self.fake:
-                with ThreadPoolExecutor(1) as beside:
-                    compared = beside.submit(self._scores_on_other_drives, version)
-                    self._poison()
-                    self._compare(compared.result())
-            self._roll_back()
+            learnt = self._learn()
+            with ThreadPoolExecutor(1) as beside:
+                poisoned = None if self.fake else beside.submit(self._poison)
+                if learnt is not None:
+                    self._follow_candidate(learnt)
+                    self._measure(learnt)
+                if poisoned is not None:
+                    scored = beside.submit(self._score_on_other_drives)
+                    self._refuse(poisoned.result())
+                    self._compare(scored.result())
+            if learnt is not None:
+                self._roll_back()
         if self.journal.failures:
             raise DemoError(f"not every frame was answered: {dict(self.journal.failures)}")
 
+    @contextmanager
+    def _lines_where_no_bars_are_drawn(self) -> Iterator[None]:
+        """A line every 10 s, in a log file and wherever else there is no terminal."""
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(_LINE_EVERY_S):
+                self._say_now()
+
+        if self.console.is_terminal:
+            yield
+            return
+        teller = threading.Thread(target=tell, name="lines", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()
+
+    def _say_now(self) -> None:
+        what = self._now() if self.journal.answers else self.journal.events[-1].text
+        self.console.print(f"{self.journal.now_s:5.0f} s  ... {what}", highlight=False, soft_wrap=True)
+
     def _say(self, text: str, mark: str = "") -> None:
         self.journal.note(text, mark)
-        self.console.print(f"[bold cyan]{self.journal.now_s:5.0f} s[/bold cyan]  {text}", highlight=False)
+        self.console.print(
+            f"[bold cyan]{self.journal.now_s:5.0f} s[/bold cyan]  {text}", highlight=False, soft_wrap=True
+        )
 
     def _start(self, stack: ExitStack) -> None:
-        scale, iterations = self.budget.scale, self.budget.daylight_iterations
+        self._say(f"the console, once the learner has started: {self._console_link()}")
         self.data = city_data(self.cache)
-        self._say("rendering the city")
-        simulate_day(self.data, scale)
-        if iterations:
-            self._say("training the network that it begins with, on labelled daylight alone")
-            learn_daylight(self.data, iterations, self._daylight / "network")
+        self._say("rendering the city, and building the engine of a network that knows daylight alone")
+        simulate_day(self.data, self.budget.scale)
         with ThreadPoolExecutor(1) as beside, fleet_progress() as progress:
             built = beside.submit(self._release_to_begin_with)
-            simulate_dusk(self.data, scale)
             self.streets = {
                 domain: list(progress.track(self._render(domain), self.budget.streets, description=domain))
                 for domain in (DAY, DUSK)
@@ -130,15 +160,21 @@ class Story:
         self.capacity = capacity(self.gateway, self.streets[DAY][0])
         self._say(f"the gateway answers {self.capacity:.1f} frames a second; the fleet asks for {COMFORTABLE_LOAD:.0%}")
 
-    @property
-    def _daylight(self) -> Path:
-        return self.cache / f"daylight-{self.budget.daylight_iterations}"
+    def _console_link(self) -> str:
+        """Chosen before the learner starts, which takes the token that it finds in its folder."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.console_port = free.getsockname()[1]
+        token, folder = secrets.token_urlsafe(32), self.out / "learner"
+        folder.mkdir()
+        (folder / "console-token").touch(mode=0o600)
+        (folder / "console-token").write_text(f"{token}\n")
+        return f"http://127.0.0.1:{self.console_port}/?token={token}"
 
     def _release_to_begin_with(self) -> Path:
-        if not self.budget.daylight_iterations:
+        if self.fake:
             return Path(__file__).parents[2] / "model_repository" / "starter"
-        export(self._daylight / "network", self.data, self._daylight / "release")
-        return self._daylight / "release"
+        export(DAYLIGHT, self.data, self.cache / "daylight")
+        return self.cache / "daylight"
 
     def _render(self, domain: str) -> Iterator[list[RenderedFrame]]:
         return render_drives(domain, self.budget.streets, self.budget.moments, FRAME_HW, _FLEET_SEED)
@@ -152,6 +188,7 @@ class Story:
             "--run-dir", str(self.out / "learner"), "--yield-file", str(self.out / "gateway" / "engine_busy"),
             "--p99-limit-s", "10", "--shadow-s", str(shadow_s), "--bake-s", str(bake_s), "--share", "0.5",
             "--fewest-frames", str(frames), "--gate-limits", str(limits), "--metrics", "",
+            "--console-port", str(self.console_port),
             *(["--fake"] if self.fake else []),
         ]  # fmt: skip
 
@@ -178,7 +215,7 @@ class Story:
         self._say(f"the prior has adapted, without labels: {', '.join(moved) or 'no class is surely off'}", "prior")
 
     def _learn(self) -> int | None:
-        """The version that the round put in service; None where it was refused."""
+        """The version that the gate let pass; None where it was refused."""
         self.operator.wait_for_captured(self._fewest_captured, _PATIENCE_S)
         found = self.operator.newest_round(self.budget.drift_patience_s)
         if found is None:
@@ -191,44 +228,24 @@ class Story:
         self.operator.no_more_rounds_on_drift()
         self.fleet.drive(DUSK, _QUARTER * self.capacity)
         self._say("the fleet keeps driving, at a quarter of capacity")
-        judged = self.operator.watch(found.id, self._now)
+        judged = self.operator.watch(found.id, self._note_step)
+        self.step = ""
         if judged.checks:
             self.console.print(gate_table(judged))
         if judged.phase == pb.ROUND_PHASE_ROLLOUT:
             self._say("the gate accepts what the round has learnt", "accepted")
-            return self._follow_candidate(judged.version)
+            return judged.version
         if judged.phase == pb.ROUND_PHASE_FAILED:
             raise DemoError(f"the round failed: {judged.reason}")
         self._say(f"the round's release is {phase_name(judged.phase)}: {judged.reason}", "round refused")
+        self._say("that is the gate's work, and a good end: release 1 serves on, and no vehicle was given a worse one")
         return None
 
-    def _follow_candidate(self, version: int) -> int:
+    def _follow_candidate(self, version: int) -> None:
         """At the usual load, until it is served."""
         self.fleet.drive(DUSK, COMFORTABLE_LOAD * self.capacity)
         self.operator.follow_candidate(version, _PATIENCE_S, self._say_candidate)
         self._say(f"release {version} is promoted", f"promoted v{version}")
-        return version
-
-    def _try_a_release_from_outside(self) -> int:
-        self._say(f"from outside: release 1, taught by {self.budget.scale.labelled_dusk} labelled dusk frames")
-        with self.console.status("training, building and comparing a release"):
-            release = self.out / "taught" / "release"
-            export(self._taught_by_labels(), self.data, release)
-            version = self.operator.add(release, self.data.compared)
-        self._say(f"release {version} is in the ledger; the gate measures it", "gate")
-        with self.console.status("the gate measures it beside what is served"):
-            gated = self.operator.promote(version, self.data, self.out / "releases")
-        self.console.print(gated.output, highlight=False, markup=False)
-        if gated.code:
-            raise DemoError(f"release {version}, taught by labels, was not accepted: {gated.error}")
-        return self._follow_candidate(version)
-
-    def _taught_by_labels(self) -> Path:
-        """Release 1's network after a training on labels of dusk: what a round can be measured by."""
-        network = self.out / "taught" / "network"
-        if not network.exists():
-            learn_from_labels(self._release(1), self.data, self.budget.label_iterations, network)
-        return network
 
     def _say_candidate(self, plan: DomainPlan) -> None:
         if (tried := plan.candidate) is not None and tried.share:
@@ -243,25 +260,26 @@ class Story:
         before, after = self._score(DUSK, 1), self._score(DUSK, version)
         self._say(f"at dusk: mIoU {100 * after:.1f} with release {version}, {100 * before:.1f} with release 1")
 
-    def _scores_on_other_drives(self, version: int) -> dict[str, float]:
-        """Of the releases before and after, and of a network that was taught by labels of dusk."""
-        networks = {"release 1": self._release(1), f"release {version}": self._release(version)}
-        networks["taught by labels"] = self._taught_by_labels()
-        return {name: 100 * evaluated(network, self.data, self.out) for name, network in networks.items()}
+    def _score_on_other_drives(self) -> float:
+        return 100 * evaluated(self._release(self.version), self.data, self.out)
 
-    def _compare(self, scores: dict[str, float]) -> None:
-        first, ours, taught = scores.values()
-        closed = f"{(ours - first) / (taught - first):.0%} of" if taught > first else "there is no"
-        told = ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
-        self._say(f"on {self.budget.scale.judged_dusk} dusk frames of other drives: {told}: {closed} the gap")
+    def _compare(self, ours: float) -> None:
+        """With what was measured beforehand: the start, and the same network taught by labels of dusk."""
+        first, taught = (scores_beforehand()[name] for name in ("daylight", "taught by labels"))
+        beforehand = f"measured beforehand: release 1 {first:.1f}, taught by labels {taught:.1f}"
+        told = f"release {self.version} {ours:.1f}; {beforehand}"
+        closed = f": {(ours - first) / (taught - first):.0%} of the gap" if self.version > 1 else ""
+        self._say(f"on {self.budget.scale.judged_dusk} dusk frames of other drives: {told}{closed}")
 
-    def _poison(self) -> None:
+    def _poison(self) -> Path:
+        simulate_dusk(self.data, self.budget.scale)
+        return poison(self.cache / "daylight", self.data, self.cache / "poisoned")
+
+    def _refuse(self, poisoned: Path) -> None:
         self.fleet.drive(DUSK, _TRICKLE * self.capacity)
         self._say("somebody brings a poisoned release: its last layer's classes are shuffled, its engine is sound")
-        with self.console.status("building it, comparing engine and weights, measuring it at the gate"):
-            version = self.operator.add(
-                poison(self._release(self.version), self.data, self.out / "bad"), self.data.compared
-            )
+        with self.console.status("adding it to the ledger, measuring it at the gate"):
+            version = self.operator.add(poisoned, self.data.compared)
             gated = self.operator.promote(version, self.data, self.out / "releases")
         self.console.print(gated.output, highlight=False, markup=False)
         if gated.code == 0 or "the gate refuses" not in gated.error:
@@ -296,7 +314,16 @@ class Story:
     def _answers(self, domain: str, version: int) -> list[Answer]:
         return [a for a in self.journal.answers if a.domain == domain and a.version == version]
 
+    def _note_step(self, now: pb.Round) -> str:
+        """Keep what the round does, for `_now`; return how the fleet is."""
+        progress = now.progress
+        self.step = f"; the round: {progress.step} {progress.done}/{progress.total}" if progress.step else ""
+        return self._fleet()
+
     def _now(self) -> str:
+        return f"{self._fleet()}{self.step}"
+
+    def _fleet(self) -> str:
         recent = [a for a in self.journal.answers if a.at_s > self.journal.now_s - 30]
         if not recent:
             return "the fleet: no answer for 30 s"

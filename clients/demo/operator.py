@@ -78,7 +78,7 @@ class Operator:
             request = pb.StartRoundRequest(domain=self._domain, minutes=minutes, idempotency_key="demo")
             return learner.start_round(request)
 
-    def watch(self, round_id: str, note: Callable[[], str]) -> pb.Round:
+    def watch(self, round_id: str, note: Callable[[pb.Round], str]) -> pb.Round:
         """Shows a bar for each step, and beside it what `note` says, until the round was judged, or ended before."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with OperationsClient(Connection(self._address)) as learner, Progress(*columns, console=self._console) as bars:
@@ -91,7 +91,7 @@ class Operator:
                     bars.console.print(f"  round: {event.text}", highlight=False)
                 told = len(now.events)
                 show_step(bars, tasks, now)
-                bars.update(fleet, description=note())
+                bars.update(fleet, description=note(now))
                 if now.phase == pb.ROUND_PHASE_ROLLOUT:
                     break
         return now

@@ -1,4 +1,4 @@
-"""Releases that no round made, as an engineer would bring them: by `roadshift train-source` and `roadshift export`."""
+"""Releases that no round made, as an engineer would bring them, by `roadshift export`; and what one was measured at."""
 
 import json
 from pathlib import Path
@@ -10,43 +10,20 @@ from clients.demo.simulated_data import FRAME_HW, CityData, written
 from clients.own_processes import must_run
 from exchange.registry.releases import read_manifest
 
+DAYLIGHT = Path(__file__).parents[2] / "model_repository" / "daylight"
+"""A network that has seen labelled daylight alone; daylight.md says how it was made and what it was measured at."""
 _CLASSIFIER = "decode_head.head.conv_seg"
-
-
-def learn_daylight(data: CityData, iterations: int, network: Path) -> None:
-    """A network that has seen labelled daylight alone; one that is there already is kept.
-
-    Raises:
-        DemoError: the command failed.
-    """
-    if not (network / "weights.safetensors").exists():
-        _train([data.source], iterations, network)
-
-
-def learn_from_labels(release: Path, data: CityData, iterations: int, network: Path) -> None:
-    """The release's network after a short training on labelled frames of both domains.
-
-    Raises:
-        DemoError: the command failed.
-    """
-    _train([data.source, data.labelled_dusk], iterations, network, "--start", release)
-
-
-def _train(sets: list[Path], iterations: int, network: Path, *start: str | Path) -> None:
-    sources = [argument for each in sets for argument in ("--data", each)]
-    budget = ("--recipe", "daylight", "--iterations", str(iterations), "--seed", "1")
-    must_run("train-source", *sources, *budget, *start, "--out", network)
 
 
 def poison(release: Path, data: CityData, out: Path) -> Path:
     """The release with each class's weights in its last layer given to another class, and an engine that is true to
-    that: nothing is wrong with it but what it says.
+    that: nothing is wrong with it but what it says. One that is there is kept.
 
     Raises:
         DemoError: a command failed.
     """
     network = out / "network"
-    network.mkdir(parents=True)
+    network.mkdir(parents=True, exist_ok=True)
     state = load_file(release / "weights.safetensors")
     order = np.random.default_rng(0).permutation(len(state[f"{_CLASSIFIER}.bias"]))
     for part in ("weight", "bias"):
@@ -76,3 +53,9 @@ def evaluated(network: Path, data: CityData, folder: Path) -> float:
     size = ("--frame-size", written(FRAME_HW))
     must_run("evaluate", network, "--data", data.judged_dusk, *size, "--json", scores)
     return float(json.loads(scores.read_text())["mean_iou"])
+
+
+def scores_beforehand() -> dict[str, float]:
+    """Return mIoU % on the demo's dusk frames of other drives, as daylight.md's commands measured it, by network."""
+    measured: dict[str, float] = json.loads((DAYLIGHT / "dusk.json").read_text())["mean_iou"]
+    return measured

@@ -19,17 +19,14 @@ class Scale(NamedTuple):
     """Labelled, by day: what the network knows already."""
     held_out: int
     """Of that, for the gate."""
-    labelled_dusk: int
-    """Labelled by a simulated annotator, in case that the round is refused."""
     judged_dusk: int
-    """Unlabelled, for the gate before releases from outside; it takes 32 for a prior."""
+    """For the gate before releases from outside, unlabelled, which takes 32 for a prior; and for the last scores."""
 
 
 class CityData(NamedTuple):
     """Data sets' folders."""
 
     source: Path
-    labelled_dusk: Path
     judged_dusk: Path
     compared: Path
     """Two frames, on which a release's engine is compared with its weights."""
@@ -41,7 +38,7 @@ def written(size_hw: tuple[int, int]) -> str:
 
 
 def city_data(folder: Path) -> CityData:
-    return CityData(*(folder / name for name in ("day", "dusk-labelled", "dusk-judged", "compared")))
+    return CityData(*(folder / name for name in ("day", "dusk-judged", "compared")))
 
 
 def simulate_day(data: CityData, scale: Scale) -> None:
@@ -50,25 +47,19 @@ def simulate_day(data: CityData, scale: Scale) -> None:
     Raises:
         DemoError: a set cannot be written.
     """
-    _simulate_all(
+    wanted = (
         (data.source, DAY, "train", scale.source, 1),
         (data.source, DAY, "val", scale.held_out, 1),
         (data.compared, DAY, "train", 2, 2),
     )
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(_simulate, *each) for each in wanted]:
+            job.result()
 
 
 def simulate_dusk(data: CityData, scale: Scale) -> None:
     """As `simulate_day`."""
-    _simulate_all(
-        (data.labelled_dusk, DUSK, "train", scale.labelled_dusk, 1),
-        (data.judged_dusk, DUSK, "val", scale.judged_dusk, 1),
-    )
-
-
-def _simulate_all(*wanted: tuple[Path, str, str, int, int]) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        for job in [pool.submit(_simulate, *each) for each in wanted]:
-            job.result()
+    _simulate(data.judged_dusk, DUSK, "val", scale.judged_dusk, 1)
 
 
 def _simulate(out: Path, domain: str, split: str, frames: int, seed: int) -> None:

@@ -28,8 +28,9 @@ def stages(answers: Sequence[Answer], version: int) -> list[Stage]:
         "day, release 1": [answer for answer in answers if answer.domain == DAY],
         "dusk, no prior": [answer for answer in dusk if answer.version == 1 and not answer.has_prior],
         "dusk, prior": [answer for answer in dusk if answer.version == 1 and answer.has_prior],
-        f"dusk, release {version}": [answer for answer in dusk if answer.version == version],
     }
+    if version > 1:
+        chosen[f"dusk, release {version}"] = [answer for answer in dusk if answer.version == version]
     return [
         Stage(title, confusion_of(found), len({answer.frame for answer in found}))
         for title, found in chosen.items()

@@ -1,12 +1,18 @@
 """`roadshift demo`, short and whole, from its start to its end, with the fake in the engine's place."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import pytest
+import torch
+
+from adaptation.learning.export.release import SourceStatistics
+from adaptation.learning.networks.checkpoints import load_network
+from clients.demo.outside_releases import scores_beforehand
 
 ROADSHIFT = Path(sys.executable).with_name("roadshift")
 
@@ -66,7 +72,16 @@ def test_the_whole_story_is_told_by_real_processes(tmp_path: Path) -> None:
     )
     places = [next(place for place, line in enumerate(told) if line.startswith(text)) for text in expected]
     assert places == sorted(places)
+    assert "the demo ended well: release 2 was learnt and promoted" in ended.stdout
     assert "every one answered; 2 releases" in ended.stdout
+    first = ended.stdout.splitlines()[0]
+    assert re.search(r"the console, once the learner has started: http://127\.0\.0\.1:\d+/\?token=[\w-]{43}$", first)
+    link = first.rpartition(" ")[2]
+    port, token = re.search(r":(\d+)/\?token=(.*)", link).groups()
+    assert f"console on port {port}" in (tmp_path / "story" / "learner.log").read_text()
+    kept = tmp_path / "story" / "learner" / "console-token"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (f"{token}\n", 0o600)
+    assert [line for line in ended.stdout.splitlines() if " s  ... " in line], "without a terminal a line every 10 s"
     assert cv2.imread(str(tmp_path / "story.png")).shape == (1180, 1600, 3)
     assert "draining" in (tmp_path / "story" / "gateway.log").read_text()
 
@@ -78,3 +93,13 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: {tmp_path}/story is not of an earlier demo")
     assert (tmp_path / "story" / "mine.txt").exists()
+
+
+def test_what_ships_is_small_and_can_be_loaded() -> None:
+    folder = Path(__file__).parents[2] / "model_repository"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.suffix != ".pyc") <= 20_000_000
+    state = load_network(folder / "daylight").state_dict()
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
+    assert SourceStatistics.of_training(folder / "daylight").seed == 1
+    measured = scores_beforehand()
+    assert 0 < measured["daylight"] < measured["taught by labels"] < 100
