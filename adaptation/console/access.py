@@ -75,7 +75,7 @@ class Access:
         state = {"visitor": still, NONCE: nonce, _FORM_STATE: self._sessions.form_token(session)}
         scope.setdefault("state", {}).update(state)
         if visitor.may_look and (recognized := scope["state"].get(RECOGNIZED)) is not None:
-            recognized()
+            recognized(visitor.shown)
         if not is_socket and (answer := await self._answer(Request(scope, receive), visitor)) is not None:
             await answer(scope, receive, send)
         elif visitor.may_look:

@@ -6,6 +6,7 @@ needs, and keep no visitor out.
 """
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 COMMON_NAMES = "common_names"
 """In a connection's state: those of the client's certificate."""
 RECOGNIZED = "recognized"
-"""In a connection's state: to be called once its visitor may look."""
+"""In a connection's state: to be called once its visitor may look, with what tells visitors' tokens apart."""
 HEAD_WITHIN_S = 10.0
 
 
@@ -22,10 +23,11 @@ class Connections:
     """Those of one event loop: strangers, and those whose visitor may look, which hold no stranger's place."""
 
     def __init__(self, at_most: int) -> None:
-        """`at_most`: of each of the two."""
+        """`at_most`: of each of the two; half of the visitors' are any one token's at most."""
         self._at_most = at_most
         self._strangers: dict[asyncio.Transport, None] = {}
-        self._recognized: set[asyncio.Transport] = set()
+        self._recognized: dict[asyncio.Transport, str] = {}
+        """With whose they are."""
 
     def admit(self, transport: asyncio.Transport) -> None:
         """Note a stranger; where there are too many, the oldest is aborted."""
@@ -35,22 +37,27 @@ class Connections:
             del self._strangers[oldest]
             oldest.abort()
 
-    def recognize(self, transport: asyncio.Transport) -> None:
-        """Count a connection as a visitor's; it is aborted where visitors have too many."""
-        if transport in self._recognized:
-            return
+    def recognize(self, transport: asyncio.Transport, whose: str) -> None:
+        """Count a connection as that of a visitor with this token; it is aborted where there are too many."""
         self._strangers.pop(transport, None)
-        if len(self._recognized) >= self._at_most:
-            self._recognized = {each for each in self._recognized if not each.is_closing()}
-        if len(self._recognized) < self._at_most:
-            self._recognized.add(transport)
-        else:
+        if transport not in self._recognized and not self._has_room(whose):
             transport.abort()
+        else:
+            self._recognized[transport] = whose
+
+    def _has_room(self, whose: str) -> bool:
+        if self._is_full(whose):
+            self._recognized = {each: holder for each, holder in self._recognized.items() if not each.is_closing()}
+        return not self._is_full(whose)
+
+    def _is_full(self, whose: str) -> bool:
+        held = Counter(self._recognized.values())
+        return held.total() >= self._at_most or held[whose] >= self._at_most // 2
 
     def forget(self, transport: asyncio.Transport) -> None:
         """Count a lost connection no more. Sockets end unseen, and are found to have when their places are needed."""
         self._strangers.pop(transport, None)
-        self._recognized.discard(transport)
+        self._recognized.pop(transport, None)
 
 
 class ConsoleProtocol(H11Protocol):

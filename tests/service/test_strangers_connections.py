@@ -12,12 +12,14 @@ import httpx
 import pytest
 from roadshift.v1 import operations_pb2 as pb
 from roadshift.v1.operations_pb2_grpc import OperationsStub
+from websockets.exceptions import WebSocketException
 
 from exchange.plan.lease import LeaseRecord
 from exchange.storage import open_root
 from exchange.storage.locations import LEASE
 from tests.console.conftest import FAST, console_of
 from tests.console.deployment import STARTER
+from tests.console.sockets import Intruder
 from tests.rounds.conftest import write_frames
 from tests.service.learner_rig import ROOT_FOLDER, LearnerProcess, until
 
@@ -30,7 +32,7 @@ def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LearnerProcess
     folder = tmp_path_factory.mktemp("strangers")
     labelled = write_frames(folder / "day", 1.0, cars=1)
     tokens = folder / "tokens"
-    tokens.write_text("operator op-token\n")
+    tokens.write_text("operator op-token\nviewer view-token\n")
     options = ("--release", str(STARTER), "--token-file", str(tokens), *FAST, "--metrics", "127.0.0.1:0")
     with LearnerProcess(
         f"file://{folder}/root", labelled, folder / "learner", *options, descriptors=DESCRIPTORS
@@ -72,6 +74,20 @@ def test_a_learner_goes_on_beside_them(learner: LearnerProcess, port_of: str, be
         assert "roadshift" in httpx.get(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=60).text
     assert "Traceback" not in learner.said()
     assert len(learner.said()) < 20_000
+
+
+def test_one_token_does_not_take_all_places_of_the_console(learner: LearnerProcess) -> None:
+    address = console_of(learner)
+    viewer, operator = Intruder(address, "view-token"), Intruder(address, "op-token")
+    refused = 0
+    with ExitStack() as stack:
+        for _ in range(DESCRIPTORS // 4):
+            try:
+                stack.enter_context(viewer.socket())
+            except (ConnectionError, EOFError, WebSocketException):
+                refused += 1
+        assert refused, "else they were not all open at once"
+        assert operator.status_of("/rounds") == 200
 
 
 @pytest.mark.parametrize("target", ["//[", "[", "*", "http://[", "/%00", "/?%ff", "/" + 5000 * "x"])
